@@ -1,0 +1,57 @@
+# `make help` lists the targets. Everything runs inside .venv, which the first target that needs it builds from
+# the lock file; nothing is installed anywhere else.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run test check format bench lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(READY)  ## build .venv from the lock file
+
+$(READY): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Tallyframe needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "Setting up $(VENV) (once, about a minute) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+demo: $(READY)  ## two sample pictures become one image and one video; prints the ledger
+	@$(BIN)/tallyframe demo
+
+run: $(READY)  ## the whole embedded stack until Ctrl-C
+	@$(BIN)/tallyframe dev
+
+test: $(READY)  ## every test, against real Postgres and Valkey
+	@$(BIN)/python -m pytest
+
+check: $(READY)  ## format, lint, types, import contracts, migrations up to date, architecture tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m pytest -q tests/architecture
+
+format: $(READY)  ## format and fix what the linter can fix
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(READY)  ## throughput and latency as ratios, in one run on this machine
+	@$(BIN)/python -m bench
+
+lock: $(READY)  ## resolve the dependencies again and pin them
+	@$(BIN)/uv pip compile pyproject.toml --extra embedded --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements-dev.lock
+	@$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --constraints requirements-dev.lock \
+	  --generate-hashes --no-header --no-annotate --upgrade --quiet --output-file requirements.lock
+
+clean:  ## remove .venv, caches and the default data folder
+	rm -rf $(VENV) .tallyframe .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Tallyframe: AI images and videos on demand, every credit accounted for."""

@@ -1,0 +1,1 @@
+"""Vendors that make media, one file each, behind ports cut by capability."""

@@ -1,0 +1,29 @@
+"""The port: what a storage must offer. Names are ours, so writing the same name again replaces the same bytes."""
+
+from typing import Protocol
+
+
+class StorageError(Exception):
+    """The storage can't be reached, or has refused. The message is for operators."""
+
+
+class Storage(Protocol):
+    """Keeps bytes under a key such as "generations/<id>/image.png" (lower case, digits, '-', '_', '.', '/')."""
+
+    name: str
+
+    async def put(self, key: str, data: bytes, content_type: str) -> None:
+        """Keep `data` under `key`, replacing what was there, whole or not at all. Raises StorageError."""
+        ...
+
+    async def get(self, key: str) -> bytes:
+        """Return the bytes of `key`. Raises StorageError, also when there are none."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove `key`; removing what is not there is no error. Raises StorageError."""
+        ...
+
+    def url(self, key: str, *, download_as: str | None = None) -> str:
+        """Return the address a browser reads `key` from; with `download_as`, as a file of that name. No I/O."""
+        ...
