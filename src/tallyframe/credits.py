@@ -8,10 +8,10 @@ Credits = NewType("Credits", int)
 MAX_CREDITS = 1_000_000_000
 
 
-def credits(amount: int) -> Credits:
-    """Check `amount` (whole credits, 0 to `MAX_CREDITS`) and return it as Credits; raise ValueError otherwise."""
+def whole_credits(amount: int) -> Credits:
+    """Check `amount` (whole credits, 0 to `MAX_CREDITS`) and return it as Credits; raise TypeError or ValueError."""
     if isinstance(amount, bool) or not isinstance(amount, int):
-        raise ValueError(f"credits are whole numbers, not {amount!r}")
+        raise TypeError(f"credits are whole numbers, not {amount!r}")
     if not 0 <= amount <= MAX_CREDITS:
         raise ValueError(f"credits must be between 0 and {MAX_CREDITS}, not {amount}")
     return Credits(amount)

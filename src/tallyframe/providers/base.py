@@ -49,14 +49,20 @@ class VideoOrder:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Which try of which generation this is: `key` is unique per try and safe to show a vendor; `attempt` counts from 1."""
+    """Which try of which generation this is.
+
+    `key` is unique per try and safe to show a vendor; `attempt` counts from 1.
+    """
 
     key: str
     attempt: int
 
 
 class Provider(Protocol):
-    """What all providers share. `repeatable`: after a crash that hides the outcome, may the same order be sent again?"""
+    """What all providers share.
+
+    `repeatable`: may the same order be sent again when a crash has hidden what became of it?
+    """
 
     name: str
     model: str
