@@ -1,0 +1,42 @@
+"""Asset rows: found by their owner only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from tallyframe.assets.tables import assets
+from tallyframe.db import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One stored file."""
+
+    id: UUID
+    storage: str
+    key: str
+    content_type: str
+    bytes: int
+    sha256: str
+    width: int  # pixels
+    height: int  # pixels
+    duration_seconds: float | None
+
+
+COLUMNS = [assets.c[name] for name in Asset.__dataclass_fields__]
+
+
+async def find(db: Database, user_id: UUID, asset_ids: Sequence[UUID]) -> dict[UUID, Asset]:
+    """Return those of the assets that exist and belong to the user, by id."""
+    if not asset_ids:
+        return {}
+    query = sa.select(*COLUMNS).where(assets.c.user_id == user_id, assets.c.id.in_(asset_ids))
+    return {row.id: Asset(*row) for row in (await db.run(query)).all()}
+
+
+async def keep(db: Database, user_id: UUID, asset: Asset) -> None:
+    """Insert a picture that is kept for later orders, belonging to no project."""
+    values = {name: getattr(asset, name) for name in Asset.__dataclass_fields__}
+    await db.run(sa.insert(assets).values(**values, user_id=user_id))

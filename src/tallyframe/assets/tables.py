@@ -1,0 +1,25 @@
+"""The row of a stored file. Its address is worked out from `storage` and `key` when it is read."""
+
+import sqlalchemy as sa
+
+from tallyframe.db import id_column, metadata, time_column
+
+assets = sa.Table(
+    "assets",
+    metadata,
+    id_column(primary_key=True),
+    id_column("user_id", sa.ForeignKey("users.id"), nullable=False, index=True),
+    id_column("project_id", sa.ForeignKey("projects.id"), nullable=True, index=True),  # goes when this project goes
+    id_column("generation_id", sa.ForeignKey("generations.id"), nullable=True, index=True),  # outputs only
+    sa.Column("storage", sa.Text, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("content_type", sa.Text, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False),  # lower-case hex, of the stored bytes
+    sa.Column("width", sa.Integer, nullable=False),  # pixels
+    sa.Column("height", sa.Integer, nullable=False),  # pixels
+    sa.Column("duration_seconds", sa.Float),  # videos only
+    time_column("created_at", now=True),
+    sa.UniqueConstraint("storage", "key"),
+    sa.CheckConstraint("bytes > 0 AND width > 0 AND height > 0", name="size"),
+)

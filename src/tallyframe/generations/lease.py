@@ -1,0 +1,119 @@
+"""Who runs a generation: claimed by a conditional UPDATE, kept by a heartbeat, given back to wait or to be retried.
+
+Each claim raises `fence`. Every later write of that run asks for the same fence, so a worker that lost its lease, for
+whatever reason, changes nothing any more. Time is the database's.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from tallyframe.db import Database, together
+from tallyframe.generations.states import Status, sources
+from tallyframe.generations.submit import RUN_GENERATION
+from tallyframe.generations.tables import generations
+from tallyframe.outbox.put import put, taken
+from tallyframe.projects.tables import projects
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A generation that this worker runs now."""
+
+    id: UUID
+    user_id: UUID
+    operation: str
+    input: dict[str, Any]
+    fence: int
+    attempt: int
+    retries: int
+
+
+_COLUMNS = [generations.c[name] for name in Claim.__dataclass_fields__]
+
+
+async def claim(db: Database, generation_id: UUID, *, worker: str, lease_seconds: float) -> Claim | None:
+    """Take the generation if it's waiting, due, or its lease has run out; None when there is nothing to take."""
+    claimed = _claim(generation_id, worker, lease_seconds).cte("claimed")
+    show = (
+        sa.update(projects)
+        .where(projects.c.generation_id == sa.select(claimed.c.id).scalar_subquery(), projects.c.status == "pending")
+        .values(status="processing", **_changed())
+    )
+    row = (await db.run(together(sa.select(claimed), show, taken(RUN_GENERATION, claimed)))).one_or_none()
+    return Claim(*row) if row else None
+
+
+def _claim(generation_id: UUID, worker: str, lease_seconds: float) -> "ReturningUpdate[*tuple[Any, ...]]":
+    row = generations.c
+    lost = sa.and_(row.lease_until.is_not(None), row.lease_until < sa.func.now())
+    due = sa.and_(row.lease_until.is_(None), row.wake_at <= sa.func.now())
+    free = sa.or_(row.status == Status.PENDING, sa.and_(row.status == Status.PROCESSING, sa.or_(lost, due)))
+    values = {
+        "status": Status.PROCESSING.value,
+        "step": sa.case((row.step == "queued", "generating"), else_=row.step),
+        "fence": row.fence + 1,
+        # Waking up is not another try; taking over from a lost worker is.
+        "attempt": sa.case((sa.or_(row.status == Status.PENDING, lost), row.attempt + 1), else_=row.attempt),
+        "worker": worker,
+        "lease_until": _in(lease_seconds),
+        "wake_at": None,
+        "started_at": sa.func.coalesce(row.started_at, sa.func.now()),
+    }
+    return sa.update(generations).where(row.id == generation_id, free).values(**values).returning(*_COLUMNS)
+
+
+async def renew(db: Database, claim: Claim, *, lease_seconds: float) -> bool:
+    """Push the lease on; False when the claim is no longer ours."""
+    return await _run(db, sa.update(generations).where(held(claim)).values(lease_until=_in(lease_seconds)))
+
+
+async def show_storing(db: Database, claim: Claim) -> bool:
+    """Let the user see that the result is being stored; False when the claim is no longer ours."""
+    update = sa.update(generations).where(held(claim)).values(step="storing").returning(generations.c.id)
+    stepped = update.cte("stepped")
+    mine = projects.c.generation_id == sa.select(stepped.c.id).scalar_subquery()
+    show = sa.update(projects).where(mine).values(**_changed())
+    return (await db.run(together(sa.select(stepped.c.id), show))).one_or_none() is not None
+
+
+async def snooze(db: Database, claim: Claim, *, seconds: float) -> bool:
+    """Leave a generation whose ticket isn't ready; it is woken in `seconds`. False when the claim is not ours."""
+    return await _give_back(db, claim, seconds, {})
+
+
+async def retry(db: Database, claim: Claim, *, seconds: float, counts: bool) -> bool:
+    """Leave a generation for another try in `seconds`; `counts` spends one of its retries."""
+    again = {"attempt": generations.c.attempt + 1, "retries": generations.c.retries + int(counts)}
+    return await _give_back(db, claim, seconds, again)
+
+
+async def _give_back(db: Database, claim: Claim, seconds: float, values: dict[str, Any]) -> bool:
+    update = sa.update(generations).where(held(claim))
+    update = update.values(lease_until=None, wake_at=_in(seconds), **values)
+    waiting = update.returning(generations.c.id, generations.c.wake_at).cte("waiting")
+    wake = put(RUN_GENERATION, waiting, waiting.c.wake_at)
+    return (await db.run(together(sa.select(waiting.c.id), wake))).one_or_none() is not None
+
+
+def held(claim: Claim) -> "sa.ColumnElement[bool]":
+    """Return the condition that this very claim still holds its generation."""
+    row = generations.c
+    may_move = row.status.in_(sources(Status.PROCESSING)) & (row.status != Status.PENDING)
+    return sa.and_(row.id == claim.id, row.fence == claim.fence, row.lease_until.is_not(None), may_move)
+
+
+def _in(seconds: float) -> "sa.ColumnElement[Any]":
+    return sa.func.now() + sa.literal(timedelta(seconds=seconds), sa.Interval())
+
+
+def _changed() -> dict[str, Any]:
+    return {"status_sequence": projects.c.status_sequence + 1, "updated_at": sa.func.clock_timestamp()}
+
+
+async def _run(db: Database, update: sa.Update) -> bool:
+    return (await db.run(update.returning(generations.c.id))).one_or_none() is not None

@@ -1,0 +1,129 @@
+"""④ Run a generation: claim → operation → settle, with a heartbeat beside it and no transaction open while waiting."""
+
+import asyncio
+import random
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from uuid import UUID
+
+import structlog
+
+from tallyframe.db import Database
+from tallyframe.errors import FailureCode, GenerationError, Unavailable
+from tallyframe.generations import lease, settle
+from tallyframe.generations.context import RunContext, Snoozed
+from tallyframe.generations.lease import Claim
+from tallyframe.generations.steps import ClaimLost
+from tallyframe.operations.base import Stored
+from tallyframe.operations.registry import Operations
+from tallyframe.providers.registry import Providers
+from tallyframe.storages.registry import Storages
+
+log = structlog.get_logger()
+
+#: Seconds before the first retry; it doubles with each one, to at most RETRY_MAX, with jitter.
+RETRY_BASE = 1.0
+RETRY_MAX = 60.0
+
+POISONED = "This could not be finished. Your credits are back."
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long and how often."""
+
+    lease_seconds: float
+    heartbeat_seconds: float
+    max_retries: int
+    max_attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """All that a worker needs to run generations."""
+
+    db: Database
+    operations: Operations
+    providers: Providers
+    storages: Storages
+    limits: Limits
+    worker: str
+
+    async def run(self, generation_id: UUID) -> str:
+        """Run the generation if it is there to be taken; return what became of it, for the log."""
+        claim = await lease.claim(self.db, generation_id, worker=self.worker, lease_seconds=self.limits.lease_seconds)
+        if claim is None:
+            return "not_taken"
+        with structlog.contextvars.bound_contextvars(
+            generation_id=str(claim.id), user_id=str(claim.user_id), operation=claim.operation, attempt=claim.attempt
+        ):
+            outcome = await self._run_claimed(claim)
+            log.info("generation_left", outcome=outcome)
+            return outcome
+
+    async def _run_claimed(self, claim: Claim) -> str:
+        if claim.attempt > self.limits.max_attempts:
+            return _won(await settle.fail(self.db, claim, FailureCode.INTERNAL, POISONED), "failed")
+        try:
+            outputs = await self._with_heartbeat(claim, self._operate(claim))
+            return _won(await settle.succeed(self.db, claim, outputs), "succeeded")
+        except Snoozed as snoozed:
+            return _won(await lease.snooze(self.db, claim, seconds=snoozed.seconds), "snoozed")
+        except GenerationError as error:
+            return await self._retry_or_fail(claim, error)
+        except (ClaimLost, Unavailable):
+            # Taken over, canceled or expired; or the database is away, and then the lease decides who goes on.
+            return "claim_lost"
+        except asyncio.CancelledError:
+            await asyncio.shield(lease.retry(self.db, claim, seconds=0, counts=False))
+            raise
+        except Exception as error:  # a bug ends one generation, logged in full, and not the worker
+            log.exception("generation_crashed")
+            return await self._retry_or_fail(claim, GenerationError(FailureCode.INTERNAL, operator_message=repr(error)))
+
+    async def _operate(self, claim: Claim) -> Sequence[Stored]:
+        operation = self.operations[claim.operation]
+        order = operation.Input.model_validate(claim.input)
+        return await operation.run(order, RunContext(self.db, claim, self.providers, self.storages))
+
+    async def _retry_or_fail(self, claim: Claim, error: GenerationError) -> str:
+        log.warning("generation_error", code=error.code.value, operator_message=error.operator_message)
+        if error.retryable and claim.retries < self.limits.max_retries:
+            seconds = retry_delay(claim.retries)
+            return _won(await lease.retry(self.db, claim, seconds=seconds, counts=True), "retried")
+        return _won(await settle.fail(self.db, claim, error.code, error.message), "failed")
+
+    async def _with_heartbeat(self, claim: Claim, work: Coroutine[None, None, Sequence[Stored]]) -> Sequence[Stored]:
+        """Do the work while the lease is kept; drop it and raise ClaimLost as soon as the lease is lost."""
+        tasks = working, beating = asyncio.create_task(work), asyncio.create_task(self._beat(claim))
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
+            raise ClaimLost
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(working, beating, return_exceptions=True)
+
+    async def _beat(self, claim: Claim) -> None:
+        """Renew the lease until it is lost; then return."""
+        renewed = monotonic()
+        while monotonic() - renewed < self.limits.lease_seconds:
+            await asyncio.sleep(self.limits.heartbeat_seconds)
+            try:
+                if not await lease.renew(self.db, claim, lease_seconds=self.limits.lease_seconds):
+                    return
+                renewed = monotonic()
+            except Unavailable:
+                log.warning("heartbeat_missed")
+
+
+def retry_delay(retries: int) -> float:
+    """Return the seconds to wait before retry number `retries` (from 0): doubling, capped, with up to 25 % jitter."""
+    return min(RETRY_BASE * 2.0**retries, RETRY_MAX) * random.uniform(1.0, 1.25)  # noqa: S311  # jitter, no secret
+
+
+def _won(won: bool, outcome: str) -> str:  # noqa: FBT001  # reads well at every call
+    return outcome if won else "claim_lost"

@@ -1,0 +1,96 @@
+"""The durable marks of a step that a vendor may bill: intent, ticket, done, failed, in doubt.
+
+`intent` is committed before the vendor is called and `ticket` before anything waits, so whatever dies in between, the
+next run knows whether to resume, to ask for trouble to be booked, or to order. Every write asks for the claim's fence.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.sql import Executable
+
+from tallyframe.db import Database
+from tallyframe.errors import GenerationError
+from tallyframe.generations.lease import Claim, held
+from tallyframe.generations.tables import generation_steps, generations
+from tallyframe.operations.base import Stored
+from tallyframe.providers.base import Provider
+
+
+class ClaimLost(Exception):
+    """The generation has been taken over, canceled or expired; what this worker does no longer counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The latest try of a step."""
+
+    attempt: int
+    state: str
+    provider: str
+    ticket: str | None
+    result: dict[str, Any] | None
+
+
+class Steps:
+    """The steps of one claimed generation."""
+
+    def __init__(self, db: Database, claim: Claim) -> None:
+        self._db = db
+        self._claim = claim
+
+    async def latest(self, name: str) -> Step | None:
+        """Return the latest try of the step, whichever attempt made it."""
+        columns = [generation_steps.c[field] for field in Step.__dataclass_fields__]
+        mine = (generation_steps.c.generation_id == self._claim.id) & (generation_steps.c.name == name)
+        query = sa.select(*columns).where(mine).order_by(generation_steps.c.attempt.desc()).limit(1)
+        row = (await self._db.run(query)).one_or_none()
+        return Step(*row) if row else None
+
+    async def intend(self, name: str, provider: Provider) -> None:
+        """Commit that the vendor is about to be called; also show which one. Raises ClaimLost."""
+        values = {"provider": provider.name, "model": provider.model}
+        update = sa.update(generations).where(held(self._claim)).values(**values)
+        shown = update.returning(generations.c.id).cte("shown")
+        row = {"name": name, "attempt": self._claim.attempt, "state": "intent", **values}
+        literals = [sa.literal(value, generation_steps.c[column].type) for column, value in row.items()]
+        insert = sa.insert(generation_steps).from_select([*row, "generation_id"], sa.select(*literals, shown.c.id))
+        await self._write(insert.returning(generation_steps.c.generation_id))
+
+    async def keep_ticket(self, name: str, attempt: int, ticket: str) -> None:
+        """Commit the vendor's ticket, before anything waits for it. Raises ClaimLost."""
+        await self._change(name, attempt, {"state": "ticket", "ticket": ticket})
+
+    async def finish(self, name: str, attempt: int, result: Stored) -> None:
+        """Commit what the step made. Raises ClaimLost."""
+        await self._change(name, attempt, {"state": "done", "result": asdict(result), "ended_at": sa.func.now()})
+
+    async def fail(self, name: str, attempt: int, error: GenerationError) -> None:
+        """Commit the vendor's verdict, with its own words for the operator. Raises ClaimLost."""
+        words = {"error_code": error.code.value, "operator_message": error.operator_message[:2000] or None}
+        await self._change(name, attempt, {"state": "failed", "ended_at": sa.func.now(), **words})
+
+    async def doubt(self, name: str, attempt: int) -> None:
+        """Book that nobody knows what became of a call: it may have cost something at the vendor. Raises ClaimLost."""
+        await self._change(name, attempt, {"state": "in_doubt", "ended_at": sa.func.now()})
+
+    async def orphan(self, name: str, attempt: int, result: Stored) -> None:
+        """Keep, for the operator, a success that came after the generation had ended. Changes nothing else."""
+        values = {"state": "orphaned", "result": asdict(result), "ended_at": sa.func.now()}
+        await self._db.run(sa.update(generation_steps).where(self._try(name, attempt)).values(**values))
+
+    async def _change(self, name: str, attempt: int, values: dict[str, Any]) -> None:
+        ours = sa.exists().where(held(self._claim))
+        update = sa.update(generation_steps).where(self._try(name, attempt), ours).values(**values)
+        await self._write(update.returning(generation_steps.c.generation_id))
+
+    def _try(self, name: str, attempt: int) -> "sa.ColumnElement[bool]":
+        row = generation_steps.c
+        return sa.and_(row.generation_id == self._claim.id, row.name == name, row.attempt == attempt)
+
+    async def _write(self, statement: Executable) -> None:
+        written: UUID | None = (await self._db.run(statement)).scalar_one_or_none()
+        if written is None:
+            raise ClaimLost

@@ -1,0 +1,69 @@
+"""The rows of generations and of their steps. CHECKs hold the states that `states.py` draws."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from tallyframe.db import id_column, metadata, time_column
+from tallyframe.generations.states import FINAL, LIVE
+
+_final = ", ".join(f"'{state}'" for state in FINAL)
+_live = ", ".join(f"'{state}'" for state in LIVE)
+
+generations = sa.Table(
+    "generations",
+    metadata,
+    id_column(primary_key=True),
+    id_column("project_id", sa.ForeignKey("projects.id"), nullable=False, index=True),
+    id_column("user_id", sa.ForeignKey("users.id"), nullable=False),
+    id_column("account_id", sa.ForeignKey("accounts.id"), nullable=False),
+    sa.Column("operation", sa.Text, nullable=False),
+    sa.Column("input", postgresql.JSONB, nullable=False),
+    sa.Column("credits", sa.BigInteger, nullable=False),  # the price, as quoted and debited
+    sa.Column("status", sa.Text, nullable=False, server_default="pending"),
+    sa.Column("step", sa.Text, nullable=False, server_default="queued"),
+    sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),  # tries; 0 before the first
+    sa.Column("retries", sa.Integer, nullable=False, server_default="0"),  # tries after a retryable failure
+    sa.Column(
+        "fence", sa.Integer, nullable=False, server_default="0"
+    ),  # +1 at each claim; a stale worker has an old one
+    sa.Column("worker", sa.Text),
+    time_column("lease_until", nullable=True),  # set while a worker runs it
+    time_column("wake_at", nullable=True),  # set while it waits: for its turn, a ticket or the next try
+    time_column("expires_at"),
+    sa.Column("provider", sa.Text),
+    sa.Column("model", sa.Text),
+    sa.Column("error_code", sa.Text),
+    sa.Column("error_message", sa.Text),  # for the user
+    time_column("created_at", now=True),
+    time_column("started_at", nullable=True),
+    time_column("finished_at", nullable=True),
+    sa.CheckConstraint(f"status IN ({_live}, {_final})", name="status"),
+    sa.CheckConstraint("step IN ('queued', 'generating', 'storing', 'completed')", name="step"),
+    sa.CheckConstraint(f"(finished_at IS NOT NULL) = (status IN ({_final}))", name="final_is_finished"),
+    sa.CheckConstraint("(error_code IS NOT NULL) = (status IN ('failed', 'canceled'))", name="failed_has_error"),
+    sa.CheckConstraint("lease_until IS NULL OR status = 'processing'", name="leased_is_processing"),
+    sa.CheckConstraint("credits >= 0", name="credits"),
+    sa.Index("ix_generations_live", "created_at", "id", postgresql_where=sa.text(f"status IN ({_live})")),
+    sa.Index("ix_generations_live_by_user", "user_id", postgresql_where=sa.text(f"status IN ({_live})")),
+)
+
+#: One row per try of a durable step. `intent` is committed before a vendor is called, `ticket` before anything waits.
+generation_steps = sa.Table(
+    "generation_steps",
+    metadata,
+    id_column("generation_id", sa.ForeignKey("generations.id"), primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("provider", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("ticket", sa.Text),
+    sa.Column("result", postgresql.JSONB),
+    sa.Column("error_code", sa.Text),
+    sa.Column("operator_message", sa.Text),  # the vendor's own words
+    time_column("created_at", now=True),
+    time_column("ended_at", nullable=True),
+    sa.CheckConstraint("state IN ('intent', 'ticket', 'done', 'failed', 'in_doubt', 'orphaned')", name="state"),
+    sa.CheckConstraint("state <> 'ticket' OR ticket IS NOT NULL", name="ticket"),
+    sa.CheckConstraint("state <> 'done' OR result IS NOT NULL", name="done_has_result"),
+)

@@ -1,0 +1,89 @@
+"""What to insert to move money. The trigger on `ledger_entries` fills in the rest, or refuses.
+
+Each function takes the caller's transaction or returns a statement for it; none commits.
+"""
+
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from tallyframe.credits import Credits
+from tallyframe.db import Transaction, sqlstate
+from tallyframe.errors import InsufficientCredits
+from tallyframe.ids import new_id
+from tallyframe.ledger.tables import accounts, ledger_entries
+
+#: The trigger's own SQLSTATE for "this would take the balance below zero"; its DETAIL is the balance.
+INSUFFICIENT_CREDITS = "TF402"
+
+
+async def open_account(transaction: Transaction, user_id: UUID) -> UUID:
+    """Insert the user's credit account with a balance of 0 and return its id."""
+    account_id = new_id()
+    await transaction.execute(sa.insert(accounts).values(id=account_id, user_id=user_id))
+    return account_id
+
+
+async def grant(
+    transaction: Transaction, account_id: UUID, amount: Credits, *, reference: str, reason: str | None = None
+) -> None:
+    """Give `amount` credits. The same `reference` can't be granted twice: that raises sqlalchemy's IntegrityError."""
+    await transaction.execute(
+        sa.insert(ledger_entries).values(
+            id=new_id(), account_id=account_id, kind="grant", amount=amount, reference=reference, reason=reason
+        )
+    )
+
+
+def debit(account_id: UUID, amount: Credits, generation: sa.FromClause) -> sa.Insert:
+    """Return the insert that takes `amount` credits (> 0) for each row of `generation` (one, or none)."""
+    columns = ["id", "account_id", "kind", "amount", "generation_id", "reference"]
+    return sa.insert(ledger_entries).from_select(
+        columns,
+        sa.select(
+            sa.literal(new_id(), sa.Uuid()),
+            sa.literal(account_id, sa.Uuid()),
+            sa.literal("debit", sa.Text()),
+            sa.literal(-amount, sa.BigInteger()),
+            generation.c.id,
+            _generation_reference(generation.c.id),
+        ).select_from(generation),
+    )
+
+
+def refund(generation: sa.FromClause, *, reason: str) -> sa.Insert:
+    """Return the insert that gives back in full what each row of `generation` was debited.
+
+    A generation that cost nothing has no debit, so nothing is inserted for it.
+    """
+    columns = ["id", "account_id", "kind", "amount", "generation_id", "reverses_entry_id", "reference", "reason"]
+    debits = ledger_entries.alias("debits")
+    return sa.insert(ledger_entries).from_select(
+        columns,
+        sa.select(
+            sa.literal(new_id(), sa.Uuid()),
+            debits.c.account_id,
+            sa.literal("refund", sa.Text()),
+            -debits.c.amount,
+            generation.c.id,
+            debits.c.id,
+            _generation_reference(generation.c.id),
+            sa.literal(reason, sa.Text()),
+        ).select_from(
+            generation.join(debits, sa.and_(debits.c.generation_id == generation.c.id, debits.c.kind == "debit"))
+        ),
+    )
+
+
+def _generation_reference(generation_id: "sa.ColumnElement[Any]") -> "sa.ColumnElement[str]":
+    return sa.literal("generation:", sa.Text()) + sa.cast(generation_id, sa.Text())
+
+
+def insufficient_credits(error: DBAPIError, required: int) -> InsufficientCredits | None:
+    """Return the error to answer with when the trigger refused a debit of `required` credits, else None."""
+    if sqlstate(error) != INSUFFICIENT_CREDITS:
+        return None
+    detail = getattr(getattr(error.orig, "__cause__", None), "detail", None) or "0"
+    return InsufficientCredits(required=required, available=max(int(detail), 0))

@@ -1,0 +1,83 @@
+"""What is read from the books. Every figure is worked out from entries, never from a flag."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.sql.selectable import LateralFromClause
+
+from tallyframe.db import Reader
+from tallyframe.ledger.tables import accounts, ledger_entries
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """An account in credits. `reserved` is what still-running generations were debited."""
+
+    available: int
+    lifetime_granted: int
+    lifetime_spent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the books, in credits."""
+
+    id: UUID
+    kind: str
+    amount: int
+    balance_after: int
+    generation_id: UUID | None
+    reverses_entry_id: UUID | None
+    reason: str | None
+    created_at: datetime
+
+
+def account_of(user_id: "sa.ColumnElement[UUID] | UUID") -> "sa.ScalarSelect[UUID]":
+    """Return the subquery for the account id of a user."""
+    return sa.select(accounts.c.id).where(accounts.c.user_id == user_id).scalar_subquery()
+
+
+async def figures(reader: Reader, account_id: UUID) -> Figures:
+    """Return the account's figures. Spent is what was debited and not given back."""
+    amount, kind = ledger_entries.c.amount, ledger_entries.c.kind
+    spent = sa.func.coalesce(sa.func.sum(-amount).filter(kind.in_(("debit", "refund"))), 0)
+    granted = sa.func.coalesce(sa.func.sum(amount).filter(kind.not_in(("debit", "refund"))), 0)
+    row = (
+        await reader.execute(
+            sa.select(accounts.c.balance, granted.label("granted"), spent.label("spent"))
+            .select_from(accounts.outerjoin(ledger_entries, ledger_entries.c.account_id == accounts.c.id))
+            .where(accounts.c.id == account_id)
+            .group_by(accounts.c.id)
+        )
+    ).one()
+    return Figures(row.balance, int(row.granted), int(row.spent))
+
+
+async def entries(reader: Reader, account_id: UUID, *, before: int | None, limit: int) -> list[tuple[int, Entry]]:
+    """Return up to `limit` (version, entry) pairs, newest first, older than version `before`."""
+    columns = [ledger_entries.c[name] for name in Entry.__dataclass_fields__]
+    query = (
+        sa.select(ledger_entries.c.version, *columns)
+        .where(ledger_entries.c.account_id == account_id)
+        .order_by(ledger_entries.c.version.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        query = query.where(ledger_entries.c.version < before)
+    return [(row[0], Entry(*row[1:])) for row in (await reader.execute(query)).all()]
+
+
+def charges(generation_id: "sa.ColumnElement[Any]") -> LateralFromClause:
+    """Return the lateral subquery (charged, refunded), in credits, for a generation's column in an outer query."""
+    amount, kind = ledger_entries.c.amount, ledger_entries.c.kind
+    return (
+        sa.select(
+            sa.func.coalesce(sa.func.sum(-amount).filter(kind == "debit"), 0).label("charged"),
+            sa.func.coalesce(sa.func.sum(amount).filter(kind == "refund"), 0).label("refunded"),
+        )
+        .where(ledger_entries.c.generation_id == generation_id)
+        .lateral("charges")
+    )

@@ -1,0 +1,1 @@
+"""What can be bought: one file per operation, one line per operation in `registry.py`."""

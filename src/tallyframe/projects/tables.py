@@ -1,0 +1,44 @@
+"""The rows of projects and of the pictures that they start from."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from tallyframe.db import id_column, metadata, time_column
+
+projects = sa.Table(
+    "projects",
+    metadata,
+    id_column(primary_key=True),
+    id_column("user_id", sa.ForeignKey("users.id"), nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),  # `published` is is_published, laid over it
+    sa.Column("status_sequence", sa.Integer, nullable=False, server_default="1"),  # +1 at each visible change
+    sa.Column("is_published", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("prompt", sa.Text, nullable=False),
+    id_column("prompt_id"),
+    sa.Column("aspect_ratio", sa.Text, nullable=False),
+    sa.Column("metadata", postgresql.JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
+    id_column("generation_id", nullable=False),  # the latest one
+    id_column("image_asset_id"),
+    id_column("video_asset_id"),
+    time_column("created_at", now=True),
+    time_column("updated_at", now=True),
+    time_column("published_at", nullable=True),
+    time_column("deleted_at", nullable=True),
+    sa.CheckConstraint("kind IN ('image', 'video')", name="kind"),
+    sa.CheckConstraint("status IN ('pending', 'processing', 'draft', 'failed', 'canceled')", name="status"),
+    sa.CheckConstraint("is_published = (published_at IS NOT NULL)", name="published"),
+    sa.CheckConstraint(
+        "NOT is_published OR image_asset_id IS NOT NULL OR video_asset_id IS NOT NULL", name="published_has_media"
+    ),
+    sa.Index("ix_projects_user_id_id", "user_id", "id", postgresql_where=sa.text("deleted_at IS NULL")),
+    sa.Index("ix_projects_published", "published_at", "id", postgresql_where=sa.text("is_published")),
+)
+
+project_images = sa.Table(
+    "project_images",
+    metadata,
+    id_column("project_id", sa.ForeignKey("projects.id"), primary_key=True),
+    sa.Column("position", sa.SmallInteger, primary_key=True),
+    id_column("asset_id", sa.ForeignKey("assets.id"), nullable=False, index=True),
+)

@@ -1,0 +1,27 @@
+"""Which providers there are, and which serve, in what order, by the settings."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tallyframe.providers.base import ImageProvider, VideoProvider
+from tallyframe.providers.offline import OfflineProvider
+from tallyframe.settings import Settings
+
+_IMAGE: dict[str, Callable[[Settings], ImageProvider]] = {"offline": lambda _: OfflineProvider()}
+_VIDEO: dict[str, Callable[[Settings], VideoProvider]] = {"offline": lambda _: OfflineProvider()}
+
+
+@dataclass(frozen=True, slots=True)
+class Providers:
+    """The providers that serve, per capability, in the order of the settings; never empty."""
+
+    image: tuple[ImageProvider, ...]
+    video: tuple[VideoProvider, ...]
+
+
+def build_providers(settings: Settings) -> Providers:
+    """Make the providers that the settings name."""
+    return Providers(
+        image=tuple(_IMAGE[name](settings) for name in settings.providers_for_images),
+        video=tuple(_VIDEO[name](settings) for name in settings.providers_for_videos),
+    )
