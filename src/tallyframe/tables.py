@@ -1,11 +1,13 @@
 """Every table, for the migrations: importing this module fills `metadata`."""
 
-import tallyframe.accounts.tables
-import tallyframe.assets.tables
-import tallyframe.generations.tables
-import tallyframe.ledger.tables
-import tallyframe.outbox.tables
-import tallyframe.projects.tables
+from tallyframe.accounts import tables as accounts
+from tallyframe.assets import tables as assets
 from tallyframe.db import metadata
+from tallyframe.generations import tables as generations
+from tallyframe.ledger import tables as ledger
+from tallyframe.outbox import tables as outbox
+from tallyframe.projects import tables as projects
 
-__all__ = ["metadata"]
+MODULES = (accounts, assets, generations, ledger, outbox, projects)
+
+__all__ = ["MODULES", "metadata"]

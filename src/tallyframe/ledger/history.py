@@ -81,3 +81,9 @@ def charges(generation_id: "sa.ColumnElement[Any]") -> LateralFromClause:
         .where(ledger_entries.c.generation_id == generation_id)
         .lateral("charges")
     )
+
+
+def refunds() -> sa.Select[int, Any]:
+    """Return the query for how many refunds there are, and of how many credits."""
+    amount = sa.func.coalesce(sa.func.sum(ledger_entries.c.amount), 0)
+    return sa.select(sa.func.count(), amount).where(ledger_entries.c.kind == "refund")

@@ -1,0 +1,1 @@
+"""Who can sign in: users, their credit accounts, their API keys and session tokens."""

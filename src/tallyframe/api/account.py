@@ -1,0 +1,68 @@
+"""The signed-in user: who they are, their credits, their API keys; and what things cost."""
+
+from dataclasses import asdict
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from tallyframe.accounts import keys
+from tallyframe.api import cursors, schemas
+from tallyframe.api.services import CurrentUser, Serving
+from tallyframe.generations import queries
+from tallyframe.ledger import history
+
+router = APIRouter(prefix="/v1", tags=["account"])
+
+
+@router.get("/me")
+async def me(user: CurrentUser) -> schemas.Me:
+    """Return the signed-in user."""
+    return schemas.Me(**{name: getattr(user, name) for name in schemas.Me.model_fields})
+
+
+@router.get("/credits")
+async def get_credits(user: CurrentUser, serving: Serving) -> schemas.CreditsOut:
+    """Return the account's figures, all worked out from the ledger."""
+    async with serving.db.reading() as reader:
+        figures = await history.figures(reader, user.account_id)
+    return schemas.CreditsOut(**asdict(figures), reserved=await queries.reserved(serving.db, user.account_id))
+
+
+@router.get("/credits/entries")
+async def list_entries(
+    user: CurrentUser, serving: Serving, cursor: cursors.Cursor = None, limit: cursors.Limit = 20
+) -> schemas.Entries:
+    """Return the ledger, newest first."""
+    before = cursors.decode(cursor, int)
+    async with serving.db.reading() as reader:
+        rows = await history.entries(reader, user.account_id, before=before[0] if before else None, limit=limit + 1)
+    next_cursor = cursors.encode(rows[limit - 1][0]) if len(rows) > limit else None
+    return schemas.Entries(data=[schemas.Entry(**asdict(entry)) for _, entry in rows[:limit]], next_cursor=next_cursor)
+
+
+@router.post("/api-keys", status_code=201)
+async def create_api_key(new: schemas.NewApiKey, user: CurrentUser, serving: Serving) -> schemas.NewApiKeyOut:
+    """Make an API key. Its secret is shown this once."""
+    async with serving.db.transaction() as transaction:
+        key, secret = await keys.make(transaction, user.id, new.name)
+    return schemas.NewApiKeyOut(**asdict(key), secret=secret)
+
+
+@router.get("/api-keys")
+async def list_api_keys(user: CurrentUser, serving: Serving) -> schemas.ApiKeys:
+    """Return the user's working keys, without their secrets."""
+    found = await keys.listed(serving.db, user.id)
+    return schemas.ApiKeys(data=[schemas.ApiKeyOut(**asdict(key)) for key in found])
+
+
+@router.delete("/api-keys/{key_id}", status_code=204)
+async def revoke_api_key(key_id: UUID, user: CurrentUser, serving: Serving) -> None:
+    """Make a key useless."""
+    serving.callers.forget(await keys.revoke(serving.db, user.id, key_id))
+
+
+@router.get("/pricing")
+async def pricing(serving: Serving) -> schemas.Pricing:
+    """Return what each operation costs. No sign-in is needed."""
+    prices = serving.settings.price_list
+    return schemas.Pricing(data=[schemas.Price(operation=name, credits=prices[name]) for name in serving.operations])

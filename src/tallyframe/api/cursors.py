@@ -1,0 +1,29 @@
+"""Cursors: opaque to clients, so that what they hold may change."""
+
+import base64
+import binascii
+import json
+from typing import Annotated, Any
+
+from fastapi import Query
+
+from tallyframe.errors import ValidationFailed
+
+Limit = Annotated[int, Query(ge=1, le=100, description="How many at most.")]
+Cursor = Annotated[str | None, Query(max_length=300, description="`next_cursor` of the page before.")]
+
+
+def encode(*parts: str | int) -> str:
+    """Return a cursor that holds these parts."""
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
+
+
+def decode(cursor: str | None, *kinds: Any) -> Any:  # noqa: ANN401  # one value per kind
+    """Return the parts of a cursor, each made by its kind, or None without a cursor. Raises ValidationFailed."""
+    if cursor is None:
+        return None
+    try:
+        parts = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        return tuple(kind(part) for kind, part in zip(kinds, parts, strict=True))
+    except (ValueError, TypeError, AttributeError, binascii.Error):
+        raise ValidationFailed("This cursor is not one of ours.", pointer="/cursor") from None

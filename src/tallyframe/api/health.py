@@ -1,0 +1,48 @@
+"""Is the process alive, and can it do its work?"""
+
+import asyncio
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Response
+from redis.exceptions import RedisError
+
+from tallyframe.api.services import Services, Serving
+from tallyframe.errors import Unavailable
+from tallyframe.migrate import newest_revision
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """Return 200 while the process answers at all."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+async def readyz(response: Response, serving: Serving) -> dict[str, str]:
+    """Return 200 when Postgres and Redis are reachable and the migrations are current, else 503 and what is not."""
+    postgres, redis = await asyncio.gather(_postgres(serving), _redis(serving))
+    checks = {"postgres": postgres, "redis": redis}
+    if any(result != "ok" for result in checks.values()):
+        response.status_code = 503
+        response.headers["Retry-After"] = "2"
+    return checks
+
+
+async def _postgres(serving: Services) -> str:
+    try:
+        async with asyncio.timeout(2):
+            current = (await serving.db.run(sa.text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
+    except (Unavailable, TimeoutError, sa.exc.DBAPIError):
+        return "unreachable"
+    return "ok" if current == newest_revision() else "migrations are not current"
+
+
+async def _redis(serving: Services) -> str:
+    try:
+        async with asyncio.timeout(2):
+            await serving.redis.ping()
+    except (RedisError, OSError, TimeoutError):
+        return "unreachable"
+    return "ok"

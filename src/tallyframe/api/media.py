@@ -1,0 +1,42 @@
+"""Local media, served with the right type, ranges, caching and nothing a browser could be tricked with."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import FileResponse, Response
+
+from tallyframe.api.services import Serving
+from tallyframe.errors import NotFound
+from tallyframe.storages.local import LocalStorage
+
+router = APIRouter(include_in_schema=False)
+
+CONTENT_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "mp4": "video/mp4"}
+HEADERS = {
+    "Cache-Control": "public, max-age=86400",  # names are never reused for other content; deletion shows within a day
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+
+
+@router.api_route("/media/{key:path}", methods=["GET", "HEAD"])
+async def media(
+    key: str, request: Request, serving: Serving, download: Annotated[str | None, Query(max_length=100)] = None
+) -> Response:
+    """Return the bytes of a key, or a part of them."""
+    local = serving.storages.by_name.get("local")
+    path = await asyncio.to_thread(local.open_path, key) if isinstance(local, LocalStorage) else None
+    content_type = CONTENT_TYPES.get(key.rsplit(".", 1)[-1])
+    if path is None or content_type is None:
+        raise NotFound
+    response = FileResponse(
+        path,
+        headers=HEADERS,
+        media_type=content_type,
+        filename=download,
+        stat_result=await asyncio.to_thread(path.stat),
+    )
+    if request.headers.get("if-none-match") == response.headers["etag"]:
+        return Response(status_code=304, headers={**HEADERS, "ETag": response.headers["etag"]})
+    return response

@@ -1,0 +1,72 @@
+"""GET /metrics for Prometheus: requests of this process, and generations as Postgres knows them.
+
+Generations are counted in the database and not in the workers, so every API process tells the same truth, whichever
+worker did the work, and none is lost with a process. Sum request metrics over processes; take the maximum of the rest.
+"""
+
+from collections.abc import Iterator
+from time import monotonic
+from typing import Any
+
+from fastapi import APIRouter
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
+from starlette.responses import Response
+
+from tallyframe.api.services import Serving
+from tallyframe.generations import figures
+
+router = APIRouter(include_in_schema=False)
+
+_registry = CollectorRegistry()
+_requests = Counter("tallyframe_requests", "HTTP requests", ["method", "route", "status"], registry=_registry)
+_seconds = Histogram("tallyframe_request_seconds", "Time to answer", ["method", "route"], registry=_registry)
+
+
+def observe_request(method: str, route: str, status: int, seconds: float) -> None:
+    """Count a request."""
+    _requests.labels(method, route, str(status)).inc()
+    _seconds.labels(method, route).observe(seconds)
+
+
+class _Snapshot:
+    """One reading of the database, as a Prometheus collector."""
+
+    def __init__(self, reading: figures.Figures) -> None:
+        self._reading = reading
+
+    def collect(self) -> Iterator[Metric]:
+        reading = self._reading
+        outcomes = CounterMetricFamily(
+            "tallyframe_generations", "Ended generations", labels=["operation", "provider", "outcome"]
+        )
+        for operation, provider, outcome, count in reading.outcomes:
+            outcomes.add_metric([operation, provider, outcome], count)
+        yield outcomes
+        depth = GaugeMetricFamily("tallyframe_queue_depth", "Live generations", labels=["status"])
+        for status, count in reading.live:
+            depth.add_metric([status], count)
+        yield depth
+        yield GaugeMetricFamily(
+            "tallyframe_oldest_pending_seconds", "Age of the oldest pending generation", value=reading.oldest_pending
+        )
+        latency = SummaryMetricFamily("tallyframe_provider_seconds", "Time from order to result", labels=["provider"])
+        for provider, count, seconds in reading.provider_seconds:
+            latency.add_metric([provider], count_value=count, sum_value=seconds)
+        yield latency
+        yield CounterMetricFamily("tallyframe_refunds", "Refunded generations", value=reading.refunds)
+        yield CounterMetricFamily("tallyframe_refunded_credits", "Credits given back", value=reading.refunded_credits)
+
+
+_last: dict[str, Any] = {"at": 0.0, "reading": None}
+
+
+@router.get("/metrics")
+async def metrics(serving: Serving) -> Response:
+    """Return all metrics in Prometheus' text format; the database is read at most every few seconds."""
+    if _last["reading"] is None or monotonic() - _last["at"] > serving.settings.metrics_max_age:
+        async with serving.db.reading() as reader:
+            _last["reading"], _last["at"] = await figures.read(reader), monotonic()
+    snapshot = CollectorRegistry()
+    snapshot.register(_Snapshot(_last["reading"]))
+    return Response(generate_latest(_registry) + generate_latest(snapshot), media_type="text/plain; version=0.0.4")

@@ -1,0 +1,90 @@
+"""Input pictures on their way in: read, cleaned, stored; and taken out again when the order is refused."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from tallyframe.api.services import Services
+from tallyframe.assets.pictures import clean
+from tallyframe.assets.rows import Asset, find
+from tallyframe.errors import NotFound, Unavailable
+from tallyframe.ids import new_id
+from tallyframe.storages.base import StorageError
+
+log = structlog.get_logger()
+
+EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """An order's pictures, in order. `new` are those stored just for it, not yet in the database."""
+
+    ids: Sequence[UUID]
+    new: Sequence[Asset]
+
+    @property
+    def new_rows(self) -> list[dict[str, Any]]:
+        """Return the rows to insert for the new ones."""
+        return [asdict(asset) for asset in self.new]
+
+
+async def store(serving: Services, data: bytes) -> Asset:
+    """Clean one picture and put it into the storage. Raises TooLarge, UnsupportedMedia, ValidationFailed."""
+    limits = serving.settings
+    async with serving.uploads:  # decoding takes memory and a core, so only a few at once
+        media = await asyncio.to_thread(
+            clean, data, max_bytes=limits.max_upload_bytes, max_pixels=limits.max_image_pixels
+        )
+    asset_id = new_id()
+    key = f"uploads/{asset_id}.{EXTENSIONS[media.content_type]}"
+    storage = serving.storages.current
+    try:
+        await storage.put(key, media.data, media.content_type)
+    except StorageError as error:
+        log.exception("upload_failed", error=str(error))
+        raise Unavailable("The picture can't be stored right now. Try again shortly.") from None
+    sha256 = hashlib.sha256(media.data).hexdigest()
+    size = (len(media.data), sha256, media.width, media.height)
+    return Asset(asset_id, storage.name, key, media.content_type, *size, None)
+
+
+async def discard(serving: Services, assets: Sequence[Asset]) -> None:
+    """Take pictures out of the storage again; what can't be removed is logged."""
+    for asset in assets:
+        try:
+            await serving.storages.by_name[asset.storage].delete(asset.key)
+        except StorageError as error:
+            log.warning("discard_failed", key=asset.key, error=str(error))
+
+
+@asynccontextmanager
+async def stored(serving: Services, user_id: UUID, given: Sequence[UUID | str | bytes]) -> AsyncIterator[Pictures]:
+    """Have the pictures stored while the block runs; if it raises, the new ones are taken out again.
+
+    A picture is given as the id of an asset, as a URL, or as bytes.
+    """
+    known = {item for item in given if isinstance(item, UUID)}
+    found = await find(serving.db, user_id, list(known))
+    if len(found) != len(known):
+        raise NotFound("One of the pictures does not exist.")
+    new: list[Asset] = []
+    try:
+        ids: list[UUID] = []
+        for position, item in enumerate(given):
+            if isinstance(item, UUID):
+                ids.append(item)
+                continue
+            data = await serving.fetch(item, f"/images/{position}/url") if isinstance(item, str) else item
+            new.append(await store(serving, data))
+            ids.append(new[-1].id)
+        yield Pictures(ids, new)
+    except BaseException:
+        await asyncio.shield(discard(serving, new))
+        raise

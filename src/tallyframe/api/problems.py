@@ -1,0 +1,87 @@
+"""Every error as application/problem+json (RFC 9457), ours and the framework's alike."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from tallyframe.errors import Internal, NotFound, TallyframeError, TooLarge, Unavailable, UnsupportedMedia
+
+log = structlog.get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+BUG = HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def problem(error: TallyframeError, request_id: str) -> JSONResponse:
+    """Return the response for one of our errors."""
+    return _problem(error.status, error.code, error.detail, request_id, error.data)
+
+
+def _problem(status: int, code: str, detail: str, request_id: str, data: dict[str, Any]) -> JSONResponse:
+    body = {
+        "type": f"urn:tallyframe:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+        **data,
+    }
+    headers = {"Retry-After": str(data["retry_after"])} if "retry_after" in data else {}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(body, status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def request_id_of(request: Request) -> str:
+    """Return the id that the middleware gave this request."""
+    return str(request.scope.get("request_id", ""))
+
+
+def install(app: FastAPI) -> None:
+    """Make the app answer every error as a problem."""
+    app.add_exception_handler(TallyframeError, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(ValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+
+
+def _ours(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, TallyframeError)  # noqa: S101  # how the handler is registered
+    if error.status >= BUG and not isinstance(error, Unavailable):
+        log.error("internal_error", detail=error.detail)
+    return problem(error, request_id_of(request))
+
+
+def _invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError | ValidationError)  # noqa: S101  # how it is registered
+    errors = [{"pointer": _pointer(item["loc"]), "detail": item["msg"]} for item in error.errors()[:20]]
+    detail = "; ".join(f"{item['pointer'] or 'body'}: {item['detail']}" for item in errors[:3])
+    return _problem(422, "validation_failed", detail, request_id_of(request), {"errors": errors})
+
+
+def _pointer(location: Sequence[str | int]) -> str:
+    """Return a JSON pointer (RFC 6901) for where pydantic found something, without saying "body" first."""
+    parts = list(location)[1:] if location and location[0] in {"body", "query", "path", "header"} else location
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
+
+
+def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101  # how the handler is registered
+    request_id = request_id_of(request)
+    by_status: dict[int, type[TallyframeError]] = {404: NotFound, 413: TooLarge, 415: UnsupportedMedia, 500: Internal}
+    if kind := by_status.get(error.status_code):
+        return problem(kind(None if kind is NotFound else error.detail), request_id)
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # what the framework says of a body that it can't parse
+        return _problem(422, "validation_failed", error.detail, request_id, {"errors": []})
+    phrase = HTTPStatus(error.status_code).phrase
+    answer = _problem(error.status_code, phrase.lower().replace(" ", "_"), error.detail, request_id, {})
+    answer.headers.update(error.headers or {})
+    return answer

@@ -1,0 +1,236 @@
+"""Projects: order, poll, cancel, order again, publish, delete."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import structlog
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from tallyframe.accounts.users import User
+from tallyframe.api import cursors, orders, pictures, schemas, views
+from tallyframe.api.services import CurrentUser, Services, Serving
+from tallyframe.errors import (
+    Generating,
+    NotCancelable,
+    NotFound,
+    NothingToPublish,
+    TallyframeError,
+    TooManyActiveGenerations,
+    ValidationFailed,
+)
+from tallyframe.generations import queries, settle
+from tallyframe.generations.quote import quote
+from tallyframe.generations.states import LIVE
+from tallyframe.generations.submit import RUN_GENERATION, Accepted, Draft, Order, submit, submit_again
+from tallyframe.outbox.relay import ring
+from tallyframe.projects import erase, publish
+from tallyframe.storages.base import StorageError
+
+log = structlog.get_logger()
+
+router = APIRouter(prefix="/v1/projects", tags=["projects"])
+
+CANCELED = "You canceled this. Your credits are back."
+
+
+class PromptNotFound(NotFound):
+    """There is no such prompt in the library."""
+
+    code = "prompt_not_found"
+
+
+@router.post("", status_code=202, openapi_extra=orders.OPENAPI_BODY)
+async def create_project(request: Request, response: Response, user: CurrentUser, serving: Serving) -> schemas.Project:
+    """Order an image or a video. The credits are debited now, and come back if it fails."""
+    order, given = await orders.read(request, serving.settings.max_upload_bytes)
+    if order.prompt_id or not order.prompt:
+        raise PromptNotFound
+    if order.kind == "video" and len(given) > 1:
+        raise ValidationFailed("A video starts from one picture at most.", pointer="/images")
+    duration = _duration(serving, order.duration_seconds) if order.kind == "video" else None
+    async with pictures.stored(serving, user.id, given) as kept:
+        wanted = _input(order.kind, order.prompt, order.aspect_ratio, kept.ids, duration)
+        draft = Draft(order.kind, order.prompt, None, order.aspect_ratio, order.metadata, kept.ids, kept.new_rows)
+        accepted = await submit(serving.db, _order(serving, user, order.kind, wanted), draft)
+        if accepted is None:
+            raise TooManyActiveGenerations
+    return await _answer_accepted(serving, user, accepted, response)
+
+
+@router.get("")
+async def list_projects(
+    user: CurrentUser,
+    serving: Serving,
+    status: Annotated[
+        Literal["pending", "processing", "draft", "published", "failed", "canceled"] | None, Query()
+    ] = None,
+    kind: Annotated[schemas.Kind | None, Query()] = None,
+    cursor: cursors.Cursor = None,
+    limit: cursors.Limit = 20,
+) -> schemas.Projects:
+    """Return the user's projects, newest first."""
+    before = cursors.decode(cursor, UUID)
+    rows = await queries.listed(
+        serving.db, user.id, status=status, kind=kind, before=before[0] if before else None, limit=limit + 1
+    )
+    next_cursor = cursors.encode(str(rows[limit - 1]["id"])) if len(rows) > limit else None
+    data = [views.project(row, serving.storages) for row in rows[:limit]]
+    return schemas.Projects(data=data, next_cursor=next_cursor)
+
+
+@router.get("/{project_id}", response_model=schemas.Project, responses={304: {"description": "Unchanged"}})
+async def get_project(
+    project_id: UUID,
+    response: Response,
+    user: CurrentUser,
+    serving: Serving,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> schemas.Project | Response:
+    """Return the project. While it is generating, `Retry-After` says when to ask again."""
+    if if_none_match and await _is_current(serving, user, project_id, if_none_match):
+        return Response(status_code=304, headers={"ETag": if_none_match, "Cache-Control": "private, no-cache"})
+    return await _answer(serving, user, project_id, response)
+
+
+@router.post("/{project_id}/video", status_code=202)
+async def create_video(
+    project_id: UUID, order: schemas.NewVideo, response: Response, user: CurrentUser, serving: Serving
+) -> schemas.Project:
+    """Order a video of this project; its image, if it has one, becomes the first frame."""
+    row = await _latest(serving, user, project_id)
+    first_frame = [row["image_asset_id"]] if row["image_asset_id"] else []
+    wanted = _input(
+        "video",
+        order.prompt or row["prompt"],
+        order.aspect_ratio or row["aspect_ratio"],
+        first_frame,
+        _duration(serving, order.duration_seconds),
+    )
+    return await _order_again(serving, user, project_id, "video", wanted, response)
+
+
+@router.post("/{project_id}/regenerate", status_code=202)
+async def regenerate(project_id: UUID, response: Response, user: CurrentUser, serving: Serving) -> schemas.Project:
+    """Place the project's latest order again, and pay for it again."""
+    row = await _latest(serving, user, project_id)
+    return await _order_again(serving, user, project_id, row["operation"], row["input"], response)
+
+
+@router.post("/{project_id}/cancel")
+async def cancel(project_id: UUID, response: Response, user: CurrentUser, serving: Serving) -> schemas.Project:
+    """Stop what is generating; the credits come back."""
+    row = await _found(serving, user, project_id)
+    if not await settle.cancel(serving.db, row["generation_id"], CANCELED):
+        raise NotCancelable
+    return await _answer(serving, user, project_id, response)
+
+
+@router.post("/{project_id}/publish")
+async def publish_project(project_id: UUID, response: Response, user: CurrentUser, serving: Serving) -> schemas.Project:
+    """Show the project in Explore."""
+    await _found(serving, user, project_id)
+    if not await publish.publish(serving.db, user.id, project_id):
+        raise NothingToPublish
+    return await _answer(serving, user, project_id, response)
+
+
+@router.post("/{project_id}/unpublish")
+async def unpublish_project(
+    project_id: UUID, response: Response, user: CurrentUser, serving: Serving
+) -> schemas.Project:
+    """Take the project out of Explore."""
+    if not await publish.unpublish(serving.db, user.id, project_id):
+        raise NotFound
+    return await _answer(serving, user, project_id, response)
+
+
+@router.delete("/{project_id}", status_code=204)
+async def delete_project(project_id: UUID, user: CurrentUser, serving: Serving) -> None:
+    """Delete the project and its media. The ledger and the receipts stay."""
+    if not await erase.delete(serving.db, user.id, project_id):
+        await _found(serving, user, project_id)
+        raise Generating
+    try:
+        await erase.erase(serving.db, serving.storages.by_name, project_id)
+    except (StorageError, TallyframeError) as error:
+        # The outbox row is committed, so the worker will go on trying.
+        log.warning("erase_deferred", project_id=str(project_id), error=str(error))
+
+
+@router.get("/{project_id}/generations")
+async def list_generations(project_id: UUID, user: CurrentUser, serving: Serving) -> schemas.Generations:
+    """Return the project's receipts, newest first."""
+    await _found(serving, user, project_id)
+    rows = await queries.receipts(serving.db, user.id, project_id)
+    return schemas.Generations(data=[views.generation(row, serving.storages) for row in rows])
+
+
+async def _found(serving: Services, user: User, project_id: UUID) -> queries.Row:
+    row = await queries.project(serving.db, user.id, project_id)
+    if row is None:
+        raise NotFound
+    return row
+
+
+async def _latest(serving: Services, user: User, project_id: UUID) -> queries.Row:
+    row = await queries.order_of(serving.db, user.id, project_id)
+    if row is None:
+        raise NotFound
+    return row
+
+
+async def _is_current(serving: Services, user: User, project_id: UUID, if_none_match: str) -> bool:
+    sequence = await queries.project_sequence(serving.db, user.id, project_id)
+    if sequence is None:
+        raise NotFound
+    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+    return views.etag(project_id, sequence) in tags or "*" in tags
+
+
+async def _answer(serving: Services, user: User, project_id: UUID, response: Response) -> schemas.Project:
+    project = views.project(await _found(serving, user, project_id), serving.storages)
+    response.headers["ETag"] = views.etag(project_id, project.status_sequence)
+    response.headers["Cache-Control"] = "private, no-cache"
+    if project.is_generating and project.generation:
+        response.headers["Retry-After"] = str(views.retry_after(project.generation.created_at))
+    return project
+
+
+async def _answer_accepted(serving: Services, user: User, accepted: Accepted, response: Response) -> schemas.Project:
+    await ring(serving.redis, RUN_GENERATION, accepted.generation_id)
+    response.headers["Location"] = f"/v1/projects/{accepted.project_id}"
+    return await _answer(serving, user, accepted.project_id, response)
+
+
+async def _order_again(
+    serving: Services, user: User, project_id: UUID, operation: str, wanted: dict[str, Any], response: Response
+) -> schemas.Project:
+    accepted = await submit_again(serving.db, _order(serving, user, operation, wanted), project_id)
+    if accepted is None:
+        row = await _latest(serving, user, project_id)
+        raise Generating if row["status"] in LIVE else TooManyActiveGenerations
+    return await _answer_accepted(serving, user, accepted, response)
+
+
+def _order(serving: Services, user: User, operation: str, wanted: dict[str, Any]) -> Order:
+    bought = serving.operations[operation]
+    price = quote(bought, bought.Input.model_validate(wanted), serving.settings.price_list)
+    limits = serving.settings
+    return Order(
+        user.id, user.account_id, operation, wanted, price, limits.max_active_generations, limits.generation_max_age
+    )
+
+
+def _input(kind: str, prompt: str, aspect_ratio: str, images: Any, duration: int | None) -> dict[str, Any]:  # noqa: ANN401
+    order: dict[str, Any] = {"prompt": prompt, "aspect_ratio": aspect_ratio}
+    ids = [str(image) for image in images]
+    if kind == "image":
+        return {**order, "images": ids}
+    return {**order, "duration_seconds": duration, "first_frame": ids[0] if ids else None}
+
+
+def _duration(serving: Services, asked: int | None) -> int:
+    longest = serving.settings.max_video_seconds
+    if asked is not None and asked > longest:
+        raise ValidationFailed(f"A video lasts 1 to {longest} seconds.", pointer="/duration_seconds")
+    return asked or min(schemas.DEFAULT_VIDEO_SECONDS, longest)

@@ -1,0 +1,284 @@
+"""What goes over the wire, in and out. Unknown fields are refused; every limit has a number."""
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from tallyframe.operations.base import AspectRatio
+
+DEFAULT_VIDEO_SECONDS = 6
+
+
+def _storable(text: str) -> str:
+    """Refuse what Postgres can't store as text, and lone surrogates, which are no text at all."""
+    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("contains characters that are not text")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Prompt = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=4000),
+    AfterValidator(_storable),
+]
+Kind = Literal["image", "video"]
+Metadata = Annotated[
+    dict[
+        Annotated[Text, Field(min_length=1, max_length=64)],
+        Annotated[Text, Field(max_length=512)],
+    ],
+    Field(max_length=16),
+]
+
+
+class Incoming(BaseModel):
+    """A request body."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AssetRef(Incoming):
+    """A picture uploaded before with `POST /v1/assets`."""
+
+    asset_id: UUID
+
+
+class UrlRef(Incoming):
+    """A picture to fetch, from a public http(s) address."""
+
+    url: Annotated[Text, Field(min_length=1, max_length=2048)]
+
+
+class NewProject(Incoming):
+    """An order for a new project."""
+
+    kind: Kind
+    prompt: Prompt | None = None
+    prompt_id: UUID | None = None
+    aspect_ratio: AspectRatio = "1:1"
+    images: Annotated[list[AssetRef | UrlRef], Field(max_length=4)] = []
+    duration_seconds: Annotated[int, Field(ge=1)] | None = Field(None, description="Videos only; whole seconds.")
+    metadata: Metadata = {}
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.prompt is None and self.prompt_id is None:
+            raise ValueError("a prompt or a prompt_id is needed")
+        if self.kind == "image" and self.duration_seconds is not None:
+            raise ValueError("duration_seconds is for videos")
+        return self
+
+
+class NewVideo(Incoming):
+    """An order for a video of a project; what is left out is taken from the project."""
+
+    prompt: Prompt | None = None
+    aspect_ratio: AspectRatio | None = None
+    duration_seconds: Annotated[int, Field(ge=1)] | None = None
+
+
+class NewApiKey(Incoming):
+    """A name for a new key."""
+
+    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)] = "API key"
+
+
+class Asset(BaseModel):
+    """A stored file."""
+
+    id: UUID
+    url: str
+    download_url: str
+    content_type: str
+    bytes: int
+    sha256: str
+    width: int
+    height: int
+    duration_seconds: float | None
+
+
+class ErrorOut(BaseModel):
+    """Why a generation ended without a result."""
+
+    code: str
+    message: str
+    fault: Literal["user", "provider", "platform"]
+    retryable: bool
+
+
+class Charge(BaseModel):
+    """What a generation costs, in credits; worked out from the ledger."""
+
+    quoted: int
+    charged: int
+    refunded: int
+
+
+class Generation(BaseModel):
+    """The receipt of one paid run."""
+
+    id: UUID
+    project_id: UUID
+    operation: str
+    status: Literal["pending", "processing", "succeeded", "failed", "canceled"]
+    step: Literal["queued", "generating", "storing", "completed"]
+    attempt: int
+    provider: str | None
+    model: str | None
+    credits: Charge
+    error: ErrorOut | None
+    outputs: list[Asset]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class Project(BaseModel):
+    """What the user sees and publishes."""
+
+    id: UUID
+    kind: Kind
+    status: Literal["pending", "processing", "draft", "published", "failed", "canceled"]
+    status_sequence: int
+    is_generating: bool
+    is_published: bool
+    prompt: str
+    prompt_id: UUID | None
+    aspect_ratio: str
+    images: list[Asset]
+    image_url: str | None
+    video_url: str | None
+    error: ErrorOut | None
+    generation: Generation | None
+    metadata: dict[str, str]
+    created_at: datetime
+    updated_at: datetime
+
+
+class Projects(BaseModel):
+    """One page of projects."""
+
+    data: list[Project]
+    next_cursor: str | None
+
+
+class Generations(BaseModel):
+    """A project's receipts, newest first."""
+
+    data: list[Generation]
+
+
+class Published(BaseModel):
+    """A published project as everybody sees it."""
+
+    id: UUID
+    kind: Kind
+    prompt: str
+    aspect_ratio: str
+    image_url: str | None
+    video_url: str | None
+    display_name: str
+    published_at: datetime
+
+
+class Explore(BaseModel):
+    """One page of published projects."""
+
+    data: list[Published]
+    next_cursor: str | None
+
+
+class Me(BaseModel):
+    """The signed-in user."""
+
+    id: UUID
+    email: str | None
+    display_name: str
+    role: Literal["user", "admin"]
+    is_member: bool
+    created_at: datetime
+
+
+class CreditsOut(BaseModel):
+    """The account in credits. `reserved` is what still-running generations were debited."""
+
+    available: int
+    reserved: int
+    lifetime_granted: int
+    lifetime_spent: int
+
+
+class Entry(BaseModel):
+    """One line of the ledger, in credits."""
+
+    id: UUID
+    kind: str
+    amount: int
+    balance_after: int
+    generation_id: UUID | None
+    reverses_entry_id: UUID | None
+    reason: str | None
+    created_at: datetime
+
+
+class Entries(BaseModel):
+    """One page of the ledger, newest first."""
+
+    data: list[Entry]
+    next_cursor: str | None
+
+
+class ApiKeyOut(BaseModel):
+    """An API key without its secret."""
+
+    id: UUID
+    name: str
+    last_four: str
+    created_at: datetime
+
+
+class ApiKeys(BaseModel):
+    """The user's keys."""
+
+    data: list[ApiKeyOut]
+
+
+class NewApiKeyOut(ApiKeyOut):
+    """A new API key. `secret` is shown this once."""
+
+    secret: str
+
+
+class Price(BaseModel):
+    """What an operation costs."""
+
+    operation: str
+    credits: int
+
+
+class Pricing(BaseModel):
+    """All prices."""
+
+    data: list[Price]
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field; `pointer` is a JSON pointer."""
+
+    pointer: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 has it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: list[FieldProblem] | None = None

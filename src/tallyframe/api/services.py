@@ -1,0 +1,115 @@
+"""What the endpoints work with, and who is asking."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Annotated
+
+import structlog
+from arq.connections import ArqRedis
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from tallyframe.accounts import keys, users
+from tallyframe.accounts.api_keys import looks_valid, secret_hash
+from tallyframe.accounts.session_tokens import SessionTokens
+from tallyframe.accounts.users import User
+from tallyframe.db import Database
+from tallyframe.errors import Unauthenticated
+from tallyframe.operations.registry import Operations
+from tallyframe.settings import Settings
+from tallyframe.storages.registry import Storages
+
+#: Seconds that a known caller is remembered. A key revoked through another process works there for as long.
+REMEMBER = 5.0
+REMEMBER_MOST = 10_000
+
+
+class Callers:
+    """Remembers who a credential belongs to, for a few seconds, so that polling costs no look-up."""
+
+    def __init__(self) -> None:
+        self._users: OrderedDict[object, tuple[float, User]] = OrderedDict()
+
+    def get(self, credential: object) -> User | None:
+        """Return the remembered user."""
+        until, user = self._users.get(credential, (0.0, None))
+        return user if monotonic() < until else None
+
+    def put(self, credential: object, user: User) -> None:
+        """Remember the user."""
+        self._users[credential] = (monotonic() + REMEMBER, user)
+        self._users.move_to_end(credential)
+        if len(self._users) > REMEMBER_MOST:
+            self._users.popitem(last=False)
+
+    def forget(self, credential: object) -> None:
+        """Forget the user, if remembered."""
+        self._users.pop(credential, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that `main.py` has built for the endpoints."""
+
+    settings: Settings
+    db: Database
+    redis: ArqRedis
+    storages: Storages
+    operations: Operations
+    tokens: SessionTokens | None
+    fetch: Callable[[str, str], Awaitable[bytes]]  # (URL, pointer for errors) → bytes
+    uploads: asyncio.Semaphore
+    callers: Callers = field(default_factory=Callers)
+
+
+def services(request: Request) -> Services:
+    """Return the app's services."""
+    found: Services = request.app.state.services
+    return found
+
+
+Serving = Annotated[Services, Depends(services)]
+
+_bearer = HTTPBearer(auto_error=False, description="A session JWT of the configured issuer, or an API key (`tf_…`).")
+
+
+async def current_user(
+    serving: Serving, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+) -> User:
+    """Return who is asking; on a subject's first sight, sign them up. Raises Unauthenticated or Unavailable."""
+    if credentials is None or not credentials.credentials:
+        raise Unauthenticated
+    secret = credentials.credentials
+    user = await (_by_key(serving, secret) if secret.startswith("tf_") else _by_token(serving, secret))
+    structlog.contextvars.bind_contextvars(user_id=str(user.id))
+    return user
+
+
+CurrentUser = Annotated[User, Depends(current_user)]
+
+
+async def _by_key(serving: Services, secret: str) -> User:
+    if not looks_valid(secret):
+        raise Unauthenticated("This is not a valid API key.")
+    hashed = secret_hash(secret)
+    user = serving.callers.get(hashed) or await keys.owner(serving.db, hashed)
+    if user is None:
+        raise Unauthenticated("This API key is unknown or has been revoked.")
+    if serving.callers.get(hashed) is None:
+        serving.callers.put(hashed, user)
+    return user
+
+
+async def _by_token(serving: Services, token: str) -> User:
+    if serving.tokens is None:
+        raise Unauthenticated("Session tokens are not set up here; use an API key.")
+    identity = await serving.tokens.verify(token)
+    who = (identity.issuer, identity.subject)
+    user = serving.callers.get(who)
+    if user is None:
+        user = await users.find_or_sign_up(serving.db, identity, serving.settings.signup_credits)
+        serving.callers.put(who, user)
+    return user

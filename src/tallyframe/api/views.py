@@ -1,0 +1,97 @@
+"""Rows → what goes over the wire."""
+
+from datetime import UTC, datetime
+from typing import Any, cast
+from uuid import UUID
+
+from tallyframe.api import schemas
+from tallyframe.errors import FAILURE_POLICY, FailureCode
+from tallyframe.generations.queries import Row
+from tallyframe.generations.states import LIVE
+from tallyframe.storages.registry import Storages
+
+
+def asset(row: dict[str, Any], storages: Storages) -> schemas.Asset:
+    """Return a stored file with its addresses."""
+    storage = storages.by_name[row["storage"]]
+    name = f"tallyframe-{str(row['id'])[-8:]}.{row['key'].rsplit('.', 1)[-1]}"
+    fields = {field: row[field] for field in schemas.Asset.model_fields if field in row}
+    download_url = storage.url(row["key"], download_as=name)
+    return schemas.Asset(**fields, url=storage.url(row["key"]), download_url=download_url)
+
+
+def error(code: str | None, message: str | None) -> schemas.ErrorOut | None:
+    """Return a failure with its published policy, or None."""
+    if code is None:
+        return None
+    fault, retryable, _ = FAILURE_POLICY[FailureCode(code)]
+    return schemas.ErrorOut(code=code, message=message or "", fault=fault, retryable=retryable)
+
+
+def generation(row: Row, storages: Storages) -> schemas.Generation:
+    """Return a receipt."""
+    fields = {name: row[f"generation_{name}"] for name in _GENERATION_FIELDS}
+    return schemas.Generation(
+        **cast("Any", fields),
+        credits=schemas.Charge(
+            quoted=row["generation_credits"],
+            charged=int(row["generation_charged"]),
+            refunded=int(row["generation_refunded"]),
+        ),
+        error=error(row["generation_error_code"], row["generation_error_message"]),
+        outputs=[asset(output, storages) for output in row["generation_outputs"] or []],
+    )
+
+
+_GENERATION_FIELDS = [name for name in schemas.Generation.model_fields if name not in {"credits", "error", "outputs"}]
+_PROJECT_FIELDS = (
+    "id",
+    "kind",
+    "status_sequence",
+    "is_published",
+    "prompt",
+    "prompt_id",
+    "aspect_ratio",
+    "metadata",
+    "created_at",
+    "updated_at",
+)
+
+
+def project(row: Row, storages: Storages) -> schemas.Project:
+    """Return a project with its latest generation."""
+    latest = generation(row, storages)
+    return schemas.Project(
+        **{name: row[name] for name in _PROJECT_FIELDS},
+        status="published" if row["is_published"] else row["status"],
+        is_generating=row["generation_status"] in LIVE,
+        images=[asset(image, storages) for image in row["images"] or []],
+        image_url=url(row, "image", storages),
+        video_url=url(row, "video", storages),
+        error=latest.error,
+        generation=latest,
+    )
+
+
+def published(row: Row, storages: Storages) -> schemas.Published:
+    """Return a project as everybody sees it."""
+    names = ("id", "kind", "prompt", "aspect_ratio", "display_name", "published_at")
+    media = {f"{role}_url": url(row, role, storages) for role in ("image", "video")}
+    return schemas.Published(**{name: row[name] for name in names}, **media)
+
+
+def url(row: Row, role: str, storages: Storages) -> str | None:
+    """Return the address of the project's image or video, if it has one."""
+    storage = row[f"{role}_storage"]
+    return storages.by_name[storage].url(row[f"{role}_key"]) if storage else None
+
+
+def retry_after(created_at: datetime) -> int:
+    """Return the seconds after which to ask again: 2 at first, 5 for what has been going on for half a minute."""
+    age = (datetime.now(UTC) - created_at).total_seconds()
+    return 2 + min(int(max(age, 0) // 10), 3)
+
+
+def etag(project_id: UUID, sequence: int) -> str:
+    """Return the entity tag of one state of a project."""
+    return f'"{str(project_id)[-12:]}-{sequence}"'

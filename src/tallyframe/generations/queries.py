@@ -1,0 +1,192 @@
+"""Reads for the API: projects with their latest generation, and receipts, in one query each.
+
+Everything but `explore` asks for the owner, so that other people's things are simply not there.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
+
+from tallyframe.accounts.tables import users
+from tallyframe.assets.tables import assets
+from tallyframe.db import Database
+from tallyframe.generations.states import LIVE
+from tallyframe.generations.tables import generations
+from tallyframe.ledger.history import charges
+from tallyframe.projects.tables import project_images, projects
+
+Row = sa.RowMapping
+
+_ASSET = ("id", "storage", "key", "content_type", "bytes", "sha256", "width", "height", "duration_seconds")
+_GENERATION = (
+    "id",
+    "project_id",
+    "operation",
+    "status",
+    "step",
+    "attempt",
+    "provider",
+    "model",
+    "credits",
+    "error_code",
+    "error_message",
+    "created_at",
+    "started_at",
+    "finished_at",
+)
+_PROJECT = (
+    "id",
+    "kind",
+    "status",
+    "status_sequence",
+    "is_published",
+    "prompt",
+    "prompt_id",
+    "aspect_ratio",
+    "metadata",
+    "created_at",
+    "updated_at",
+)
+
+
+def _json(*conditions: "sa.ColumnElement[bool]", position: "sa.ColumnElement[Any]") -> "sa.ScalarSelect[Any]":
+    """Return the assets that meet the conditions as a JSON list, in the order of `position`."""
+    pairs = [item for name in _ASSET for item in (name, assets.c[name])]
+    ordered = aggregate_order_by(sa.func.jsonb_build_object(*pairs), position)
+    return sa.select(sa.func.jsonb_agg(ordered, type_=JSONB)).where(*conditions).scalar_subquery()
+
+
+_charges = charges(generations.c.id)
+_outputs = _json(assets.c.generation_id == generations.c.id, position=assets.c.id).label("outputs")
+_images = _json(
+    project_images.c.project_id == projects.c.id,
+    project_images.c.asset_id == assets.c.id,
+    position=project_images.c.position,
+).label("images")
+_image = assets.alias("image")
+_video = assets.alias("video")
+
+_generation_columns = [
+    *(generations.c[name].label(f"generation_{name}") for name in _GENERATION),
+    _charges.c.charged.label("generation_charged"),
+    _charges.c.refunded.label("generation_refunded"),
+    _outputs.label("generation_outputs"),
+]
+
+_receipts = sa.select(*_generation_columns).select_from(generations.join(_charges, sa.true()))
+
+_projects = sa.select(
+    *(projects.c[name] for name in _PROJECT),
+    _images,
+    _image.c.storage.label("image_storage"),
+    _image.c.key.label("image_key"),
+    _video.c.storage.label("video_storage"),
+    _video.c.key.label("video_key"),
+    *_generation_columns,
+).select_from(
+    projects.join(generations, generations.c.id == projects.c.generation_id)
+    .join(_charges, sa.true())
+    .outerjoin(_image, _image.c.id == projects.c.image_asset_id)
+    .outerjoin(_video, _video.c.id == projects.c.video_asset_id)
+)
+
+
+def _of(user_id: UUID) -> "sa.ColumnElement[bool]":
+    return (projects.c.user_id == user_id) & projects.c.deleted_at.is_(None)
+
+
+async def project(db: Database, user_id: UUID, project_id: UUID) -> Row | None:
+    """Return the user's project with its latest generation."""
+    return (await db.run(_projects.where(_of(user_id), projects.c.id == project_id))).mappings().one_or_none()
+
+
+async def project_sequence(db: Database, user_id: UUID, project_id: UUID) -> int | None:
+    """Return only the number that tells one state of the project from the next: what most polls need."""
+    query = sa.select(projects.c.status_sequence).where(_of(user_id), projects.c.id == project_id)
+    return (await db.run(query)).scalar_one_or_none()
+
+
+async def listed(
+    db: Database, user_id: UUID, *, status: str | None, kind: str | None, before: UUID | None, limit: int
+) -> list[Row]:
+    """Return up to `limit` of the user's projects, newest first, older than `before`."""
+    query = _projects.where(_of(user_id))
+    if status:
+        query = query.where(_has_status(status))
+    if kind:
+        query = query.where(projects.c.kind == kind)
+    if before:
+        query = query.where(projects.c.id < before)
+    return list((await db.run(query.order_by(projects.c.id.desc()).limit(limit))).mappings())
+
+
+def _has_status(status: str) -> "sa.ColumnElement[bool]":
+    if status == "published":
+        return projects.c.is_published
+    return (projects.c.status == status) & ~projects.c.is_published
+
+
+async def receipt(db: Database, user_id: UUID, generation_id: UUID) -> Row | None:
+    """Return the user's generation."""
+    mine = (generations.c.user_id == user_id) & (generations.c.id == generation_id)
+    return (await db.run(_receipts.where(mine))).mappings().one_or_none()
+
+
+async def receipts(db: Database, user_id: UUID, project_id: UUID) -> list[Row]:
+    """Return all generations of the user's project, newest first; at most 200."""
+    mine = (generations.c.user_id == user_id) & (generations.c.project_id == project_id)
+    return list((await db.run(_receipts.where(mine).order_by(generations.c.id.desc()).limit(200))).mappings())
+
+
+async def order_of(db: Database, user_id: UUID, project_id: UUID) -> Row | None:
+    """Return what is needed to order for this project again: its latest order, and its pictures."""
+    query = (
+        sa.select(
+            generations.c.operation,
+            generations.c.input,
+            generations.c.id.label("generation_id"),
+            projects.c.status,
+            projects.c.prompt,
+            projects.c.aspect_ratio,
+            projects.c.image_asset_id,
+        )
+        .join(generations, generations.c.id == projects.c.generation_id)
+        .where(_of(user_id), projects.c.id == project_id)
+    )
+    return (await db.run(query)).mappings().one_or_none()
+
+
+async def reserved(db: Database, account_id: UUID) -> int:
+    """Return the credits that the account's live generations were debited."""
+    live = (generations.c.account_id == account_id) & generations.c.status.in_(LIVE)
+    query = sa.select(sa.func.coalesce(sa.func.sum(generations.c.credits), 0)).where(live)
+    return int((await db.run(query)).scalar_one())
+
+
+async def explore(db: Database, *, before: tuple[datetime, UUID] | None, limit: int) -> list[Row]:
+    """Return up to `limit` published projects of everybody, latest published first."""
+    columns = [projects.c[name] for name in ("id", "kind", "prompt", "aspect_ratio", "published_at")]
+    media = [
+        column.label(label)
+        for column, label in (
+            (_image.c.storage, "image_storage"),
+            (_image.c.key, "image_key"),
+            (_video.c.storage, "video_storage"),
+            (_video.c.key, "video_key"),
+        )
+    ]
+    query = (
+        sa.select(*columns, users.c.display_name, *media)
+        .join(users, users.c.id == projects.c.user_id)
+        .outerjoin(_image, _image.c.id == projects.c.image_asset_id)
+        .outerjoin(_video, _video.c.id == projects.c.video_asset_id)
+        .where(projects.c.is_published)
+        .order_by(projects.c.published_at.desc(), projects.c.id.desc())
+        .limit(limit)
+    )
+    if before:
+        query = query.where(sa.tuple_(projects.c.published_at, projects.c.id) < sa.tuple_(*before))
+    return list((await db.run(query)).mappings())

@@ -1,0 +1,135 @@
+"""Builds the web app: settings → database, ports → routers. Every router is listed here."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from starlette.middleware.cors import CORSMiddleware
+
+from tallyframe import observe
+from tallyframe.accounts.jwks import Jwks
+from tallyframe.accounts.session_tokens import SessionTokens
+from tallyframe.api import account, assets, explore, generations, health, media, metrics, problems, projects, schemas
+from tallyframe.api.middleware import Edge
+from tallyframe.api.services import Services
+from tallyframe.assets.fetch import fetch_picture
+from tallyframe.db import Database
+from tallyframe.operations.registry import operations
+from tallyframe.outbox.relay import connect
+from tallyframe.settings import Settings, load_settings
+from tallyframe.storages.registry import build_storages
+
+ROUTERS = (
+    projects.router,
+    assets.router,
+    generations.router,
+    explore.router,
+    account.router,
+    media.router,
+    health.router,
+    metrics.router,
+)
+
+#: Room for the fields beside the pictures, in bytes.
+FORM_OVERHEAD = 1024 * 1024
+
+DESCRIPTION = """Turns prompts and pictures into images and videos, and counts every credit on the way.
+
+Order with `POST /v1/projects`, then poll the project at the pace of `Retry-After` until it stops generating. What
+fails is refunded. Errors are `application/problem+json`."""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Return the app for these settings, or for those of the environment. Raises SettingsError."""
+    settings = settings or load_settings()
+    observe.start(settings, "api")
+    app = FastAPI(
+        title="Tallyframe",
+        version=version("tallyframe"),
+        description=DESCRIPTION,
+        lifespan=partial(_lifespan, settings=settings),
+        redoc_url=None,
+    )
+    problems.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_middleware(Edge, max_body=4 * settings.max_upload_bytes + FORM_OVERHEAD)
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **_CORS)
+    if settings.otlp_endpoint:
+        FastAPIInstrumentor.instrument_app(app)
+    app.openapi = partial(_openapi, app)  # type: ignore[method-assign]  # how FastAPI wants it replaced
+    return app
+
+
+_CORS: dict[str, Any] = {
+    "allow_methods": ["GET", "POST", "DELETE"],
+    "allow_headers": ["Authorization", "Content-Type", "If-None-Match", "X-Request-Id"],
+    "expose_headers": ["ETag", "Location", "Retry-After", "X-Request-Id"],
+}
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
+    db = Database(
+        settings.database_url.get_secret_value(),
+        pool_size=settings.database_pool_size,
+        statement_timeout=settings.statement_timeout,
+    )
+    redis = connect(settings.redis_url.get_secret_value())
+    jwks = Jwks(settings.jwks_url) if settings.auth_issuer else None
+    app.state.services = Services(
+        settings=settings,
+        db=db,
+        redis=redis,
+        storages=build_storages(settings),
+        operations=operations(),
+        tokens=_tokens(settings, jwks) if jwks else None,
+        fetch=_fetch(settings),
+        uploads=asyncio.Semaphore(settings.upload_threads),
+    )
+    yield
+    if jwks:
+        await jwks.aclose()
+    await redis.aclose(close_connection_pool=True)
+    await db.close()
+
+
+def _tokens(settings: Settings, jwks: Jwks) -> SessionTokens:
+    parties = frozenset(settings.auth_authorized_parties)
+    return SessionTokens(jwks, settings.auth_issuer, settings.auth_audience or None, parties)
+
+
+def _fetch(settings: Settings) -> Any:  # noqa: ANN401  # a coroutine function
+    async def fetch(url: str, pointer: str) -> bytes:
+        limits = {"max_bytes": settings.max_upload_bytes, "deadline": settings.fetch_timeout}
+        return await fetch_picture(url, pointer=pointer, **limits)  # type: ignore[arg-type]  # both are numbers
+
+    return fetch
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """Return the contract: FastAPI's, with our errors instead of its own, and the models that we parse ourselves."""
+    if app.openapi_schema:
+        return app.openapi_schema
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    models = document["components"]["schemas"]
+    for unused in ("HTTPValidationError", "ValidationError"):
+        models.pop(unused, None)
+    for model in (schemas.Problem, schemas.NewProject):
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        models.update(schema.pop("$defs", {}))
+        models[model.__name__] = schema
+    problem = {"content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    for path in document["paths"].values():
+        for operation in path.values():
+            operation["responses"].pop("422", None)
+            operation["responses"]["default"] = {"description": "What went wrong", **problem}
+    app.openapi_schema = document
+    return document

@@ -1,0 +1,31 @@
+"""Brings a database to the newest revision; run by the login role, which owns the tables."""
+
+from functools import cache
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+_HERE = Path(__file__).parent
+
+
+def alembic_config(database_url: str = "") -> Config:
+    """Return alembic's configuration for that database, wherever we are installed."""
+    installed = _HERE / "_migrations"
+    config = Config()
+    folder = installed if installed.exists() else _HERE.parents[1] / "migrations"
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.attributes["url"] = database_url
+    return config
+
+
+def migrate(database_url: str, revision: str = "head") -> None:
+    """Upgrade the database. Uses its own event loop, so call it from a thread when one is running."""
+    command.upgrade(alembic_config(database_url), revision)
+
+
+@cache
+def newest_revision() -> str | None:
+    """Return the revision that this code needs."""
+    return ScriptDirectory.from_config(alembic_config()).get_current_head()

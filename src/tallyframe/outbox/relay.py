@@ -1,0 +1,99 @@
+"""③ Outbox rows → arq. Redis is only a doorbell: what it forgets is rung again, until somebody has taken the work up.
+
+A row is marked as rung before it is rung, in its own statement, so nothing is locked while Redis is spoken to.
+Ringing twice is harmless, because the worker must win the claim.
+"""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import msgpack
+import sqlalchemy as sa
+import structlog
+from arq.connections import ArqRedis
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import RedisError
+
+from tallyframe.db import Database
+from tallyframe.outbox.tables import outbox
+
+log = structlog.get_logger()
+
+QUEUE = "tallyframe:queue"
+#: Seconds that an accepted order may spend on ringing; with Redis frozen, the relay rings later.
+RING_TIMEOUT = 0.3
+#: Seconds until an unanswered ring is repeated; doubles with each, to at most RING_AGAIN_MAX.
+RING_AGAIN = 5
+RING_AGAIN_MAX = 60
+#: Rows rung per round.
+BATCH = 200
+
+
+def connect(redis_url: str, *, max_connections: int = 20) -> ArqRedis:
+    """Return arq's Redis client: msgpack and never pickle, a limit on every wait. Connects when it is first used."""
+    pool = BlockingConnectionPool.from_url(
+        redis_url,
+        max_connections=max_connections,
+        timeout=2,  # seconds to wait for a free connection
+        socket_connect_timeout=2,
+        socket_timeout=5,
+        health_check_interval=30,
+        retry=Retry(ExponentialBackoff(cap=1.0, base=0.1), 2),
+    )
+    return ArqRedis(
+        pool_or_conn=pool,
+        job_serializer=msgpack.packb,
+        job_deserializer=unpack,
+        default_queue_name=QUEUE,
+    )
+
+
+def unpack(data: bytes) -> dict[str, Any]:
+    """Read a job's payload; raises ValueError on anything that isn't one."""
+    job = msgpack.unpackb(data, strict_map_key=False)
+    if not isinstance(job, dict):
+        raise ValueError("a job is a map")  # noqa: TRY004  # what the serializer's caller expects of bad data
+    return job
+
+
+async def ring(redis: ArqRedis, kind: str, ref: UUID) -> bool:
+    """Ring at once for a row that has just been committed; False when Redis is slow or away, and the relay will."""
+    try:
+        async with asyncio.timeout(RING_TIMEOUT):
+            await redis.enqueue_job(kind, str(ref), _job_id=f"{kind}:{ref}:0")
+    except (RedisError, OSError, TimeoutError) as error:
+        log.warning("ring_failed", kind=kind, ref=str(ref), error=type(error).__name__)
+        return False
+    return True
+
+
+async def relay(db: Database, redis: ArqRedis) -> int:
+    """Ring for the rows that are due, oldest first; return how many. Raises RedisError or OSError."""
+    rows = (await db.run(_mark_rung())).all()
+    for row in rows:
+        # A new id per ring: a worker that died between taking a job and claiming it blocks the old id for minutes.
+        await redis.enqueue_job(row.kind, str(row.ref), _job_id=f"{row.kind}:{row.ref}:{row.serial}.{row.rings}")
+    return len(rows)
+
+
+def _mark_rung() -> sa.Executable:
+    due = (
+        sa.select(outbox.c.kind, outbox.c.ref)
+        .where(outbox.c.due_at <= sa.func.now())
+        .order_by(outbox.c.due_at)
+        .limit(BATCH)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    pause = sa.func.least(RING_AGAIN * sa.func.power(2, outbox.c.rings), RING_AGAIN_MAX)
+    again = sa.func.now() + sa.literal(timedelta(seconds=1), sa.Interval()) * pause
+    return (
+        sa.update(outbox)
+        .where(outbox.c.kind == due.c.kind, outbox.c.ref == due.c.ref)
+        .values(due_at=again, rings=outbox.c.rings + 1)
+        .returning(outbox.c.kind, outbox.c.ref, outbox.c.serial, outbox.c.rings)
+    )

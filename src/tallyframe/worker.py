@@ -1,0 +1,149 @@
+"""Builds the arq worker. Every background function and loop is listed in `FUNCTIONS` and `_loops`.
+
+The loops run beside the jobs and not as arq crons: a worker full of long generations must still relay and sweep, and
+both must go on when Redis has lost its memory.
+"""
+
+import asyncio
+import os
+import platform
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+import msgpack
+import structlog
+from arq.connections import ArqRedis
+from arq.worker import Worker, func
+from redis.exceptions import RedisError
+
+from tallyframe import observe
+from tallyframe.db import Database
+from tallyframe.errors import Unavailable
+from tallyframe.generations.run import Limits, Runner
+from tallyframe.generations.submit import RUN_GENERATION
+from tallyframe.generations.sweep import sweep
+from tallyframe.operations.registry import operations
+from tallyframe.outbox.relay import QUEUE, connect, relay, unpack
+from tallyframe.projects.erase import ERASE_PROJECT, erase
+from tallyframe.providers.registry import build_providers
+from tallyframe.settings import Settings
+from tallyframe.storages.registry import build_storages
+
+log = structlog.get_logger()
+
+RELAY_EVERY = 0.5  # seconds
+SWEEP_EVERY = 5.0  # seconds
+POLL_EVERY = 0.05  # seconds between looks into the queue
+HEALTH_EVERY = 15  # seconds
+
+
+class DoorbellWorker(Worker):
+    """arq's worker, except that losing Redis costs it neither its jobs nor its life."""
+
+    async def _poll_iteration(self) -> None:
+        try:
+            await super()._poll_iteration()
+        except (RedisError, OSError) as error:
+            log.warning("redis_away", error=type(error).__name__)
+            await asyncio.sleep(1)
+            self._free_leaked_slots()
+
+    def _free_leaked_slots(self) -> None:
+        """Free the slots that arq took for jobs which it then failed to start."""
+        running = sum(not task.done() for task in self.tasks.values())
+        for _ in range(self.job_counter - running):
+            self._release_sem_dec_counter_on_complete()
+
+
+async def run_generation(context: dict[str, Any], generation_id: str) -> None:
+    """Run the generation of that id, if it is still to be run."""
+    runner: Runner = context["runner"]
+    await runner.run(UUID(generation_id))
+
+
+async def erase_project(context: dict[str, Any], project_id: str) -> None:
+    """Remove the media of a deleted project."""
+    runner: Runner = context["runner"]
+    await erase(runner.db, runner.storages.by_name, UUID(project_id))
+
+
+FUNCTIONS: dict[str, Any] = {RUN_GENERATION: run_generation, ERASE_PROJECT: erase_project}
+
+
+async def run_worker(settings: Settings) -> None:
+    """Run until SIGINT or SIGTERM; then wait for the running generations, and hand over those that take too long."""
+    observe.start(settings, "worker")
+    db = Database(
+        settings.database_url.get_secret_value(),
+        pool_size=max(settings.database_pool_size, 4),
+        statement_timeout=settings.statement_timeout,
+    )
+    redis = connect(settings.redis_url.get_secret_value())
+    runner = build_runner(settings, db)
+    worker = _build_worker(settings, redis, runner)
+    loops = [asyncio.create_task(loop) for loop in _loops(db, redis)]
+    log.info("worker_started", worker=runner.worker)
+    try:
+        with suppress(asyncio.CancelledError):  # how arq's worker ends when it is asked to stop
+            await worker.async_run()
+    finally:
+        for loop in loops:
+            loop.cancel()
+        with suppress(RedisError, OSError):
+            await worker.close()
+        await db.close()
+        log.info("worker_stopped", worker=runner.worker)
+
+
+def build_runner(settings: Settings, db: Database) -> Runner:
+    """Make what runs generations, from the settings."""
+    limits = Limits(
+        lease_seconds=settings.lease_seconds,
+        heartbeat_seconds=settings.heartbeat_seconds,
+        max_retries=settings.max_retries,
+        max_attempts=settings.max_attempts,
+    )
+    name = f"{platform.node()}:{os.getpid()}"
+    return Runner(db, operations(), build_providers(settings), build_storages(settings), limits, name)
+
+
+def _build_worker(settings: Settings, redis: ArqRedis, runner: Runner) -> DoorbellWorker:
+    return DoorbellWorker(
+        functions=[func(function, name=name) for name, function in FUNCTIONS.items()],
+        redis_pool=redis,
+        queue_name=QUEUE,
+        ctx={"runner": runner},
+        max_jobs=settings.worker_concurrency,
+        job_timeout=settings.generation_max_age + 60,
+        keep_result=0,
+        max_tries=1000,  # arq never decides a failure: our attempts do
+        retry_jobs=True,
+        poll_delay=POLL_EVERY,
+        queue_read_limit=max(settings.worker_concurrency * 20, 200),
+        job_completion_wait=int(settings.shutdown_grace),
+        health_check_interval=HEALTH_EVERY,
+        health_check_key=f"{QUEUE}:worker:{runner.worker}",
+        job_serializer=msgpack.packb,
+        job_deserializer=unpack,
+        log_results=False,
+    )
+
+
+def _loops(db: Database, redis: ArqRedis) -> list[Any]:
+    return [
+        _every(RELAY_EVERY, "relay", lambda: relay(db, redis)),
+        _every(SWEEP_EVERY, "sweep", lambda: sweep(db)),
+    ]
+
+
+async def _every(seconds: float, name: str, work: Callable[[], Awaitable[object]]) -> None:
+    while True:
+        try:
+            await work()
+        except (Unavailable, RedisError, OSError) as error:
+            log.warning("loop_interrupted", loop=name, error=type(error).__name__)
+        except Exception:  # the loops must outlive a bug in one round, and tell
+            log.exception("loop_failed", loop=name)
+        await asyncio.sleep(seconds)
