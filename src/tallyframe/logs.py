@@ -30,7 +30,11 @@ def hide_secrets(_logger: object, _method: str, event: EventDict) -> EventDict:
 
 def configure_logs(log_format: Literal["json", "console"], level: str, process: str) -> None:
     """Send our logs and the libraries' to stderr, one event a line, each with the name of the process."""
-    render: Any = structlog.processors.JSONRenderer() if log_format == "json" else structlog.dev.ConsoleRenderer()
+    render: Any = (
+        structlog.processors.JSONRenderer()
+        if log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

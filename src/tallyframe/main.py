@@ -20,6 +20,7 @@ from tallyframe.api.middleware import Edge
 from tallyframe.api.services import Services
 from tallyframe.assets.fetch import fetch_picture
 from tallyframe.db import Database
+from tallyframe.logs import configure_logs
 from tallyframe.operations.registry import operations
 from tallyframe.outbox.relay import connect
 from tallyframe.settings import Settings, load_settings
@@ -39,15 +40,22 @@ ROUTERS = (
 #: Room for the fields beside the pictures, in bytes.
 FORM_OVERHEAD = 1024 * 1024
 
+
+def serve() -> FastAPI:
+    """Return the app for an API process: logs configured, settings from the environment."""
+    settings = load_settings(needs=("database_url", "redis_url"))
+    configure_logs(settings.log_format, settings.log_level, "api")
+    return create_app(settings)
+
+
 DESCRIPTION = """Turns prompts and pictures into images and videos, and counts every credit on the way.
 
 Order with `POST /v1/projects`, then poll the project at the pace of `Retry-After` until it stops generating. What
 fails is refunded. Errors are `application/problem+json`."""
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """Return the app for these settings, or for those of the environment. Raises SettingsError."""
-    settings = settings or load_settings()
+def create_app(settings: Settings) -> FastAPI:
+    """Return the app for these settings."""
     observe.start(settings, "api")
     app = FastAPI(
         title="Tallyframe",

@@ -3,6 +3,8 @@
 Own settings start with TALLYFRAME_; those of other products keep the names that these document.
 """
 
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -149,12 +151,29 @@ class Settings(BaseSettings):
         return self.video_providers or ("offline",)
 
 
-def load_settings(**overrides: object) -> Settings:
-    """Read the settings; `overrides` win over the environment. Raise SettingsError, one line per problem."""
+def load_settings(*, needs: Sequence[str] = (), **overrides: object) -> Settings:
+    """Read the settings; `overrides` win over the environment.
+
+    Raise SettingsError, one line per problem, also when one of `needs` (field names) is not set.
+    """
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]  # the names are checked by the model itself
+        settings = Settings(**overrides)  # type: ignore[arg-type]  # the names are checked by the model itself
     except ValidationError as error:
         raise SettingsError("\n".join(_problem_lines(error))) from None
+    missing = [name for name in needs if not getattr(settings, name).get_secret_value()]
+    if missing:
+        raise SettingsError("\n".join(f"TALLYFRAME_{name.upper()}: is not set" for name in missing))
+    return settings
+
+
+def environment() -> dict[str, str]:
+    """Return the environment, for child processes."""
+    return dict(os.environ)
+
+
+def export(values: Mapping[str, str]) -> None:
+    """Set settings for this process and its children, by field name."""
+    os.environ.update({f"TALLYFRAME_{name.upper()}": value for name, value in values.items()})
 
 
 def _problem_lines(error: ValidationError) -> list[str]:

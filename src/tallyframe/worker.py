@@ -25,7 +25,7 @@ from tallyframe.generations.run import Limits, Runner
 from tallyframe.generations.submit import RUN_GENERATION
 from tallyframe.generations.sweep import sweep
 from tallyframe.operations.registry import operations
-from tallyframe.outbox.relay import QUEUE, connect, relay, unpack
+from tallyframe.outbox.relay import QUEUE, connect, relay, unpack, worker_key
 from tallyframe.projects.erase import ERASE_PROJECT, erase
 from tallyframe.providers.registry import build_providers
 from tallyframe.settings import Settings
@@ -124,7 +124,7 @@ def _build_worker(settings: Settings, redis: ArqRedis, runner: Runner) -> Doorbe
         queue_read_limit=max(settings.worker_concurrency * 20, 200),
         job_completion_wait=int(settings.shutdown_grace),
         health_check_interval=HEALTH_EVERY,
-        health_check_key=f"{QUEUE}:worker:{runner.worker}",
+        health_check_key=worker_key(runner.worker),
         job_serializer=msgpack.packb,
         job_deserializer=unpack,
         log_results=False,

@@ -41,7 +41,8 @@ class Edge:
         asked = Headers(scope=scope).get("x-request-id", "")
         request_id = asked if _REQUEST_ID.fullmatch(asked) else str(new_id())
         scope["request_id"] = request_id
-        with structlog.contextvars.bound_contextvars(request_id=request_id, user_id=None):
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            structlog.contextvars.unbind_contextvars("user_id")  # of the request before on this connection
             await self._serve(scope, receive, send, request_id)
         return None
 

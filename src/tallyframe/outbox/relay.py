@@ -97,3 +97,14 @@ def _mark_rung() -> sa.Executable:
         .values(due_at=again, rings=outbox.c.rings + 1)
         .returning(outbox.c.kind, outbox.c.ref, outbox.c.serial, outbox.c.rings)
     )
+
+
+def worker_key(name: str) -> str:
+    """Return the Redis key that says that the worker of this name lives."""
+    return f"{QUEUE}:worker:{name}"
+
+
+async def workers(redis: ArqRedis) -> list[str]:
+    """Return the names of the workers that have shown a sign of life lately."""
+    prefix = worker_key("")
+    return [key.decode().removeprefix(prefix) async for key in redis.scan_iter(match=f"{prefix}*")]

@@ -1,0 +1,5 @@
+"""`python -m tallyframe` is the command line."""
+
+from tallyframe.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""`make demo`: what Tallyframe does, in one minute, on two bundled photos."""

@@ -1,0 +1,130 @@
+"""Keeps media as files in a folder of this machine, for one machine and for tests."""
+
+import asyncio
+import contextlib
+import os
+import re
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
+from tallyframe.storages.base import StorageError
+
+#: One path, relative, of plain segments. No segment starts with a dot, so temporary files have names no key can have.
+_KEY = re.compile(r"(?=.{1,300}\Z)(?!.*\.\.)[a-z0-9_-][a-z0-9._-]*(/[a-z0-9_-][a-z0-9._-]*)*")
+
+_FILE_MODE = 0o640  # the group is for a web server that reads along
+_FOLDER_MODE = 0o750
+
+
+class LocalStorage:
+    """Files under `folder`, which is made when needed; `public_url` is where the API that serves them is reached.
+
+    Keys have at most 300 characters; other than the plain ones raise StorageError, as do links on the way to a file.
+    """
+
+    name = "local"
+
+    def __init__(self, folder: Path, public_url: str) -> None:
+        self._folder = folder
+        self._public_url = public_url.rstrip("/")
+
+    async def put(self, key: str, data: bytes, content_type: str) -> None:  # noqa: ARG002 - the name's ending tells it
+        """Keep `data` under `key`: on the disk when this returns, and no reader ever sees half of it."""
+        await asyncio.to_thread(self._put, key, data)
+
+    async def get(self, key: str) -> bytes:
+        """Return the bytes of `key`. Raises StorageError, also when there are none."""
+        return await asyncio.to_thread(self._get, key)
+
+    async def delete(self, key: str) -> None:
+        """Remove `key`; removing what is not there is no error. Raises StorageError."""
+        await asyncio.to_thread(self._delete, key)
+
+    def url(self, key: str, *, download_as: str | None = None) -> str:
+        """Return <public_url>/media/<key>; `download_as` becomes ?download=<name>. A bad key: StorageError."""
+        suffix = "" if download_as is None else f"?download={quote(download_as, safe='')}"
+        return f"{self._public_url}/media/{_checked(key)}{suffix}"
+
+    def open_path(self, key: str) -> Path | None:
+        """Return the real path of `key`, or None if it is no key, no regular file, or not inside the folder."""
+        try:
+            path = self._path(key)
+            return path if path.is_file() else None
+        except (StorageError, OSError):
+            return None
+
+    def _put(self, key: str, data: bytes) -> None:
+        try:
+            path = self._path(key)
+            path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            _replace(path, data)
+            self._sync_folders(path)
+        except OSError as error:
+            raise _failure("write", key, error) from error
+
+    def _get(self, key: str) -> bytes:
+        try:
+            return self._path(key).read_bytes()
+        except OSError as error:
+            raise _failure("read", key, error) from error
+
+    def _delete(self, key: str) -> None:
+        try:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                self._path(key).unlink()
+        except OSError as error:
+            raise _failure("delete", key, error) from error
+
+    def _sync_folders(self, path: Path) -> None:
+        """Make the new names themselves, of the file and of folders above it, survive a power cut. Raises OSError."""
+        root = self._folder.resolve()
+        for folder in path.parents:
+            if folder.is_relative_to(root):
+                _sync_folder(folder)
+
+    def _path(self, key: str) -> Path:
+        """Return where `key` lives. Raises StorageError for a bad key, and where a link would lead elsewhere."""
+        path = self._folder.resolve() / _checked(key)
+        try:
+            real = path.resolve()
+        except RuntimeError as error:  # a loop of links, on Python 3.11 and 3.12
+            raise StorageError(f"The key {key!r} leads through a loop of links.") from error
+        if real != path:
+            raise StorageError(f"The key {key!r} leads through a link.")
+        return path
+
+
+def _checked(key: str) -> str:
+    if not _KEY.fullmatch(key):
+        raise StorageError(f"{key[:300]!r} is no storage key.")
+    return key
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write next to `path` and rename over it: on one file system, POSIX makes that atomic. Raises OSError."""
+    descriptor, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, _FILE_MODE)
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _failure(verb: str, key: str, error: OSError) -> StorageError:
+    return StorageError(f"The local storage can't {verb} {key!r}: [{error.errno}] {error.strerror}")
