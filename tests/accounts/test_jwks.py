@@ -10,10 +10,10 @@ import jwt
 import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from tests.support.jwks import JwksStub, Mode, PrivateKey, public_jwk
 
 from tallyframe.accounts.jwks import Jwks
 from tallyframe.errors import Unauthenticated, Unavailable
+from tests.support.jwks import JwksStub, Mode, PrivateKey, public_jwk
 
 DAY = 24 * 3600
 NO_OBJECTS: list[object] = [None, 7, "key", [], {}]

@@ -13,12 +13,12 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from tests.support.jwks import AZP, JwksStub, forge
 
 from tallyframe.accounts import session_tokens
 from tallyframe.accounts.jwks import Jwks
 from tallyframe.accounts.session_tokens import Identity, SessionTokens
 from tallyframe.errors import Unauthenticated, Unavailable
+from tests.support.jwks import AZP, JwksStub, forge
 
 NOW = 1_800_000_000.0
 PARTIES = frozenset({AZP})

@@ -1,0 +1,172 @@
+"""What tests stand on: real Postgres and Valkey, a migrated database per test, a fixed cast of users.
+
+alice has 20 credits, bob has 20 too and must never see anything of alice's, rich has 100,000.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import httpx
+import pytest
+
+from tallyframe.administer import add_user
+from tallyframe.db import Database
+from tallyframe.embedded import Servers, servers as run_servers
+from tallyframe.main import create_app
+from tallyframe.migrate import migrate
+from tallyframe.settings import Settings, load_settings
+from tests.support.cast import Member
+from tests.support.processes import Processes
+from tests.support.working import Bench
+
+TEMPLATE = "tallyframe_template"
+
+
+@pytest.fixture(scope="session")
+async def servers() -> AsyncIterator[Servers]:
+    with tempfile.TemporaryDirectory(prefix="tallyframe-tests-") as folder:
+        async with run_servers(Path(folder), durable=False) as both:
+            yield both
+
+
+@pytest.fixture(scope="session")
+async def template(servers: Servers) -> str:
+    """The name of a migrated, empty database."""
+    async with owner_of(servers.database_url) as owner:
+        await owner.execute(f"CREATE DATABASE {TEMPLATE}")
+    await asyncio.to_thread(migrate, with_database(servers.database_url, TEMPLATE))
+    return TEMPLATE
+
+
+_count = iter(range(1_000_000))
+
+
+@pytest.fixture
+async def database_url(servers: Servers, template: str) -> AsyncIterator[str]:
+    """A fresh migrated database of its own."""
+    name = f"test_{next(_count)}"
+    async with owner_of(servers.database_url) as owner:
+        await owner.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        yield with_database(servers.database_url, name)
+        await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def redis_url(servers: Servers) -> str:
+    """The Valkey, emptied."""
+    from redis.asyncio import Redis
+
+    async with Redis.from_url(servers.redis_url) as redis:
+        await redis.flushall()
+    return servers.redis_url
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
+    return load_settings(
+        database_url=database_url,
+        redis_url=redis_url,
+        data_dir=tmp_path / "data",
+        public_url="http://testserver",
+        lease_seconds=3,
+        heartbeat_seconds=1,
+        metrics_max_age=0,
+        database_pool_size=8,
+    )
+
+
+@pytest.fixture
+async def db(settings: Settings) -> AsyncIterator[Database]:
+    database = Database(settings.database_url.get_secret_value(), pool_size=8, statement_timeout=15)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def owner(database_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """A plain connection as the login role, which owns the tables."""
+    async with owner_of(database_url) as connection:
+        yield connection
+
+
+ClientFor = Callable[[str | None], httpx.AsyncClient]
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[ClientFor]:
+    """Serve the app in this process; the block gets a function from API key to client."""
+    app = create_app(settings)
+    async with AsyncExitStack() as stack, app.router.lifespan_context(app):
+
+        def client_for(key: str | None) -> httpx.AsyncClient:
+            headers = {"Authorization": f"Bearer {key}"} if key else {}
+            transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+            client = httpx.AsyncClient(transport=transport, base_url="http://testserver", headers=headers)
+            stack.push_async_callback(client.aclose)
+            return client
+
+        yield client_for
+
+
+@pytest.fixture
+async def client_for(settings: Settings) -> AsyncIterator[ClientFor]:
+    async with serving(settings) as make:
+        yield make
+
+
+@pytest.fixture
+async def anybody(client_for: ClientFor) -> httpx.AsyncClient:
+    """Somebody who hasn't signed in."""
+    return client_for(None)
+
+
+async def enroll(db: Database, client_for: ClientFor, email: str, credits_given: int, *, admin: bool = False) -> Member:
+    user, key = await add_user(db, email, admin=admin, member=False, credits_given=credits_given, signup_credits=0)
+    return Member(user, key, client_for(key))
+
+
+@pytest.fixture
+async def alice(db: Database, client_for: ClientFor) -> Member:
+    return await enroll(db, client_for, "alice@example.com", 20)
+
+
+@pytest.fixture
+async def bob(db: Database, client_for: ClientFor) -> Member:
+    return await enroll(db, client_for, "bob@example.com", 20)
+
+
+@pytest.fixture
+async def rich(db: Database, client_for: ClientFor) -> Member:
+    return await enroll(db, client_for, "rich@example.com", 100_000)
+
+
+@pytest.fixture
+def bench(settings: Settings, db: Database) -> Bench:
+    """Runs generations in this process, as a worker would."""
+    return Bench(settings, db)
+
+
+@pytest.fixture
+async def processes(settings: Settings) -> AsyncIterator[Processes]:
+    """Starts real API and worker processes, and ends them."""
+    started = Processes(settings)
+    yield started
+    await started.end_all()
+
+
+@asynccontextmanager
+async def owner_of(url: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+def with_database(url: str, name: str) -> str:
+    return urlsplit(url)._replace(path=f"/{name}").geturl()

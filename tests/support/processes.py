@@ -1,0 +1,103 @@
+"""Real API and worker processes, as operators run them."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+
+import httpx
+
+from tallyframe.settings import Settings
+
+
+@dataclass
+class Process:
+    popen: "subprocess.Popen[bytes]"
+    log: Path
+
+    @property
+    def text(self) -> str:
+        """All that the process has logged so far."""
+        return self.log.read_text()
+
+    def send(self, number: signal.Signals) -> None:
+        self.popen.send_signal(number)
+
+    async def wait(self, seconds: float = 20) -> int:
+        return await asyncio.to_thread(self.popen.wait, seconds)
+
+    async def until_logged(self, text: str, seconds: float = 20) -> None:
+        until = monotonic() + seconds
+        while text not in self.text:
+            assert self.popen.poll() is None, self.text
+            assert monotonic() < until, f"{text!r} was never logged:\n{self.text}"
+            await asyncio.sleep(0.02)
+
+
+@dataclass
+class Processes:
+    settings: Settings
+    started: list[Process] = field(default_factory=list)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        settings = self.settings
+        ours = {
+            "DATABASE_URL": settings.database_url.get_secret_value(),
+            "REDIS_URL": settings.redis_url.get_secret_value(),
+            "DATA_DIR": str(settings.data_dir),
+            "PUBLIC_URL": settings.public_url,
+            "LEASE_SECONDS": str(settings.lease_seconds),
+            "HEARTBEAT_SECONDS": str(settings.heartbeat_seconds),
+            "LOG_FORMAT": "json",
+        }
+        return {**os.environ, **{f"TALLYFRAME_{name}": value for name, value in ours.items()}, **more}
+
+    def start(self, *arguments: str, **environment: str) -> Process:
+        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        log = self.settings.data_dir / f"{arguments[0]}-{len(self.started)}.log"
+        with log.open("wb") as output:
+            popen = subprocess.Popen(
+                [sys.executable, "-m", "tallyframe", *arguments],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self.environment(**environment),
+            )
+        self.started.append(Process(popen, log))
+        return self.started[-1]
+
+    async def worker(self, **environment: str) -> Process:
+        process = self.start("worker", **environment)
+        await process.until_logged("worker_started")
+        return process
+
+    async def api(self, **environment: str) -> tuple[Process, str]:
+        """Start an API process; return it and its URL once it answers."""
+        port = free_port()
+        process = self.start("api", "--port", str(port), **environment)
+        url = f"http://127.0.0.1:{port}"
+        async with httpx.AsyncClient() as client:
+            for _ in range(500):
+                try:
+                    if (await client.get(f"{url}/healthz")).status_code == 200:
+                        return process, url
+                except httpx.TransportError:
+                    assert process.popen.poll() is None, process.text
+                await asyncio.sleep(0.02)
+        raise AssertionError(process.text)
+
+    async def end_all(self) -> None:
+        for process in self.started:
+            if process.popen.poll() is None:
+                process.popen.kill()
+            await process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,46 @@
+"""Runs generations in the test's own process, without arq, so that each move can be looked at."""
+
+import asyncio
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from tallyframe.db import Database
+from tallyframe.generations.run import Runner
+from tallyframe.generations.submit import RUN_GENERATION
+from tallyframe.outbox.tables import outbox
+from tallyframe.providers.registry import Providers
+from tallyframe.settings import Settings
+from tallyframe.worker import build_runner
+
+
+@dataclass
+class Bench:
+    settings: Settings
+    db: Database
+
+    def runner(self, **parts: Any) -> Runner:
+        """A runner; `parts` replace what the settings would give."""
+        return replace(build_runner(self.settings, self.db), **parts)
+
+    def with_provider(self, provider: Any) -> Runner:
+        return self.runner(providers=Providers(image=(provider,), video=(provider,)))
+
+    async def due(self) -> list[UUID]:
+        """What the outbox would ring for, now or later."""
+        query = sa.select(outbox.c.ref).where(outbox.c.kind == RUN_GENERATION).order_by(outbox.c.serial)
+        return list((await self.db.run(query)).scalars())
+
+    async def drain(self, runner: Runner | None = None, *, seconds: float = 20) -> list[str]:
+        """Run what is to be run until nothing is, waiting for what sleeps; return all outcomes."""
+        runner, outcomes, until = runner or self.runner(), [], monotonic() + seconds
+        while waiting := await self.due():
+            assert monotonic() < until, f"still not done: {waiting}"
+            new = [await runner.run(generation_id) for generation_id in waiting]
+            outcomes += [outcome for outcome in new if outcome != "not_taken"]
+            if all(outcome == "not_taken" for outcome in new):
+                await asyncio.sleep(0.05)
+        return outcomes
