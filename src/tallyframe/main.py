@@ -95,7 +95,7 @@ async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
     app.state.services = Services(
         settings=settings,
         db=db,
-        redis=redis,
+        bell=redis,
         storages=build_storages(settings),
         operations=operations(),
         tokens=_tokens(settings, jwks) if jwks else None,

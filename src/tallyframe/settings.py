@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     database_pool_size: int = Field(10, ge=1, le=500)  # connections per process
     statement_timeout: Seconds = 15.0  # seconds per SQL statement
     shutdown_grace: Seconds = 25.0  # seconds a worker waits for its generations when it is asked to stop
-    upload_threads: int = Field(4, ge=1, le=64)  # pictures checked at once per API process
+    upload_threads: int = Field(2, ge=1, le=64)  # pictures decoded at once per API process; one may take 0.5 GB
 
     # Observability
     log_format: Literal["json", "console"] = "json"

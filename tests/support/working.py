@@ -12,7 +12,7 @@ from tallyframe.db import Database
 from tallyframe.generations.run import Runner
 from tallyframe.generations.submit import RUN_GENERATION
 from tallyframe.outbox.tables import outbox
-from tallyframe.providers.registry import Providers
+from tallyframe.providers.base import Providers
 from tallyframe.settings import Settings
 from tallyframe.worker import build_runner
 

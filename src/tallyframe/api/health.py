@@ -42,7 +42,7 @@ async def _postgres(serving: Services) -> str:
 async def _redis(serving: Services) -> str:
     try:
         async with asyncio.timeout(2):
-            await serving.redis.ping()
+            await serving.bell.ping()
     except (RedisError, OSError, TimeoutError):
         return "unreachable"
     return "ok"

@@ -8,7 +8,6 @@ from starlette.responses import FileResponse, Response
 
 from tallyframe.api.services import Serving
 from tallyframe.errors import NotFound
-from tallyframe.storages.local import LocalStorage
 
 router = APIRouter(include_in_schema=False)
 
@@ -25,8 +24,7 @@ async def media(
     key: str, request: Request, serving: Serving, download: Annotated[str | None, Query(max_length=100)] = None
 ) -> Response:
     """Return the bytes of a key, or a part of them."""
-    local = serving.storages.by_name.get("local")
-    path = await asyncio.to_thread(local.open_path, key) if isinstance(local, LocalStorage) else None
+    path = await asyncio.to_thread(serving.storages.open_path, key)
     content_type = CONTENT_TYPES.get(key.rsplit(".", 1)[-1])
     if path is None or content_type is None:
         raise NotFound

@@ -197,7 +197,7 @@ async def _answer(serving: Services, user: User, project_id: UUID, response: Res
 
 
 async def _answer_accepted(serving: Services, user: User, accepted: Accepted, response: Response) -> schemas.Project:
-    await ring(serving.redis, RUN_GENERATION, accepted.generation_id)
+    await ring(serving.bell, RUN_GENERATION, accepted.generation_id)
     response.headers["Location"] = f"/v1/projects/{accepted.project_id}"
     return await _answer(serving, user, accepted.project_id, response)
 

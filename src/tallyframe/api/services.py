@@ -8,7 +8,6 @@ from time import monotonic
 from typing import Annotated
 
 import structlog
-from arq.connections import ArqRedis
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
@@ -18,9 +17,10 @@ from tallyframe.accounts.session_tokens import SessionTokens
 from tallyframe.accounts.users import User
 from tallyframe.db import Database
 from tallyframe.errors import Unauthenticated
-from tallyframe.operations.registry import Operations
+from tallyframe.operations.base import Operations
+from tallyframe.outbox.relay import Doorbell
 from tallyframe.settings import Settings
-from tallyframe.storages.registry import Storages
+from tallyframe.storages.base import Storages
 
 #: Seconds that a known caller is remembered. A key revoked through another process works there for as long.
 REMEMBER = 5.0
@@ -56,7 +56,7 @@ class Services:
 
     settings: Settings
     db: Database
-    redis: ArqRedis
+    bell: Doorbell
     storages: Storages
     operations: Operations
     tokens: SessionTokens | None

@@ -8,7 +8,7 @@ from tallyframe.api import schemas
 from tallyframe.errors import FAILURE_POLICY, FailureCode
 from tallyframe.generations.queries import Row
 from tallyframe.generations.states import LIVE
-from tallyframe.storages.registry import Storages
+from tallyframe.storages.base import Storages
 
 
 def asset(row: dict[str, Any], storages: Storages) -> schemas.Asset:

@@ -24,10 +24,8 @@ from tallyframe.generations import lease
 from tallyframe.generations.lease import Claim
 from tallyframe.generations.steps import ClaimLost, Step, Steps
 from tallyframe.operations.base import Stored
-from tallyframe.providers.base import Call, ImageOrder, Media, Provider, Ticket, VideoOrder
-from tallyframe.providers.registry import Providers
-from tallyframe.storages.base import StorageError
-from tallyframe.storages.registry import Storages
+from tallyframe.providers.base import Call, ImageOrder, Media, Provider, Providers, Ticket, VideoOrder
+from tallyframe.storages.base import StorageError, Storages
 
 log = structlog.get_logger()
 

@@ -15,10 +15,9 @@ from tallyframe.generations import lease, settle
 from tallyframe.generations.context import RunContext, Snoozed
 from tallyframe.generations.lease import Claim
 from tallyframe.generations.steps import ClaimLost
-from tallyframe.operations.base import Stored
-from tallyframe.operations.registry import Operations
-from tallyframe.providers.registry import Providers
-from tallyframe.storages.registry import Storages
+from tallyframe.operations.base import Operations, Stored
+from tallyframe.providers.base import Providers
+from tallyframe.storages.base import Storages
 
 log = structlog.get_logger()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -66,3 +66,7 @@ class Operation(Protocol[I_contra]):
     async def run(self, order: I_contra, context: Context) -> Sequence[Stored]:
         """Make what was ordered and return what is stored. May be run again from the top at any time."""
         ...
+
+
+#: What can be bought, by name.
+Operations = Mapping[str, Operation[Any]]

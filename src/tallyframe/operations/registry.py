@@ -1,12 +1,8 @@
 """Every operation that can be bought, by name."""
 
-from typing import Any
-
-from tallyframe.operations.base import Operation
+from tallyframe.operations.base import Operations
 from tallyframe.operations.image import Image
 from tallyframe.operations.video import Video
-
-Operations = dict[str, Operation[Any]]
 
 
 def operations() -> Operations:

@@ -23,6 +23,9 @@ from tallyframe.outbox.tables import outbox
 
 log = structlog.get_logger()
 
+#: The connection that rings. Nobody else needs to know that it is arq's.
+Doorbell = ArqRedis
+
 QUEUE = "tallyframe:queue"
 #: Seconds that an accepted order may spend on ringing; with Redis frozen, the relay rings later.
 RING_TIMEOUT = 0.3

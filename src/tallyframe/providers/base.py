@@ -91,3 +91,11 @@ class VideoProvider(Provider, Protocol):
     async def collect_video(self, ticket: str, order: VideoOrder, call: Call) -> Media | Ticket:
         """Ask for the result of a ticket; never buys again. Raises ProviderError on the vendor's verdict."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Providers:
+    """The providers that serve, per capability, in the order of the settings; never empty."""
+
+    image: tuple[ImageProvider, ...]
+    video: tuple[VideoProvider, ...]

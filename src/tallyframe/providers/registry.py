@@ -1,22 +1,13 @@
 """Which providers there are, and which serve, in what order, by the settings."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from tallyframe.providers.base import ImageProvider, VideoProvider
+from tallyframe.providers.base import ImageProvider, Providers, VideoProvider
 from tallyframe.providers.offline import OfflineProvider
 from tallyframe.settings import Settings
 
 _IMAGE: dict[str, Callable[[Settings], ImageProvider]] = {"offline": lambda _: OfflineProvider()}
 _VIDEO: dict[str, Callable[[Settings], VideoProvider]] = {"offline": lambda _: OfflineProvider()}
-
-
-@dataclass(frozen=True, slots=True)
-class Providers:
-    """The providers that serve, per capability, in the order of the settings; never empty."""
-
-    image: tuple[ImageProvider, ...]
-    video: tuple[VideoProvider, ...]
 
 
 def build_providers(settings: Settings) -> Providers:

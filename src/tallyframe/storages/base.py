@@ -1,5 +1,8 @@
 """The port: what a storage must offer. Names are ours, so writing the same name again replaces the same bytes."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 
@@ -27,3 +30,15 @@ class Storage(Protocol):
     def url(self, key: str, *, download_as: str | None = None) -> str:
         """Return the address a browser reads `key` from; with `download_as`, as a file of that name. No I/O."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Storages:
+    """`current` takes new files; `by_name` reads what an earlier setting has stored.
+
+    `open_path` gives the file of a key that we serve ourselves, None for what isn't there.
+    """
+
+    current: Storage
+    by_name: Mapping[str, Storage]
+    open_path: Callable[[str], Path | None]
