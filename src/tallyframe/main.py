@@ -107,6 +107,7 @@ async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
         await jwks.aclose()
     await redis.aclose(close_connection_pool=True)
     await db.close()
+    await asyncio.to_thread(observe.stop)
 
 
 def _tokens(settings: Settings, jwks: Jwks) -> SessionTokens:

@@ -8,6 +8,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from sentry_sdk.integrations.logging import LoggingIntegration
 
 from tallyframe.logs import HIDDEN, SECRET_NAMES, SECRET_TEXTS
 from tallyframe.settings import Settings
@@ -23,6 +24,8 @@ def start(settings: Settings, process: str) -> None:
             environment=settings.env,
             send_default_pii=False,
             include_local_variables=False,  # they hold prompts and pictures
+            auto_enabling_integrations=False,
+            disabled_integrations=[LoggingIntegration()],  # we report by `report`, once
             before_send=scrub,
         )
         sentry_sdk.set_tag("process", process)
@@ -31,6 +34,19 @@ def start(settings: Settings, process: str) -> None:
         exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint.rstrip('/')}/v1/traces")
         provider.add_span_processor(BatchSpanProcessor(exporter))
         trace.set_tracer_provider(provider)
+
+
+def stop() -> None:
+    """Send what has not been sent yet; blocks for at most a few seconds."""
+    sentry_sdk.flush(timeout=2)
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, TracerProvider):
+        provider.force_flush(timeout_millis=3000)
+
+
+def report(error: BaseException) -> None:
+    """Tell Sentry about a bug, if it is configured."""
+    sentry_sdk.capture_exception(error)
 
 
 def scrub(event: Any, _hint: Any) -> Any:  # noqa: ANN401  # sentry's own types are dictionaries of anything

@@ -3,12 +3,13 @@
 Own settings start with TALLYFRAME_; those of other products keep the names that these document.
 """
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 DEFAULT_PRICES = {"image": 5, "video": 10}
@@ -21,6 +22,14 @@ Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 def _split(value: object) -> object:
     """Turn "a, b" into ("a", "b"); leave what is no string alone."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _json(value: object) -> object:
+    """Read JSON, if it is a string."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError('is not JSON such as {"image": 5}') from None
 
 
 def _known(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -53,7 +62,7 @@ class Settings(BaseSettings):
 
     # Money, in credits
     signup_credits: int = Field(20, ge=0, le=1_000_000)
-    prices: dict[str, Price] = {}
+    prices: Annotated[dict[str, Price], NoDecode, BeforeValidator(_json)] = {}
 
     # Vendors and storage
     image_providers: ProviderList = ()

@@ -60,7 +60,9 @@ class DoorbellWorker(Worker):
 async def run_generation(context: dict[str, Any], generation_id: str) -> None:
     """Run the generation of that id, if it is still to be run."""
     runner: Runner = context["runner"]
-    await runner.run(UUID(generation_id))
+    with observe.tracer.start_as_current_span("run_generation") as span:
+        span.set_attribute("tallyframe.generation_id", generation_id)
+        span.set_attribute("tallyframe.outcome", await runner.run(UUID(generation_id)))
 
 
 async def erase_project(context: dict[str, Any], project_id: str) -> None:
@@ -95,6 +97,7 @@ async def run_worker(settings: Settings) -> None:
             await worker.close()
         await db.close()
         log.info("worker_stopped", worker=runner.worker)
+        await asyncio.to_thread(observe.stop)
 
 
 def build_runner(settings: Settings, db: Database) -> Runner:
@@ -144,6 +147,7 @@ async def _every(seconds: float, name: str, work: Callable[[], Awaitable[object]
             await work()
         except (Unavailable, RedisError, OSError) as error:
             log.warning("loop_interrupted", loop=name, error=type(error).__name__)
-        except Exception:  # the loops must outlive a bug in one round, and tell
+        except Exception as error:  # the loops must outlive a bug in one round, and tell
             log.exception("loop_failed", loop=name)
+            observe.report(error)
         await asyncio.sleep(seconds)

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any
 
 from fastapi import APIRouter
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from starlette.responses import Response
 
@@ -18,6 +18,7 @@ from tallyframe.generations import figures
 
 router = APIRouter(include_in_schema=False)
 
+disable_created_metrics()  # they double the samples and tell nobody anything
 _registry = CollectorRegistry()
 _requests = Counter("tallyframe_requests", "HTTP requests", ["method", "route", "status"], registry=_registry)
 _seconds = Histogram("tallyframe_request_seconds", "Time to answer", ["method", "route"], registry=_registry)

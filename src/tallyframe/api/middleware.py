@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tallyframe import observe
 from tallyframe.api.metrics import observe_request
 from tallyframe.api.problems import problem
 from tallyframe.errors import Internal, TooLarge
@@ -58,8 +59,9 @@ class Edge:
 
         try:
             await self._app(scope, _limited(scope, receive, self._max_body), answer)
-        except Exception:  # the last place where a bug can still become an honest answer
+        except Exception as error:  # the last place where a bug can still become an honest answer
             log.exception("request_crashed")
+            observe.report(error)
             if status:
                 raise
             await problem(Internal(), request_id)(scope, receive, answer)

@@ -55,7 +55,7 @@ def _sorted(form: FormData) -> tuple[dict[str, Any], list[UploadFile]]:
 def _with_metadata(fields: dict[str, Any]) -> NewProject:
     try:
         metadata = json.loads(fields["metadata"])
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValidationFailed("In a form, 'metadata' is a JSON object.", pointer="/metadata") from None
     return NewProject.model_validate({**fields, "metadata": metadata}, strict=False)
 

@@ -45,6 +45,7 @@ _JPEG_KEPT = frozenset({*range(0xC0, 0xD0), 0xDB, 0xDC, 0xDD, 0xE0, 0xEE} - {0xC
 
 #: EXIF tag 0x0112 (CIPA DC-008, 4.6.4) -> what brings the picture upright.
 _ORIENTATION, _SHORT = 0x0112, 3
+_AS_IT_IS = 1
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -194,8 +195,8 @@ def _orientation(exif: bytes) -> int:
             if (tag, kind) == (_ORIENTATION, _SHORT):
                 return int(value)
     except struct.error:
-        pass
-    return 1
+        return _AS_IT_IS
+    return _AS_IT_IS
 
 
 def _srgb(image: Image.Image, orientation: int) -> Image.Image:

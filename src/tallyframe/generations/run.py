@@ -9,6 +9,7 @@ from uuid import UUID
 
 import structlog
 
+from tallyframe import observe
 from tallyframe.db import Database
 from tallyframe.errors import FailureCode, GenerationError, Unavailable
 from tallyframe.generations import lease, settle
@@ -79,6 +80,7 @@ class Runner:
             raise
         except Exception as error:  # a bug ends one generation, logged in full, and not the worker
             log.exception("generation_crashed")
+            observe.report(error)
             return await self._retry_or_fail(claim, GenerationError(FailureCode.INTERNAL, operator_message=repr(error)))
 
     async def _operate(self, claim: Claim) -> Sequence[Stored]:

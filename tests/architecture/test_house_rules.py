@@ -1,0 +1,124 @@
+"""Rules of the house that import contracts can't say, read off the syntax tree."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "tallyframe"
+FILES = sorted(SOURCE.rglob("*.py"))
+MONEY = [SOURCE / "credits.py", SOURCE / "generations" / "quote.py", *sorted((SOURCE / "ledger").glob("*.py"))]
+
+LONGEST_FILE = 300  # lines
+LONGEST_FUNCTION = 40  # lines
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), filename=str(path))
+
+
+def name_of(call: ast.expr) -> str:
+    """The dotted name of what is called, as far as it has one."""
+    if isinstance(call, ast.Attribute):
+        return f"{name_of(call.value)}.{call.attr}"
+    return call.id if isinstance(call, ast.Name) else ""
+
+
+def calls(node: ast.AST) -> Iterator[ast.Call]:
+    return (found for found in ast.walk(node) if isinstance(found, ast.Call))
+
+
+def places(path: Path, nodes: Iterator[ast.expr] | Iterator[ast.Call] | Iterator[ast.stmt]) -> list[str]:
+    return [f"{path.relative_to(SOURCE)}:{node.lineno}" for node in nodes]
+
+
+def commits(module: ast.AST) -> Iterator[ast.Call]:
+    return (call for call in calls(module) if name_of(call.func).rsplit(".", 1)[-1] in {"commit", "begin", "rollback"})
+
+
+def waits_in_transactions(module: ast.AST) -> Iterator[ast.Call]:
+    """Provider and storage calls, and anything else that waits for the world, inside `async with ….transaction()`."""
+    slow = {"put", "get", "delete", "fetch", "sleep", "ring"}
+    slow |= {f"{verb}_{what}" for verb in ("make", "collect") for what in ("image", "video")}
+    for block in ast.walk(module):
+        if isinstance(block, ast.AsyncWith) and any(
+            name_of(call.func).endswith(".transaction") for item in block.items for call in calls(item.context_expr)
+        ):
+            awaited = (node.value for node in ast.walk(block) if isinstance(node, ast.Await))
+            for call in awaited:
+                if isinstance(call, ast.Call) and name_of(call.func).rsplit(".", 1)[-1] in slow:
+                    yield call
+
+
+def environment(module: ast.AST) -> Iterator[ast.expr]:
+    for node in ast.walk(module):
+        if isinstance(node, ast.Attribute) and name_of(node) in {"os.environ", "os.getenv", "os.putenv"}:
+            yield node
+
+
+def floats(module: ast.AST) -> Iterator[ast.expr]:
+    for node in ast.walk(module):
+        if (
+            (isinstance(node, ast.Constant) and isinstance(node.value, float))
+            or (isinstance(node, ast.Name) and node.id in {"float", "round"})
+            or (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div))
+        ):
+            yield node
+
+
+def naive_times(module: ast.AST) -> Iterator[ast.Call]:
+    for call in calls(module):
+        name = name_of(call.func)
+        if name.endswith(("datetime.utcnow", "datetime.utcfromtimestamp", "sa.DateTime")) or (
+            name.endswith(("datetime.now", "datetime.fromtimestamp")) and not call.args[-1:] and not call.keywords
+        ):
+            yield call
+
+
+def swallowed(module: ast.AST) -> Iterator[ast.stmt]:
+    for node in ast.walk(module):
+        if isinstance(node, ast.ExceptHandler) and all(isinstance(line, ast.Pass) for line in node.body):
+            yield node.body[0]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_the_rules_hold(path: Path) -> None:
+    module = tree(path)
+    if path.name != "db.py":
+        assert places(path, commits(module)) == [], "only db.py commits"
+    assert places(path, waits_in_transactions(module)) == [], "nothing waits for the world inside a transaction"
+    if path.name != "settings.py":
+        assert places(path, environment(module)) == [], "only settings.py reads the environment"
+    if path in MONEY:
+        assert places(path, floats(module)) == [], "money is whole"
+    assert places(path, naive_times(module)) == [], "every time has a time zone"
+    assert places(path, swallowed(module)) == [], "no error is swallowed"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_files_and_functions_stay_small(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= LONGEST_FILE
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < LONGEST_FUNCTION, f"{path}:{node.lineno} {node.name}"
+
+
+@pytest.mark.parametrize(
+    ("rule", "source"),
+    [
+        (commits, "await session.commit()"),
+        (commits, "async with engine.begin(): ..."),
+        (waits_in_transactions, "async def f():\n  async with db.transaction() as t:\n    await storage.put(k, d, c)"),
+        (waits_in_transactions, "async def f():\n  async with db.transaction():\n    await provider.make_image(o, c)"),
+        (environment, "import os\nos.environ['X']"),
+        (floats, "price = 0.5"),
+        (floats, "half = credits / 2"),
+        (naive_times, "datetime.now()"),
+        (naive_times, "datetime.datetime.utcnow()"),
+        (swallowed, "try:\n  f()\nexcept Exception:\n  pass"),
+    ],
+)
+def test_each_rule_finds_its_violation(rule: object, source: str) -> None:
+    assert callable(rule)
+    assert list(rule(ast.parse(source)))

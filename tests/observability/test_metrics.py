@@ -1,0 +1,42 @@
+"""/metrics tells operators what the issue of the day is."""
+
+import httpx
+
+from tests.support.cast import Member
+from tests.support.working import Bench
+
+
+def value(text: str, sample: str) -> float:
+    lines = [line for line in text.splitlines() if line.startswith(f"{sample} ")]
+    assert lines, f"{sample} is not in:\n{text}"
+    return float(lines[0].rsplit(" ", 1)[1])
+
+
+async def test_metrics(alice: Member, bench: Bench, anybody: httpx.AsyncClient) -> None:
+    await alice.order("a cup")
+    await alice.order("[fail:content_policy] a cup")
+    before = (await anybody.get("/metrics")).text
+    assert value(before, 'tallyframe_queue_depth{status="pending"}') == 2
+    assert value(before, "tallyframe_oldest_pending_seconds") > 0
+
+    await bench.drain()
+    answer = await anybody.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    after = answer.text
+    for outcome in ("succeeded", "failed"):
+        labels = f'operation="image",outcome="{outcome}",provider="offline"'
+        assert value(after, f"tallyframe_generations_total{{{labels}}}") == 1
+    assert 'tallyframe_queue_depth{status="pending"}' not in after
+    assert value(after, "tallyframe_oldest_pending_seconds") == 0
+    assert value(after, 'tallyframe_provider_seconds_count{provider="offline"}') == 2
+    assert value(after, 'tallyframe_provider_seconds_sum{provider="offline"}') > 0
+    assert value(after, "tallyframe_refunds_total") == 1
+    assert value(after, "tallyframe_refunded_credits_total") == 5
+    accepted = 'method="POST",route="/v1/projects",status="202"'
+    assert value(after, f"tallyframe_requests_total{{{accepted}}}") >= 2
+
+
+async def test_ready_and_alive(anybody: httpx.AsyncClient) -> None:
+    assert (await anybody.get("/healthz")).json() == {"status": "ok"}
+    ready = await anybody.get("/readyz")
+    assert (ready.status_code, ready.json()) == (200, {"postgres": "ok", "redis": "ok"})
