@@ -54,5 +54,5 @@ def configure_logs(log_format: Literal["json", "console"], level: str, process: 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    for chatty in ("httpx", "httpcore", "arq", "uvicorn.access", "sqlalchemy", "alembic"):
+    for chatty in ("httpx", "httpcore", "arq", "uvicorn", "sqlalchemy", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

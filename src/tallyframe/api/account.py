@@ -33,7 +33,7 @@ async def list_entries(
     user: CurrentUser, serving: Serving, cursor: cursors.Cursor = None, limit: cursors.Limit = 20
 ) -> schemas.Entries:
     """Return the ledger, newest first."""
-    before = cursors.decode(cursor, int)
+    before = cursors.decode(cursor, cursors.number)
     async with serving.db.reading() as reader:
         rows = await history.entries(reader, user.account_id, before=before[0] if before else None, limit=limit + 1)
     next_cursor = cursors.encode(rows[limit - 1][0]) if len(rows) > limit else None

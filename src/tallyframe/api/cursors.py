@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Query
@@ -25,5 +26,20 @@ def decode(cursor: str | None, *kinds: Any) -> Any:  # noqa: ANN401  # one value
     try:
         parts = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         return tuple(kind(part) for kind, part in zip(kinds, parts, strict=True))
-    except (ValueError, TypeError, AttributeError, binascii.Error):
+    except (ValueError, TypeError, AttributeError, OverflowError, binascii.Error):
         raise ValidationFailed("This cursor is not one of ours.", pointer="/cursor") from None
+
+
+def number(part: object) -> int:
+    """Return a part that is a positive 64-bit integer. Raises ValueError."""
+    if type(part) is not int or not 0 < part < 2**63:
+        raise ValueError("not a number of ours")
+    return part
+
+
+def moment(part: str) -> datetime:
+    """Return a part that is a time with its zone. Raises ValueError, or OverflowError where UTC has no such time."""
+    time = datetime.fromisoformat(part)
+    if time.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return time.astimezone(UTC)

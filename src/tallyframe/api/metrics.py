@@ -18,7 +18,7 @@ from tallyframe.generations import figures
 
 router = APIRouter(include_in_schema=False)
 
-disable_created_metrics()  # they double the samples and tell nobody anything
+disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the samples and tell nobody anything
 _registry = CollectorRegistry()
 _requests = Counter("tallyframe_requests", "HTTP requests", ["method", "route", "status"], registry=_registry)
 _seconds = Histogram("tallyframe_request_seconds", "Time to answer", ["method", "route"], registry=_registry)

@@ -83,7 +83,11 @@ class NewVideo(Incoming):
 class NewApiKey(Incoming):
     """A name for a new key."""
 
-    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)] = "API key"
+    name: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=80),
+        AfterValidator(_storable),
+    ] = "API key"
 
 
 class Asset(BaseModel):

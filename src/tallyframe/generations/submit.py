@@ -16,7 +16,8 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from tallyframe.assets.tables import assets
 from tallyframe.credits import Credits
-from tallyframe.db import Database, together
+from tallyframe.db import Database, sqlstate, together
+from tallyframe.errors import NotFound
 from tallyframe.generations.states import LIVE
 from tallyframe.generations.tables import generations
 from tallyframe.ids import new_id
@@ -26,6 +27,9 @@ from tallyframe.projects.tables import project_images, projects
 
 #: The worker's function that the outbox row calls.
 RUN_GENERATION = "run_generation"
+
+#: The SQLSTATE for a foreign key that leads nowhere: a picture was deleted since it was looked up.
+PICTURE_GONE = "23503"
 
 #: Seconds before the relay rings: the submitter rings by itself at once, and that is usually enough.
 RELAY_GRACE = 2.0
@@ -100,6 +104,8 @@ async def _accept(
     try:
         row = (await db.run(together(sa.select(generation.c.id), *writes))).one_or_none()
     except DBAPIError as error:
+        if sqlstate(error) == PICTURE_GONE:
+            raise NotFound("One of the pictures does not exist.") from error
         raise entries.insufficient_credits(error, order.credits) or error from error
     return accepted if row else None
 

@@ -36,7 +36,15 @@ async def erase(db: Database, storages: Mapping[str, Storage], project_id: UUID)
     async with db.transaction() as transaction:
         await transaction.execute(sa.delete(project_images).where(project_images.c.project_id == project_id))
         await transaction.execute(sa.delete(assets).where(assets.c.id.in_(ids)))
+        await transaction.execute(_hand_over(project_id))
         await transaction.execute(sa.delete(outbox).where(outbox.c.kind == ERASE_PROJECT, outbox.c.ref == project_id))
+
+
+def _hand_over(project_id: UUID) -> sa.Update:
+    """Return the update that lets a picture still in use go with the next project that uses it."""
+    used = project_images.c.asset_id == assets.c.id
+    heir = sa.select(sa.func.max(sa.cast(project_images.c.project_id, sa.Text))).where(used).scalar_subquery()
+    return sa.update(assets).where(assets.c.project_id == project_id).values(project_id=sa.cast(heir, sa.Uuid))
 
 
 def _erasable(project_id: UUID) -> sa.Select[UUID, str, str]:
