@@ -52,7 +52,8 @@ async def database_url(servers: Servers, template: str) -> AsyncIterator[str]:
     name = f"test_{next(_count)}"
     async with owner_of(servers.database_url) as owner:
         await owner.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        yield with_database(servers.database_url, name)
+    yield with_database(servers.database_url, name)
+    async with owner_of(servers.database_url) as owner:
         await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 

@@ -68,9 +68,10 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)
-    app.add_middleware(Edge, max_body=4 * settings.max_upload_bytes + FORM_OVERHEAD)
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **_CORS)
+    # The last one added is the outermost: preflights, too, carry a request id.
+    app.add_middleware(Edge, max_body=4 * settings.max_upload_bytes + FORM_OVERHEAD)
     if settings.otlp_endpoint:
         FastAPIInstrumentor.instrument_app(app)
     app.openapi = partial(_openapi, app)  # type: ignore[method-assign]  # how FastAPI wants it replaced

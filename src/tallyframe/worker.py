@@ -93,6 +93,7 @@ async def run_worker(settings: Settings) -> None:
     finally:
         for loop in loops:
             loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
         with suppress(RedisError, OSError):
             await worker.close()
         await db.close()

@@ -13,7 +13,8 @@ import pytest
 from tallyframe.db import Database
 from tallyframe.embedded import Servers
 from tallyframe.errors import FailureCode
-from tests.conftest import ClientFor, enroll
+from tallyframe.settings import Settings
+from tests.conftest import ClientFor, enroll, owner_of
 from tests.support.books import assert_books_balance
 from tests.support.cast import Member
 from tests.support.processes import Processes
@@ -137,6 +138,31 @@ async def test_without_redis_orders_are_still_taken_at_once(
     assert await assert_books_balance(db, owner) == {"succeeded": 5}
     assert worker.popen.poll() is None  # it outlived the outage
     assert (await rich.http.get("/readyz")).status_code == 200
+
+
+async def test_postgres_that_crashes_costs_nobody_a_credit(
+    rich: Member, processes: Processes, settings: Settings, servers: Servers
+) -> None:
+    worker = await processes.worker()
+    await asyncio.gather(*(rich.order("[delay:1] a cup") for _ in range(10)))
+    servers.postgres.kill()
+    await servers.postgres.wait()
+    answer = await rich.http.post("/v1/projects", json={"kind": "image", "prompt": "a cup"})
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+    assert (await rich.http.get("/readyz")).json()["postgres"] == "unreachable"
+
+    await servers.postgres.start()
+    started = monotonic()
+    while (await rich.http.post("/v1/projects", json={"kind": "image", "prompt": "a cup"})).status_code != 202:
+        assert monotonic() - started < 5
+    url = settings.database_url.get_secret_value()
+    db = Database(url, pool_size=2, statement_timeout=15)
+    async with owner_of(url) as owner:
+        await until_all_ended(owner)
+        assert await assert_books_balance(db, owner) == {"succeeded": 11}
+    await db.close()
+    assert worker.popen.poll() is None
 
 
 async def test_a_worker_asked_to_stop_finishes_what_it_runs(

@@ -10,6 +10,8 @@ from tallyframe.api.services import Services, Serving
 from tallyframe.errors import Unavailable
 from tallyframe.migrate import newest_revision
 
+NOT_CURRENT = "migrations are not current"
+
 router = APIRouter(tags=["health"])
 
 
@@ -34,9 +36,11 @@ async def _postgres(serving: Services) -> str:
     try:
         async with asyncio.timeout(2):
             current = (await serving.db.run(sa.text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
-    except (Unavailable, TimeoutError, sa.exc.DBAPIError):
+    except (Unavailable, TimeoutError):
         return "unreachable"
-    return "ok" if current == newest_revision() else "migrations are not current"
+    except sa.exc.DBAPIError:  # no such role or table: nothing has been migrated yet
+        return NOT_CURRENT
+    return "ok" if current == newest_revision() else NOT_CURRENT
 
 
 async def _redis(serving: Services) -> str:

@@ -87,8 +87,8 @@ async def get_project(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> schemas.Project | Response:
     """Return the project. While it is generating, `Retry-After` says when to ask again."""
-    if if_none_match and await _is_current(serving, user, project_id, if_none_match):
-        return Response(status_code=304, headers={"ETag": if_none_match, "Cache-Control": "private, no-cache"})
+    if if_none_match and (current := await _current(serving, user, project_id, if_none_match)):
+        return Response(status_code=304, headers={"ETag": current, "Cache-Control": "private, no-cache"})
     return await _answer(serving, user, project_id, response)
 
 
@@ -179,12 +179,14 @@ async def _latest(serving: Services, user: User, project_id: UUID) -> queries.Ro
     return row
 
 
-async def _is_current(serving: Services, user: User, project_id: UUID, if_none_match: str) -> bool:
+async def _current(serving: Services, user: User, project_id: UUID, if_none_match: str) -> str | None:
+    """Return the project's entity tag if the client has that state already. Raises NotFound."""
     sequence = await queries.project_sequence(serving.db, user.id, project_id)
     if sequence is None:
         raise NotFound
     tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
-    return views.etag(project_id, sequence) in tags or "*" in tags
+    current = views.etag(project_id, sequence)
+    return current if current in tags or "*" in tags else None
 
 
 async def _answer(serving: Services, user: User, project_id: UUID, response: Response) -> schemas.Project:
