@@ -1,6 +1,7 @@
 """Local media, served with the right type, ranges, caching and nothing a browser could be tricked with."""
 
 import asyncio
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -12,6 +13,8 @@ from tallyframe.errors import NotFound
 router = APIRouter(include_in_schema=False)
 
 CONTENT_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "mp4": "video/mp4"}
+#: What no file's name may hold: control characters, and what parts folders somewhere.
+NO_NAME = re.compile(r"[\x00-\x1f\x7f/\\]")
 HEADERS = {
     "Cache-Control": "public, max-age=86400",  # names are never reused for other content; deletion shows within a day
     "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -32,7 +35,7 @@ async def media(
         path,
         headers=HEADERS,
         media_type=content_type,
-        filename=download,
+        filename=download and NO_NAME.sub("_", download),
         stat_result=await asyncio.to_thread(path.stat),
     )
     if request.headers.get("if-none-match") == response.headers["etag"]:

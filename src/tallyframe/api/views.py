@@ -6,7 +6,7 @@ from uuid import UUID
 
 from tallyframe.api import schemas
 from tallyframe.errors import FAILURE_POLICY, FailureCode
-from tallyframe.generations.queries import Row
+from tallyframe.generations.queries import PROJECT, Row
 from tallyframe.generations.states import LIVE
 from tallyframe.storages.base import Storages
 
@@ -44,26 +44,13 @@ def generation(row: Row, storages: Storages) -> schemas.Generation:
 
 
 _GENERATION_FIELDS = [name for name in schemas.Generation.model_fields if name not in {"credits", "error", "outputs"}]
-_PROJECT_FIELDS = (
-    "id",
-    "kind",
-    "status_sequence",
-    "is_published",
-    "prompt",
-    "prompt_id",
-    "aspect_ratio",
-    "metadata",
-    "created_at",
-    "updated_at",
-)
 
 
 def project(row: Row, storages: Storages) -> schemas.Project:
     """Return a project with its latest generation."""
     latest = generation(row, storages)
     return schemas.Project(
-        **{name: row[name] for name in _PROJECT_FIELDS},
-        status="published" if row["is_published"] else row["status"],
+        **{name: row[name] for name in PROJECT} | {"status": "published" if row["is_published"] else row["status"]},
         is_generating=row["generation_status"] in LIVE,
         images=[asset(image, storages) for image in row["images"] or []],
         image_url=url(row, "image", storages),

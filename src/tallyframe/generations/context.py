@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 from uuid import UUID
 
@@ -53,7 +54,7 @@ class Deal:
 
     provider: Provider
     make: Callable[[Call], Awaitable[Media | Ticket]]
-    collect: Callable[[str, Call], Awaitable[Media | Ticket]]
+    collect: Callable[..., Awaitable[Media | Ticket]]  # (ticket, call=…)
 
 
 class RunContext:
@@ -76,11 +77,7 @@ class RunContext:
     async def image(self, order: ImageOrder) -> Stored:
         """Have an image made and stored, once."""
         deals = [
-            Deal(
-                provider,
-                lambda call, p=provider: p.make_image(order, call),  # type: ignore[misc]  # p is bound per provider
-                lambda ticket, call, p=provider: p.collect_image(ticket, order, call),  # type: ignore[misc]
-            )
+            Deal(provider, partial(provider.make_image, order), partial(provider.collect_image, order=order))
             for provider in self._providers.image
         ]
         return await self._durably("image", deals)
@@ -88,11 +85,7 @@ class RunContext:
     async def video(self, order: VideoOrder) -> Stored:
         """Have a video made and stored, once."""
         deals = [
-            Deal(
-                provider,
-                lambda call, p=provider: p.make_video(order, call),  # type: ignore[misc]  # p is bound per provider
-                lambda ticket, call, p=provider: p.collect_video(ticket, order, call),  # type: ignore[misc]
-            )
+            Deal(provider, partial(provider.make_video, order), partial(provider.collect_video, order=order))
             for provider in self._providers.video
         ]
         return await self._durably("video", deals)
@@ -124,7 +117,7 @@ class RunContext:
 
     async def _collect(self, role: Literal["image", "video"], step: Step, ticket: str, deal: Deal) -> Stored:
         try:
-            answer = await deal.collect(ticket, self._call(role, step.attempt))
+            answer = await deal.collect(ticket, call=self._call(role, step.attempt))
         except ProviderError as error:
             if error.retryable:  # asking failed, and that is no verdict on what was ordered
                 log.warning("collect_failed", code=error.code.value, operator_message=error.operator_message)

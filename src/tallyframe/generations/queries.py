@@ -37,7 +37,8 @@ _GENERATION = (
     "started_at",
     "finished_at",
 )
-_PROJECT = (
+#: The project's own columns, in every row of a project.
+PROJECT = (
     "id",
     "kind",
     "status",
@@ -79,7 +80,7 @@ _generation_columns = [
 _receipts = sa.select(*_generation_columns).select_from(generations.join(_charges, sa.true()))
 
 _projects = sa.select(
-    *(projects.c[name] for name in _PROJECT),
+    *(projects.c[name] for name in PROJECT),
     _images,
     _image.c.storage.label("image_storage"),
     _image.c.key.label("image_key"),
