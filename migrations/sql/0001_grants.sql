@@ -1,16 +1,20 @@
 -- What API and worker may do: they act as this role and can't change the past.
 
--- Roles belong to the whole server, so another Tallyframe database may have made it already.
+-- Roles belong to the whole server, so another Tallyframe database may have made it already, or an administrator.
 DO $$
 BEGIN
-    CREATE ROLE tallyframe_app NOLOGIN;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'tallyframe_app') THEN
+        CREATE ROLE tallyframe_app NOLOGIN;
+    END IF;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN
-    NULL;
+    RAISE NOTICE 'tallyframe_app has just been made by another migration';
 END $$
 --;
 DO $$
 BEGIN
-    EXECUTE format('GRANT tallyframe_app TO %I', current_user);
+    IF NOT pg_has_role(current_user, 'tallyframe_app', 'MEMBER') THEN
+        EXECUTE format('GRANT tallyframe_app TO %I', current_user);
+    END IF;
 END $$
 --;
 GRANT USAGE ON SCHEMA public TO tallyframe_app

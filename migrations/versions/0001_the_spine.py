@@ -290,6 +290,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("kind", "reference", name=op.f("uq_ledger_entries_kind_reference")),
         sa.UniqueConstraint("reverses_entry_id", name=op.f("uq_ledger_entries_reverses_entry_id")),
     )
+    op.create_index(op.f("ix_ledger_entries_generation_id"), "ledger_entries", ["generation_id"], unique=False)
     op.create_index(
         "uq_ledger_entries_one_debit_per_generation",
         "ledger_entries",
@@ -333,6 +334,7 @@ def downgrade() -> None:
         table_name="ledger_entries",
         postgresql_where=sa.text("kind = 'debit'"),
     )
+    op.drop_index(op.f("ix_ledger_entries_generation_id"), table_name="ledger_entries")
     op.drop_table("ledger_entries")
     op.drop_table("generation_steps")
     op.drop_index(op.f("ix_assets_user_id"), table_name="assets")

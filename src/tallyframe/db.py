@@ -126,6 +126,16 @@ _LOST = (
 )
 
 
+#: Nothing has been migrated yet: no such table, no such role.
+_UNDEFINED_TABLE, _INVALID_PARAMETER, _NO_SUCH_DATABASE = "42P01", "22023", "3D000"
+#: The login is refused: class 28.
+_INVALID_AUTHORIZATION = "28"
+
+
+class NotMigrated(Unavailable):
+    """The database has not been migrated."""
+
+
 class unavailable_when_lost:  # noqa: N801  # used like a function
     """Context manager: turns a lost, refused or timed-out connection into Unavailable."""
 
@@ -134,6 +144,8 @@ class unavailable_when_lost:  # noqa: N801  # used like a function
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Raise Unavailable instead when the database is what failed."""
+        if isinstance(error, DBAPIError) and _is_not_migrated(error):
+            raise NotMigrated from error
         if error is not None and _is_lost(error):
             raise Unavailable("The database can't be reached right now. Try again shortly.") from error
 
@@ -141,5 +153,11 @@ class unavailable_when_lost:  # noqa: N801  # used like a function
 def _is_lost(error: BaseException) -> bool:
     if isinstance(error, DBAPIError):
         cause = getattr(error.orig, "__cause__", None)
-        return error.connection_invalidated or isinstance(cause, _LOST)
+        refused = sqlstate(error).startswith(_INVALID_AUTHORIZATION) or sqlstate(error) == _NO_SUCH_DATABASE
+        return refused or error.connection_invalidated or isinstance(cause, _LOST)
     return isinstance(error, _LOST)
+
+
+def _is_not_migrated(error: DBAPIError) -> bool:
+    no_role = sqlstate(error) == _INVALID_PARAMETER and APP_ROLE in str(error.orig)
+    return no_role or sqlstate(error) == _UNDEFINED_TABLE

@@ -2,7 +2,6 @@
 
 TallyframeError
 ├── Unauthenticated               401 unauthenticated
-├── Forbidden                     403 forbidden
 ├── InsufficientCredits           402 insufficient_credits   (required, available)
 ├── NotFound                      404 not_found              (also for other people's things)
 ├── NotCancelable                 409 not_cancelable
@@ -42,13 +41,6 @@ class Unauthenticated(TallyframeError):
 
     status = 401
     code = "unauthenticated"
-
-
-class Forbidden(TallyframeError):
-    """You may not do this."""
-
-    status = 403
-    code = "forbidden"
 
 
 class InsufficientCredits(TallyframeError):

@@ -56,7 +56,6 @@ class Settings(BaseSettings):
     database_url: SecretStr = SecretStr("")
     redis_url: SecretStr = SecretStr("")
     public_url: str = Field("http://127.0.0.1:8000", pattern=r"^https?://[^\s/]+(/[^\s]*)?$")
-    secret_key: Annotated[tuple[SecretStr, ...], NoDecode] = ()  # newest first
     data_dir: Path = Path(".tallyframe")  # local media live in its folder `media`
     cors_origins: CommaList = ()
 
@@ -106,7 +105,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _split_comma_lists(cls, values: dict[str, object]) -> dict[str, object]:
-        lists = ("cors_origins", "image_providers", "video_providers", "auth_authorized_parties", "secret_key")
+        lists = ("cors_origins", "image_providers", "video_providers", "auth_authorized_parties")
         return {name: _split(value) if name in lists else value for name, value in values.items()}
 
     @model_validator(mode="after")
@@ -127,12 +126,11 @@ class Settings(BaseSettings):
         if self.env != "production":
             return []
         named = {"IMAGE_PROVIDERS": self.image_providers, "VIDEO_PROVIDERS": self.video_providers}
-        problems = [
+        return [
             f"TALLYFRAME_{name}: must be named in production, where nothing falls back to 'offline' by itself"
             for name, value in named.items()
             if not value
         ]
-        return problems + ([] if self.secret_key else ["TALLYFRAME_SECRET_KEY: is needed in production"])
 
     def _lease_problems(self) -> list[str]:
         if self.heartbeat_seconds * 2 <= self.lease_seconds:

@@ -21,12 +21,12 @@ from redis.exceptions import RedisError
 from tallyframe import observe
 from tallyframe.db import Database
 from tallyframe.errors import Unavailable
+from tallyframe.generations.erase import ERASE_PROJECT, erase
 from tallyframe.generations.run import Limits, Runner
 from tallyframe.generations.submit import RUN_GENERATION
 from tallyframe.generations.sweep import sweep
 from tallyframe.operations.registry import operations
 from tallyframe.outbox.relay import QUEUE, connect, relay, unpack, worker_key
-from tallyframe.projects.erase import ERASE_PROJECT, erase
 from tallyframe.providers.registry import build_providers
 from tallyframe.settings import Settings
 from tallyframe.storages.registry import build_storages

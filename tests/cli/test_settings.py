@@ -17,7 +17,7 @@ from tests.support.processes import Processes
         ({"HEARTBEAT_SECONDS": "20"}, ["TALLYFRAME_HEARTBEAT_SECONDS:"]),
         (
             {"ENV": "production"},
-            ["TALLYFRAME_IMAGE_PROVIDERS:", "TALLYFRAME_VIDEO_PROVIDERS:", "TALLYFRAME_SECRET_KEY:"],
+            ["TALLYFRAME_IMAGE_PROVIDERS:", "TALLYFRAME_VIDEO_PROVIDERS:"],
         ),
     ],
 )
@@ -33,14 +33,13 @@ def test_each_problem_is_a_line(variables: dict[str, str], lines: list[str], mon
 
 
 def test_production_starts_when_everything_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    named = {"ENV": "production", "IMAGE_PROVIDERS": "offline", "VIDEO_PROVIDERS": "offline", "SECRET_KEY": "a, b"}
+    named = {"ENV": "production", "IMAGE_PROVIDERS": "offline", "VIDEO_PROVIDERS": "offline"}
     for name, value in named.items():
         monkeypatch.setenv(f"TALLYFRAME_{name}", value)
-    assert [key.get_secret_value() for key in load_settings().secret_key] == ["a", "b"]
+    assert load_settings().providers_for_images == ("offline",)
 
 
 def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TALLYFRAME_SECRET_KEY", "canary")
     monkeypatch.setenv("TALLYFRAME_DATABASE_URL", "postgresql://u:canary@h/d")
     monkeypatch.setenv("SENTRY_DSN", "https://canary@sentry.example/1")
     assert "canary" not in repr(load_settings())

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Response
 from redis.exceptions import RedisError
 
 from tallyframe.api.services import Services, Serving
+from tallyframe.db import NotMigrated
 from tallyframe.errors import Unavailable
 from tallyframe.migrate import newest_revision
 
@@ -36,10 +37,10 @@ async def _postgres(serving: Services) -> str:
     try:
         async with asyncio.timeout(2):
             current = (await serving.db.run(sa.text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
+    except NotMigrated:
+        return NOT_CURRENT
     except (Unavailable, TimeoutError):
         return "unreachable"
-    except sa.exc.DBAPIError:  # no such role or table: nothing has been migrated yet
-        return NOT_CURRENT
     return "ok" if current == newest_revision() else NOT_CURRENT
 
 

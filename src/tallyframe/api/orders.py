@@ -78,7 +78,7 @@ OPENAPI_BODY: dict[str, Any] = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "required": ["kind", "prompt"],
+                    "required": ["kind"],
                     "properties": {
                         "kind": {"type": "string", "enum": ["image", "video"]},
                         "prompt": {"type": "string", "maxLength": 4000},

@@ -18,18 +18,19 @@ from tallyframe.errors import (
     TooManyActiveGenerations,
     ValidationFailed,
 )
-from tallyframe.generations import queries, settle
+from tallyframe.generations import erase, queries, settle
 from tallyframe.generations.quote import quote
 from tallyframe.generations.states import LIVE
 from tallyframe.generations.submit import RUN_GENERATION, Accepted, Draft, Order, submit, submit_again
 from tallyframe.outbox.relay import ring
-from tallyframe.projects import erase, publish
+from tallyframe.projects import publish
 from tallyframe.storages.base import StorageError
 
 log = structlog.get_logger()
 
 router = APIRouter(prefix="/v1/projects", tags=["projects"])
 
+PRIVATE = "private, no-cache"
 CANCELED = "You canceled this. Your credits are back."
 
 
@@ -87,8 +88,8 @@ async def get_project(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> schemas.Project | Response:
     """Return the project. While it is generating, `Retry-After` says when to ask again."""
-    if if_none_match and (current := await _current(serving, user, project_id, if_none_match)):
-        return Response(status_code=304, headers={"ETag": current, "Cache-Control": "private, no-cache"})
+    if if_none_match and (unchanged := await _unchanged(serving, user, project_id, if_none_match)):
+        return unchanged
     return await _answer(serving, user, project_id, response)
 
 
@@ -179,20 +180,25 @@ async def _latest(serving: Services, user: User, project_id: UUID) -> queries.Ro
     return row
 
 
-async def _current(serving: Services, user: User, project_id: UUID, if_none_match: str) -> str | None:
-    """Return the project's entity tag if the client has that state already. Raises NotFound."""
-    sequence = await queries.project_sequence(serving.db, user.id, project_id)
-    if sequence is None:
+async def _unchanged(serving: Services, user: User, project_id: UUID, if_none_match: str) -> Response | None:
+    """Return a 304 if the client has the project's state already. Raises NotFound."""
+    version = await queries.project_version(serving.db, user.id, project_id)
+    if version is None:
         raise NotFound
+    etag = views.etag(project_id, version["status_sequence"])
     tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
-    current = views.etag(project_id, sequence)
-    return current if current in tags or "*" in tags else None
+    if etag not in tags and "*" not in tags:
+        return None
+    headers = {"ETag": etag, "Cache-Control": PRIVATE}
+    if since := version["generating_since"]:
+        headers["Retry-After"] = str(views.retry_after(since))
+    return Response(status_code=304, headers=headers)
 
 
 async def _answer(serving: Services, user: User, project_id: UUID, response: Response) -> schemas.Project:
     project = views.project(await _found(serving, user, project_id), serving.storages)
     response.headers["ETag"] = views.etag(project_id, project.status_sequence)
-    response.headers["Cache-Control"] = "private, no-cache"
+    response.headers["Cache-Control"] = PRIVATE
     if project.is_generating and project.generation:
         response.headers["Retry-After"] = str(views.retry_after(project.generation.created_at))
     return project

@@ -65,7 +65,7 @@ class Services:
     callers: Callers = field(default_factory=Callers)
 
 
-def services(request: Request) -> Services:
+async def services(request: Request) -> Services:  # async, so that it isn't sent through a thread
     """Return the app's services."""
     found: Services = request.app.state.services
     return found

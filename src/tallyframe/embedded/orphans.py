@@ -6,10 +6,12 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-
-import psutil
+from typing import TYPE_CHECKING
 
 from tallyframe.embedded.errors import EmbeddedError
+
+if TYPE_CHECKING:
+    import psutil  # comes with the extra `embedded`, and the rest of the command line must run without it
 
 _PATIENCE = 15.0  # seconds to shut down in
 
@@ -46,8 +48,10 @@ def _remove(pid_file: Path) -> None:
     pid_file.unlink(missing_ok=True)  # a server that ended in good order did so itself
 
 
-def _send(number: signal.Signals, processes: Iterable[psutil.Process]) -> None:
+def _send(number: signal.Signals, processes: "Iterable[psutil.Process]") -> None:
     """Send the signal to those that are still there."""
+    import psutil
+
     for process in processes:
         with suppress(psutil.Error):
             process.send_signal(number)
@@ -63,8 +67,10 @@ async def _all_gone(folder: Path, name: str) -> bool:
     return True
 
 
-def _working_in(folder: Path, name: str) -> Iterator[psutil.Process]:
+def _working_in(folder: Path, name: str) -> "Iterator[psutil.Process]":
     """Yield the live processes called `name` whose working folder is `folder`."""
+    import psutil
+
     real = str(folder.resolve())
     for process in psutil.process_iter():
         try:

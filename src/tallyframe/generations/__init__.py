@@ -3,11 +3,14 @@
 POST /v1/projects
   quote.py     price the order                                                            pure
   submit.py    project · generation(pending) · debit · outbox row                         ONE statement → 202
-  claim.py     pending → processing by a conditional UPDATE: lease, fence, attempt        ONE statement
-  run.py       operation → provider → storage, each durable step kept by steps.py         no transaction open
+  lease.py     pending → processing by a conditional UPDATE: lease, fence, attempt        ONE statement
+  run.py       operation → provider → storage (context.py), a heartbeat beside it         no transaction open
+               each durable step is kept by steps.py
                slow provider? keep its ticket, leave, be woken later
-  settle.py    done:   assets · succeeded                                                 ONE transaction
-               failed: refund · failed(code, message)                                     ONE transaction
+  settle.py    done:   assets · succeeded                                                 ONE statement
+               failed: refund · failed(code, message)                                     ONE statement
   sweep.py     what got lost is rung again; what is too old is settled as `expired`
   queries.py   reads for the API
+  figures.py   counts for operators
+  erase.py     a deleted project's media and prompts are removed
 """

@@ -31,7 +31,7 @@ from tallyframe.storages.base import StorageError, Storages
 log = structlog.get_logger()
 
 #: Seconds between tries to store a result whose bytes we already hold.
-STORE_RETRIES = (0.5, 2.0, 5.0)
+STORE_RETRIES = (0.5, 1.0, 2.0, 4.0, 8.0)
 #: Seconds until a ticket is asked for again when asking failed; the ticket itself is not in question.
 COLLECT_AGAIN = 5.0
 
@@ -113,7 +113,12 @@ class RunContext:
         if isinstance(answer, Ticket):
             await self._steps.keep_ticket(role, attempt, answer.value)
             raise Snoozed(answer.poll_after)
-        return await self._store(role, attempt, answer)
+        try:
+            return await self._store(role, attempt, answer)
+        except GenerationError as error:
+            # Its bytes are gone with this try, and ordering again would buy it twice: so this is the end.
+            await self._steps.fail(role, attempt, error)
+            raise GenerationError(error.code, operator_message=error.operator_message) from None
 
     async def _collect(self, role: Literal["image", "video"], step: Step, ticket: str, deal: Deal) -> Stored:
         try:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tallyframe.db import Reader
 from tallyframe.generations.states import LIVE
-from tallyframe.generations.tables import generation_steps, generations
+from tallyframe.generations.tables import IS_LIVE, generation_steps, generations
 from tallyframe.ledger.history import refunds
 
 
@@ -26,16 +26,17 @@ class Figures:
 
 async def read(reader: Reader) -> Figures:
     """Count everything once."""
-    row, count = generations.c, sa.func.count()
-    provider = sa.func.coalesce(row.provider, "none")
-    ended = sa.select(row.operation, provider, row.status, count).where(row.status.not_in(LIVE))
-    live = sa.select(row.status, count).where(row.status.in_(LIVE)).group_by(row.status)
-    age = sa.func.extract("epoch", sa.func.now() - sa.func.min(row.created_at))
-    oldest = sa.select(sa.func.coalesce(age, 0)).where(row.status == "pending")
+    column, count = generations.c, sa.func.count()
+    provider = sa.func.coalesce(column.provider, "none")
+    ended = sa.select(column.operation, provider, column.status, count).where(~IS_LIVE)
+    live = sa.select(column.status, count).where(IS_LIVE).group_by(column.status)
+    age = sa.func.extract("epoch", sa.func.now() - sa.func.min(column.created_at))
+    oldest = sa.select(sa.func.coalesce(age, 0)).where(column.status == "pending")
+    waiting = {row[0]: row[1] for row in (await reader.execute(live)).all()}
     refunded = (await reader.execute(refunds())).one()
     return Figures(
-        outcomes=(await reader.execute(ended.group_by(row.operation, provider, row.status))).all(),
-        live=(await reader.execute(live)).all(),
+        outcomes=(await reader.execute(ended.group_by(column.operation, provider, column.status))).all(),
+        live=[*({status.value: 0 for status in LIVE} | waiting).items()],
         oldest_pending=float((await reader.execute(oldest)).scalar_one()),
         provider_seconds=(await reader.execute(_provider_seconds())).all(),
         refunds=refunded[0],

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.sql.dml import ReturningUpdate
+from sqlalchemy.sql.dml import ReturningUpdate, UpdateBase
 
 from tallyframe.db import Database, together
 from tallyframe.generations.states import Status, sources
@@ -76,9 +76,7 @@ async def show_storing(db: Database, claim: Claim) -> bool:
     """Let the user see that the result is being stored; False when the claim is no longer ours."""
     update = sa.update(generations).where(held(claim)).values(step="storing").returning(generations.c.id)
     stepped = update.cte("stepped")
-    mine = projects.c.generation_id == sa.select(stepped.c.id).scalar_subquery()
-    show = sa.update(projects).where(mine).values(**_changed())
-    return (await db.run(together(sa.select(stepped.c.id), show))).one_or_none() is not None
+    return (await db.run(together(sa.select(stepped.c.id), touch(stepped)))).one_or_none() is not None
 
 
 async def snooze(db: Database, claim: Claim, *, seconds: float) -> bool:
@@ -96,8 +94,16 @@ async def _give_back(db: Database, claim: Claim, seconds: float, values: dict[st
     update = sa.update(generations).where(held(claim))
     update = update.values(lease_until=None, wake_at=_in(seconds), **values)
     waiting = update.returning(generations.c.id, generations.c.wake_at).cte("waiting")
-    wake = put(RUN_GENERATION, waiting, waiting.c.wake_at)
-    return (await db.run(together(sa.select(waiting.c.id), wake))).one_or_none() is not None
+    writes: list[UpdateBase] = [put(RUN_GENERATION, waiting, waiting.c.wake_at)]
+    if values:  # another attempt shows in the receipt; a nap does not
+        writes.append(touch(waiting))
+    return (await db.run(together(sa.select(waiting.c.id), *writes))).one_or_none() is not None
+
+
+def touch(generation: sa.CTE) -> sa.Update:
+    """Return the update that lets pollers see that the generation's receipt has changed."""
+    mine = projects.c.generation_id == sa.select(generation.c.id).scalar_subquery()
+    return sa.update(projects).where(mine).values(**_changed())
 
 
 def held(claim: Claim) -> "sa.ColumnElement[bool]":

@@ -14,7 +14,7 @@ from tallyframe.accounts.tables import users
 from tallyframe.assets.tables import assets
 from tallyframe.db import Database
 from tallyframe.generations.states import LIVE
-from tallyframe.generations.tables import generations
+from tallyframe.generations.tables import IS_LIVE, generations
 from tallyframe.ledger.history import charges
 from tallyframe.projects.tables import project_images, projects
 
@@ -104,10 +104,15 @@ async def project(db: Database, user_id: UUID, project_id: UUID) -> Row | None:
     return (await db.run(_projects.where(_of(user_id), projects.c.id == project_id))).mappings().one_or_none()
 
 
-async def project_sequence(db: Database, user_id: UUID, project_id: UUID) -> int | None:
-    """Return only the number that tells one state of the project from the next: what most polls need."""
-    query = sa.select(projects.c.status_sequence).where(_of(user_id), projects.c.id == project_id)
-    return (await db.run(query)).scalar_one_or_none()
+async def project_version(db: Database, user_id: UUID, project_id: UUID) -> Row | None:
+    """Return only what most polls need: the number that tells one state from the next, and since when it generates."""
+    since = sa.case((projects.c.status.in_(LIVE), generations.c.created_at)).label("generating_since")
+    query = (
+        sa.select(projects.c.status_sequence, since)
+        .join(generations, generations.c.id == projects.c.generation_id)
+        .where(_of(user_id), projects.c.id == project_id)
+    )
+    return (await db.run(query)).mappings().one_or_none()
 
 
 async def listed(
@@ -162,7 +167,7 @@ async def order_of(db: Database, user_id: UUID, project_id: UUID) -> Row | None:
 
 async def reserved(db: Database, account_id: UUID) -> int:
     """Return the credits that the account's live generations were debited."""
-    live = (generations.c.account_id == account_id) & generations.c.status.in_(LIVE)
+    live = (generations.c.account_id == account_id) & IS_LIVE
     query = sa.select(sa.func.coalesce(sa.func.sum(generations.c.credits), 0)).where(live)
     return int((await db.run(query)).scalar_one())
 

@@ -11,9 +11,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.sql import Executable
 
-from tallyframe.db import Database
+from tallyframe.db import Database, together
 from tallyframe.errors import GenerationError
-from tallyframe.generations.lease import Claim, held
+from tallyframe.generations.lease import Claim, held, touch
 from tallyframe.generations.tables import generation_steps, generations
 from tallyframe.operations.base import Stored
 from tallyframe.providers.base import Provider
@@ -57,7 +57,7 @@ class Steps:
         row = {"name": name, "attempt": self._claim.attempt, "state": "intent", **values}
         literals = [sa.literal(value, generation_steps.c[column].type) for column, value in row.items()]
         insert = sa.insert(generation_steps).from_select([*row, "generation_id"], sa.select(*literals, shown.c.id))
-        await self._write(insert.returning(generation_steps.c.generation_id))
+        await self._write(together(sa.select(shown.c.id), insert, touch(shown)))
 
     async def keep_ticket(self, name: str, attempt: int, ticket: str) -> None:
         """Commit the vendor's ticket, before anything waits for it. Raises ClaimLost."""

@@ -19,7 +19,7 @@ from tallyframe.credits import Credits
 from tallyframe.db import Database, sqlstate, together
 from tallyframe.errors import NotFound
 from tallyframe.generations.states import LIVE
-from tallyframe.generations.tables import generations
+from tallyframe.generations.tables import IS_LIVE, generations
 from tallyframe.ids import new_id
 from tallyframe.ledger import entries
 from tallyframe.outbox.put import put
@@ -112,7 +112,7 @@ async def _accept(
 
 def _has_room(order: Order) -> "sa.ColumnElement[bool]":
     # Not exact: orders that arrive at the same instant don't see each other, so a burst may overshoot by its size.
-    mine = (generations.c.user_id == order.user_id) & generations.c.status.in_(LIVE)
+    mine = (generations.c.user_id == order.user_id) & IS_LIVE
     active = sa.select(sa.func.count()).select_from(generations).where(mine).scalar_subquery()
     return active < order.max_active
 

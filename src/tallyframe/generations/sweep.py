@@ -4,9 +4,8 @@ import sqlalchemy as sa
 
 from tallyframe.db import Database
 from tallyframe.generations import settle
-from tallyframe.generations.states import LIVE
 from tallyframe.generations.submit import RUN_GENERATION
-from tallyframe.generations.tables import generations
+from tallyframe.generations.tables import IS_LIVE, generations
 from tallyframe.outbox.put import missing, put
 
 #: Generations that one sweep ends or rings at most; the next sweep goes on.
@@ -24,7 +23,7 @@ async def ring_lost(db: Database) -> int:
     """Write an outbox row for each live generation without a valid lease that has none."""
     row = generations.c
     unheld = sa.or_(row.lease_until.is_(None), row.lease_until < sa.func.now())
-    silent = sa.and_(row.status.in_(LIVE), unheld, missing(RUN_GENERATION, row.id))
+    silent = sa.and_(IS_LIVE, unheld, missing(RUN_GENERATION, row.id))
     lost = sa.select(row.id, row.wake_at).where(silent).limit(BATCH).cte("lost")
     due = sa.func.coalesce(lost.c.wake_at, sa.func.now())
     return (await db.run(put(RUN_GENERATION, lost, due))).rowcount
@@ -33,6 +32,6 @@ async def ring_lost(db: Database) -> int:
 async def expire_old(db: Database) -> int:
     """Settle each live generation past its maximum age as `expired`, with a refund."""
     row = generations.c
-    query = sa.select(row.id).where(row.status.in_(LIVE), row.expires_at <= sa.func.now()).limit(BATCH)
+    query = sa.select(row.id).where(IS_LIVE, row.expires_at <= sa.func.now()).limit(BATCH)
     ids = (await db.run(query)).scalars().all()
     return sum([await settle.expire(db, generation_id, EXPIRED) for generation_id in ids])

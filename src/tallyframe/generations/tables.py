@@ -47,6 +47,9 @@ generations = sa.Table(
     sa.Index("ix_generations_live_by_user", "user_id", postgresql_where=sa.text(f"status IN ({_live})")),
 )
 
+#: Literal, and not bound: the planner uses the partial indexes above only if it sees that the query matches them.
+IS_LIVE = generations.c.status.in_([sa.literal_column(f"'{state}'") for state in LIVE])
+
 #: One row per try of a durable step. `intent` is committed before a vendor is called, `ticket` before anything waits.
 generation_steps = sa.Table(
     "generation_steps",

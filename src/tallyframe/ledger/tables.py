@@ -24,7 +24,7 @@ ledger_entries = sa.Table(
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("amount", sa.BigInteger, nullable=False),  # credits, signed
     sa.Column("balance_after", sa.BigInteger, nullable=False),  # credits
-    id_column("generation_id", sa.ForeignKey("generations.id"), nullable=True),
+    id_column("generation_id", sa.ForeignKey("generations.id"), nullable=True, index=True),
     id_column("reverses_entry_id", sa.ForeignKey("ledger_entries.id"), nullable=True, unique=True),
     sa.Column("reference", sa.Text, nullable=False),  # the cause, unique per kind
     sa.Column("reason", sa.Text),

@@ -1,12 +1,17 @@
-"""Delete a project: gone for its owner at once, its media removed right after, by the worker if need be."""
+"""Delete a project: gone for its owner at once; its media and prompts right after, by the worker if need be.
+
+The receipts and the ledger stay.
+"""
 
 from collections.abc import Mapping
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 
 from tallyframe.assets.tables import assets
 from tallyframe.db import Database, together
+from tallyframe.generations.tables import generations
 from tallyframe.outbox.put import put
 from tallyframe.outbox.tables import outbox
 from tallyframe.projects.tables import project_images, projects
@@ -37,6 +42,7 @@ async def erase(db: Database, storages: Mapping[str, Storage], project_id: UUID)
         await transaction.execute(sa.delete(project_images).where(project_images.c.project_id == project_id))
         await transaction.execute(sa.delete(assets).where(assets.c.id.in_(ids)))
         await transaction.execute(_hand_over(project_id))
+        await transaction.execute(_forget_prompts(project_id))
         await transaction.execute(sa.delete(outbox).where(outbox.c.kind == ERASE_PROJECT, outbox.c.ref == project_id))
 
 
@@ -45,6 +51,11 @@ def _hand_over(project_id: UUID) -> sa.Update:
     used = project_images.c.asset_id == assets.c.id
     heir = sa.select(sa.func.max(sa.cast(project_images.c.project_id, sa.Text))).where(used).scalar_subquery()
     return sa.update(assets).where(assets.c.project_id == project_id).values(project_id=sa.cast(heir, sa.Uuid))
+
+
+def _forget_prompts(project_id: UUID) -> sa.Update:
+    without = generations.c.input.op("||")(sa.literal({"prompt": ""}, JSONB))
+    return sa.update(generations).where(generations.c.project_id == project_id).values(input=without)
 
 
 def _erasable(project_id: UUID) -> sa.Select[UUID, str, str]:

@@ -1,0 +1,55 @@
+"""docs/http.md against the OpenAPI document, the error tree and the limits in the code."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from tallyframe.api import orders, projects, schemas, services
+from tallyframe.assets import fetch, pictures
+from tallyframe.errors import TallyframeError
+from tallyframe.main import create_app
+from tallyframe.settings import Settings, load_settings
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "http.md").read_text()
+FLAT = " ".join(PAGE.split())
+
+
+def kinds(error: type[TallyframeError]) -> Iterator[type[TallyframeError]]:
+    for kind in error.__subclasses__():
+        yield kind
+        yield from kinds(kind)
+
+
+def test_every_call_is_listed() -> None:
+    document = create_app(load_settings()).openapi()
+    calls = {f"{method.upper()} {path}" for path, how in document["paths"].items() for method in how}
+    assert set(re.findall(r"^\| `((?:GET|POST|DELETE) \S+)` \|", PAGE, re.MULTILINE)) == calls
+
+
+def test_every_problem_code_is_listed_with_its_status() -> None:
+    assert projects.PromptNotFound in kinds(TallyframeError)
+    codes = {(kind.code, str(kind.status)) for kind in kinds(TallyframeError)} | {("method_not_allowed", "405")}
+    assert set(re.findall(r"^\| `(\w+)` \| (\d{3}) \|", PAGE, re.MULTILINE)) == codes
+
+
+def test_every_field_of_an_order_is_explained() -> None:
+    named = set(re.findall(r"^\| `(\w+)` \| (?!\d{3})", PAGE.split("## Ordering")[1], re.MULTILINE))
+    assert named | {"prompt_id"} == set(schemas.NewProject.model_fields)
+
+
+def test_every_setting_it_names_exists() -> None:
+    names = {name.removeprefix("TALLYFRAME_").lower() for name in re.findall(r"TALLYFRAME_[A-Z_]+", PAGE)}
+    assert names <= set(Settings.model_fields)
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    settings = load_settings()
+    assert f"images` | 0 to {orders.MAX_IMAGES} pictures" in FLAT
+    assert f"; {schemas.DEFAULT_VIDEO_SECONDS} by default" in FLAT
+    assert f"{pictures.MAX_SIDE:,} pixels a side" in FLAT
+    assert f"up to {fetch.MAX_REDIRECTS} redirects, {fetch.MAX_URL:,} characters" in FLAT
+    assert f"ports {' and '.join(map(str, fetch.PORTS))}" in FLAT
+    assert f"within {services.REMEMBER:g} seconds in all others" in FLAT
+    assert f"({settings.max_upload_bytes / 2**20:g} MiB)" in FLAT
+    assert f"({settings.max_image_pixels / 1e6:g} million)" in FLAT

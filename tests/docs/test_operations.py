@@ -1,0 +1,75 @@
+"""The tables in docs/operations.md are those of the code."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import typer.main
+
+from tallyframe.api import metrics
+from tallyframe.cli import app
+from tallyframe.errors import FAILURE_POLICY
+from tallyframe.generations.figures import Figures
+from tallyframe.providers.offline.cards import _READERS
+from tallyframe.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+
+
+def section(title: str) -> str:
+    return PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def rows(title: str) -> list[list[str]]:
+    """The cells of a section's tables, without their heads."""
+    lines = re.findall(r"^\| (`.+) \|$", section(title), re.MULTILINE)
+    return [re.split(r"\s*\|\s*", line) for line in lines]
+
+
+def test_the_failure_codes_are_the_published_policy() -> None:
+    policy = [
+        [f"`{code}`", fault, "yes" if retryable else "no", "always", message]
+        for code, (fault, retryable, message) in FAILURE_POLICY.items()
+    ]
+    assert rows("Failure codes") == policy
+
+
+def test_every_test_card_is_listed() -> None:
+    assert {re.sub(r"[`\[\]]|:.*", "", card) for card, _ in rows("Test cards")} == set(_READERS)
+
+
+async def test_the_metrics_are_those_that_are_served(anybody: httpx.AsyncClient) -> None:
+    await anybody.get("/healthz")
+    served = (await anybody.get("/metrics")).text
+    types = dict(re.findall(r"^# TYPE (\w+) (\w+)$", served, re.MULTILINE))
+    assert {row[0].strip("`"): row[1] for row in rows("Metrics")} == types
+
+
+def test_the_labels_are_those_that_are_declared() -> None:
+    reading = Figures(outcomes=[], live=[], oldest_pending=0, provider_seconds=[], refunds=0, refunded_credits=0)
+    counters: list[Any] = [metrics._requests, metrics._seconds]
+    declared = {counter._name: counter._labelnames for counter in counters}
+    families: list[Any] = list(metrics._Snapshot(reading).collect())
+    declared |= {family.name: family._labelnames for family in families}
+    documented = {row[0].strip("`").removesuffix("_total"): row[2] for row in rows("Metrics")}
+    assert documented == {name: ", ".join(labels) for name, labels in declared.items()}
+
+
+def test_every_event_that_it_explains_is_logged_somewhere() -> None:
+    logged = set[str]()
+    for path in (ROOT / "src").rglob("*.py"):
+        logged |= set(re.findall(r"log\.(?:info|warning|error|exception)\(\s*\"(\w+)\"", path.read_text()))
+    events = {name for row in rows("Logs") if len(row) == 3 for name in re.findall(r"\w+", row[0])}
+    assert len(events) > 12
+    assert events <= logged
+
+
+def test_every_setting_and_command_that_it_names_exists() -> None:
+    assert {name.removeprefix("TALLYFRAME_").lower() for name in re.findall(r"TALLYFRAME_[A-Z_]+", PAGE)} <= set(
+        Settings.model_fields
+    )
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # a group, not seen by its type
+    named = {command.strip("`").split()[1] for command, *_ in rows("The processes")}
+    assert named == {name for name in commands if name != "demo"}
