@@ -1,0 +1,48 @@
+"""A FastAPI app that does nothing, served as the API is: what is left is the web stack's own price.
+
+python -m bench.bare PORT
+"""
+
+import sys
+
+import uvicorn
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+app = FastAPI()
+
+
+class Order(BaseModel):
+    """The body that is sent to the API, too."""
+
+    kind: str
+    prompt: str
+
+
+class Small(BaseModel):
+    """A small answer."""
+
+    id: str
+    status: str
+
+
+@app.post("/", status_code=202)
+async def accept(order: Order) -> Small:
+    """Read the body and answer."""
+    return Small(id=order.kind, status="pending")
+
+
+@app.get("/")
+async def poll() -> Small:
+    """Answer."""
+    return Small(id="image", status="pending")
+
+
+if __name__ == "__main__":
+    uvicorn.run(
+        app,
+        port=int(sys.argv[1]),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+    )

@@ -1,0 +1,150 @@
+"""The load generator: keeps some HTTP/1.1 connections busy, one request at a time each, and times every answer.
+
+    python -m bench.client PLAN RESULT
+
+Both are JSON files. It shares the cores with what it measures, so it does next to nothing: requests are ready-made
+bytes, and of an answer only the status and the length are looked at.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import cycle, islice
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import cast
+
+import uvloop
+
+from bench.figures import Figures, percentile
+
+GRACE = 30.0  # seconds for the last answers
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to send where. `warm_up` and `seconds` are seconds, and only the latter count."""
+
+    port: int
+    requests: list[str]
+    status: int
+    connections: int
+    warm_up: float
+    seconds: float
+
+
+@dataclass
+class Tally:
+    """The window in which answers count, in perf_counter seconds, and their latencies in ms."""
+
+    begin: float
+    end: float
+    latencies: list[float] = field(default_factory=list)
+
+    def add(self, sent: float, answered: float) -> None:
+        """Count an answer if it falls into the window."""
+        if self.begin <= answered < self.end:
+            self.latencies.append((answered - sent) * 1000)
+
+
+class Connection(asyncio.Protocol):
+    """One connection, one request under way at a time."""
+
+    def __init__(self, requests: Iterator[bytes], status: int, tally: Tally) -> None:
+        self._requests = requests
+        self._expected = b"HTTP/1.1 %d " % status
+        self._tally = tally
+        self._buffer = b""
+        self._sent = 0.0
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        self._send()
+
+    def data_received(self, data: bytes) -> None:
+        """Collect an answer; when it's whole, count it and send the next request."""
+        self._buffer += data
+        if not is_whole(self._buffer):
+            return
+        answered, answer, self._buffer = perf_counter(), self._buffer, b""
+        if not answer.startswith(self._expected):
+            self._end(RuntimeError(f"expected {self._expected!r}, got {answer[:2000]!r}"))
+            return
+        self._tally.add(self._sent, answered)
+        if answered < self._tally.end:
+            self._send()
+        else:
+            self._end(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell, unless we are done."""
+        self._end(exc or ConnectionError("the server has closed the connection"))
+
+    def _send(self) -> None:
+        self._sent = perf_counter()
+        self._transport.write(next(self._requests))
+
+    def _end(self, error: Exception | None) -> None:
+        if self.done.done():
+            return
+        if error:
+            self.done.set_exception(error)
+        else:
+            self.done.set_result(None)
+        self._transport.close()
+
+
+def is_whole(answer: bytes) -> bool:
+    """Whether head and body have arrived; a body's length must be announced."""
+    head, separator, body = answer.partition(b"\r\n\r\n")
+    _, announced, rest = head.lower().partition(b"\r\ncontent-length:")
+    length = int(rest.partition(b"\r\n")[0]) if announced else 0
+    return bool(separator) and len(body) >= length
+
+
+async def generate(plan: Plan) -> Figures:
+    """Send the load and return what it met; raises on the first answer with another status."""
+    begin = perf_counter() + plan.warm_up
+    tally = Tally(begin, begin + plan.seconds)
+    requests = [request.encode("latin-1") for request in plan.requests]
+    used = process_time()
+    connections = [await _connect(plan, _from(requests, number, plan.connections), tally) for number in _numbers(plan)]
+    async with asyncio.timeout(plan.warm_up + plan.seconds + GRACE):
+        await asyncio.gather(*(connection.done for connection in connections))
+    used, counted = process_time() - used, len(tally.latencies)
+    share = plan.seconds / (plan.warm_up + plan.seconds)
+    return Figures(
+        counted / plan.seconds,
+        percentile(tally.latencies, 50),
+        percentile(tally.latencies, 99),
+        client_cpu=used * share * 1000 / max(counted, 1),
+    )
+
+
+def _numbers(plan: Plan) -> range:
+    return range(plan.connections)
+
+
+def _from(requests: list[bytes], number: int, connections: int) -> Iterator[bytes]:
+    """Go round all requests for ever, each connection from another start, so that users are spread."""
+    return islice(cycle(requests), number * len(requests) // connections, None)
+
+
+async def _connect(plan: Plan, requests: Iterator[bytes], tally: Tally) -> Connection:
+    loop = asyncio.get_running_loop()
+    _, made = await loop.create_connection(lambda: Connection(requests, plan.status, tally), "127.0.0.1", plan.port)
+    return made
+
+
+def main(plan_file: str, result_file: str) -> None:
+    """Do what the plan says, and leave the result."""
+    plan = Plan(**json.loads(Path(plan_file).read_text()))
+    Path(result_file).write_text(json.dumps(asdict(uvloop.run(generate(plan)))))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

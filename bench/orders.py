@@ -1,0 +1,38 @@
+"""The requests of the benchmark, as HTTP/1.1."""
+
+import json
+
+from bench.cast import Person
+
+ORDER = {"kind": "image", "prompt": "A red cup on a wooden table, morning light, shot from above"}
+
+
+def order(person: Person) -> str:
+    """Return the request for an image without pictures."""
+    body = json.dumps(ORDER)
+    return _request(f"POST /v1/projects HTTP/1.1\r\n{_auth(person)}Content-Type: application/json\r\n", body)
+
+
+def poll(person: Person, project_id: str, etag: str = "") -> str:
+    """Return the request for a project; with its `etag`, only if it has changed."""
+    condition = f"If-None-Match: {etag}\r\n" if etag else ""
+    return _request(f"GET /v1/projects/{project_id} HTTP/1.1\r\n{_auth(person)}{condition}")
+
+
+def bare_order() -> str:
+    """Return the same body for the bare route."""
+    return _request("POST / HTTP/1.1\r\nContent-Type: application/json\r\n", json.dumps(ORDER))
+
+
+def bare_poll() -> str:
+    """Return the request for the bare route."""
+    return _request("GET / HTTP/1.1\r\n")
+
+
+def _auth(person: Person) -> str:
+    return f"Authorization: Bearer {person.key}\r\n"
+
+
+def _request(head: str, body: str = "") -> str:
+    length = f"Content-Length: {len(body)}\r\n" if body else ""
+    return f"{head}Host: 127.0.0.1\r\nAccept: */*\r\n{length}\r\n{body}"

@@ -1,0 +1,78 @@
+"""How long an order waits for an idle worker, and how long it takes in all."""
+
+import asyncio
+import random
+from dataclasses import dataclass
+from statistics import fmean
+from time import time
+from uuid import UUID
+
+import asyncpg
+import httpx
+
+from bench.cast import Person, clear
+from bench.figures import percentile
+from bench.orders import ORDER
+from bench.stack import Stack
+
+_LOOK = 0.01  # seconds between looks at a generation
+_WITHIN = 30.0  # seconds for one order
+_JITTER = 0.1  # seconds; so that orders don't keep step with the worker's looks into its queue
+
+_SPANS = ("pickup: 202 to started", "pickup: written to started", "end to end: sent to succeeded")
+
+
+@dataclass(frozen=True)
+class Waits:
+    """Mean and percentiles of one span, in ms."""
+
+    name: str
+    mean: float
+    p50: float
+    p95: float
+
+
+async def pickup(stack: Stack, port: int, person: Person, orders: int) -> list[Waits]:
+    """Place `orders` one after the other with one worker that has nothing else to do."""
+    await clear(stack)
+    await stack.worker()
+    owner = await asyncpg.connect(stack.database_url)
+    headers = {"Authorization": f"Bearer {person.key}"}
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers) as client:
+            await _one(client, owner)  # the first one pays for imports and connections
+            spans = [await _one(client, owner) for _ in range(orders)]
+    finally:
+        await owner.close()
+    return [_waits(name, span) for name, span in zip(_SPANS, zip(*spans, strict=True), strict=True)]
+
+
+async def _one(client: httpx.AsyncClient, owner: "asyncpg.Connection[asyncpg.Record]") -> tuple[float, ...]:
+    """Place an order; return how long each of `_SPANS` took, in ms.
+
+    Commit, start and result are timed by the database, request and answer by us: one clock, on one machine. A worker
+    may start before the answer has come, and then nobody has waited.
+    """
+    await asyncio.sleep(random.uniform(0, _JITTER))  # noqa: S311  # no secret
+    sent = time()
+    answer = (await client.post("/v1/projects", json=ORDER)).raise_for_status()
+    answered = time()
+    created, started, finished = await _times(owner, UUID(answer.json()["generation"]["id"]))
+    return max(started - answered, 0) * 1000, (started - created) * 1000, (finished - sent) * 1000
+
+
+async def _times(owner: "asyncpg.Connection[asyncpg.Record]", generation_id: UUID) -> tuple[float, float, float]:
+    """Wait for the generation to succeed; return when it was written, started and finished, in Unix seconds."""
+    async with asyncio.timeout(_WITHIN):
+        while True:
+            row = await owner.fetchrow("SELECT * FROM generations WHERE id = $1", generation_id)
+            if row["finished_at"]:
+                break
+            await asyncio.sleep(_LOOK)
+    if row["status"] != "succeeded":
+        raise RuntimeError(f"a generation ended as {row['status']}: {row['error_message']}")
+    return row["created_at"].timestamp(), row["started_at"].timestamp(), row["finished_at"].timestamp()
+
+
+def _waits(name: str, spans: tuple[float, ...]) -> Waits:
+    return Waits(name, fmean(spans), percentile(spans, 50), percentile(spans, 95))

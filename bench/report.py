@@ -1,0 +1,64 @@
+"""The tables, and the machine that they are about."""
+
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.measure import Row
+from bench.pickup import Waits
+from bench.stack import Stack
+
+_WIDTH = 110  # characters, also where the output is no terminal
+_PACKAGES = ("fastapi", "uvicorn", "uvloop", "sqlalchemy", "asyncpg", "arq")
+
+
+def print_machine(stack: Stack) -> None:
+    """Say where and with what this was measured, and how busy the machine was before."""
+    postgres = (stack.servers.postgres.data / "PG_VERSION").read_text().strip()
+    load = os.getloadavg()[0]
+    print(f"{_cpu_model()}, {len(os.sched_getaffinity(0))} cores, load {load:.1f} before the start")
+    print(f"Python {platform.python_version()}, PostgreSQL {postgres}, fsync on", end="")
+    print("".join(f", {name} {version(name)}" for name in _PACKAGES))
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def print_rows(rows: Sequence[Row], generations: int) -> None:
+    """Print throughput, latencies and ratios; polls found `generations` orders in the database."""
+    table = Table(title="16 connections; server, client and Postgres share the cores; CPU in ms per answer")
+    table.add_column("what", no_wrap=True)
+    for name in ("per s", "p50 ms", "p99 ms", "/pgbench", "/bare", "CPU", "client's"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(*_cells(row))
+    Console(width=_WIDTH).print(table)
+    print(f"Polled with {generations} orders in the database.")
+
+
+def _cells(row: Row) -> list[str]:
+    found = row.found
+    shares = [f"{found.per_second / other.per_second:.3f}" if other else "" for other in (row.pgbench, row.bare)]
+    cpu = [f"{used:.3f}" if used else "" for used in (found.server_cpu, found.client_cpu)]
+    return [row.name, f"{found.per_second:.0f}", f"{found.p50:.2f}", f"{found.p99:.2f}", *shares, *cpu]
+
+
+def print_waits(waits: Sequence[Waits], orders: int) -> None:
+    """Print how long orders waited."""
+    table = Table(title=f"{orders} orders in turn, one idle worker, offline provider")
+    table.add_column("what", no_wrap=True)
+    for name in ("mean ms", "p50 ms", "p95 ms"):
+        table.add_column(name, justify="right")
+    for span in waits:
+        table.add_row(span.name, f"{span.mean:.1f}", f"{span.p50:.1f}", f"{span.p95:.1f}")
+    Console(width=_WIDTH).print(table)
