@@ -9,20 +9,17 @@ RETURN sha256(previous || convert_to(jsonb_build_array(
 )::text, 'UTF8'))
 --;
 
--- The one place where money moves. Locks the account, does the arithmetic, extends the chain, or refuses.
+-- Where money is counted. Locks the account, goes on from its last entry, extends the chain, or refuses.
+-- It goes on from the entry and not from the account, so that several entries in one statement follow each other.
 CREATE FUNCTION ledger_post() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
-    account accounts%ROWTYPE;
+    last ledger_entries%ROWTYPE;
     reversed ledger_entries%ROWTYPE;
 BEGIN
-    SELECT * INTO account FROM accounts WHERE id = NEW.account_id FOR UPDATE;
+    PERFORM FROM accounts WHERE id = NEW.account_id FOR UPDATE;
     IF NOT FOUND THEN
         RAISE foreign_key_violation USING MESSAGE = format('there is no account %s', NEW.account_id);
-    END IF;
-    -- A duplicate must raise, and not be skipped by ON CONFLICT after the balance has moved.
-    IF EXISTS (SELECT FROM ledger_entries WHERE kind = NEW.kind AND reference = NEW.reference) THEN
-        RAISE unique_violation USING MESSAGE = format('%s %s has been posted already', NEW.kind, NEW.reference);
     END IF;
     IF NEW.reverses_entry_id IS NOT NULL THEN
         SELECT * INTO reversed FROM ledger_entries WHERE id = NEW.reverses_entry_id;
@@ -31,21 +28,35 @@ BEGIN
             RAISE check_violation USING MESSAGE = 'a refund gives back a debit of the same account, and not more';
         END IF;
     END IF;
-    NEW.version := account.version + 1;
-    NEW.balance_after := account.balance + NEW.amount;
+    SELECT * INTO last FROM ledger_entries WHERE account_id = NEW.account_id ORDER BY version DESC LIMIT 1;
+    NEW.version := coalesce(last.version, 0) + 1;
+    NEW.balance_after := coalesce(last.balance_after, 0) + NEW.amount;
     NEW.created_at := clock_timestamp();
     -- Taking back a payment that was refunded may take the balance below zero; nothing else may.
     IF NEW.balance_after < 0 AND NEW.amount < 0 AND NEW.kind <> 'clawback' THEN
-        RAISE EXCEPTION USING ERRCODE = 'TF402', MESSAGE = 'insufficient credits', DETAIL = account.balance::text;
+        RAISE EXCEPTION USING
+            ERRCODE = 'TF402', MESSAGE = 'insufficient credits', DETAIL = coalesce(last.balance_after, 0)::text;
     END IF;
-    NEW.hash := ledger_entry_hash(NEW, account.head);
-    UPDATE accounts SET balance = NEW.balance_after, version = NEW.version, head = NEW.hash WHERE id = account.id;
+    NEW.hash := ledger_entry_hash(NEW, coalesce(last.hash, ''));
     RETURN NEW;
 END $$
 --;
 CREATE TRIGGER ledger_post BEFORE INSERT ON ledger_entries FOR EACH ROW EXECUTE FUNCTION ledger_post()
 --;
 ALTER TABLE ledger_entries ENABLE ALWAYS TRIGGER ledger_post
+--;
+
+-- Where money moves. Only once the entry is really there: ON CONFLICT may still have skipped it after ledger_post.
+CREATE FUNCTION ledger_apply() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    UPDATE accounts SET balance = NEW.balance_after, version = NEW.version, head = NEW.hash WHERE id = NEW.account_id;
+    RETURN NULL;
+END $$
+--;
+CREATE TRIGGER ledger_apply AFTER INSERT ON ledger_entries FOR EACH ROW EXECUTE FUNCTION ledger_apply()
+--;
+ALTER TABLE ledger_entries ENABLE ALWAYS TRIGGER ledger_apply
 --;
 
 CREATE FUNCTION ledger_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -64,7 +75,7 @@ CREATE TRIGGER ledger_no_truncate BEFORE TRUNCATE ON ledger_entries
 ALTER TABLE ledger_entries ENABLE ALWAYS TRIGGER ledger_no_truncate
 --;
 
--- An account starts empty and changes only from within ledger_post, one trigger deeper.
+-- An account starts empty and changes only from within ledger_apply, one trigger deeper.
 CREATE FUNCTION account_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN

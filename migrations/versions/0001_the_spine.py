@@ -360,7 +360,7 @@ def downgrade() -> None:
     op.drop_table("users")
     op.drop_index("ix_outbox_due_at", table_name="outbox")
     op.drop_table("outbox")
-    for function in ("ledger_post()", "ledger_refuse()", "account_guard()"):
+    for function in ("ledger_post()", "ledger_apply()", "ledger_refuse()", "account_guard()"):
         op.execute(f"DROP FUNCTION {function}")
     # The role stays: other databases of this server may use it, and without grants it can do nothing.
     op.execute("REVOKE ALL ON SCHEMA public FROM tallyframe_app")

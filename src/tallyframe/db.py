@@ -81,6 +81,7 @@ class Database:
             max_overflow=0,
             pool_timeout=5,
             pool_pre_ping=False,
+            hide_parameters=True,  # they hold prompts and hashes, and errors are logged
             connect_args={"server_settings": server_settings, "timeout": 5},
         )
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")

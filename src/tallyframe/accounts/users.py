@@ -63,7 +63,9 @@ async def sign_up(transaction: Transaction, identity: Identity, grant: int) -> U
     """Make the user unless somebody else just has, with an account and `grant` credits; return it either way."""
     user_id = new_id()
     row = {"id": user_id, "issuer": identity.issuer, "subject": identity.subject, "email": identity.email}
-    display_name = identity.name or f"Creator {str(user_id)[-4:]}"
+    # Everybody sees the display name, so an address that an issuer puts into the name must not become one.
+    named = identity.name if identity.name and "@" not in identity.name else None
+    display_name = named or f"Creator {str(user_id)[-4:]}"
     insert = postgresql.insert(users).values(**row, display_name=display_name)
     # A twin waits here until the first has committed, and then inserts nothing.
     made = await transaction.execute(insert.on_conflict_do_nothing().returning(users.c.id))

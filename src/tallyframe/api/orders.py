@@ -8,8 +8,9 @@ from uuid import UUID
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
+from tallyframe.api.forms import read_file
 from tallyframe.api.schemas import AssetRef, NewProject
-from tallyframe.errors import TooLarge, UnsupportedMedia, ValidationFailed
+from tallyframe.errors import UnsupportedMedia, ValidationFailed
 
 MAX_IMAGES = 4
 MAX_FIELDS = 32
@@ -58,15 +59,6 @@ def _with_metadata(fields: dict[str, Any]) -> NewProject:
     except (ValueError, RecursionError):
         raise ValidationFailed("In a form, 'metadata' is a JSON object.", pointer="/metadata") from None
     return NewProject.model_validate({**fields, "metadata": metadata}, strict=False)
-
-
-async def read_file(file: UploadFile, max_upload_bytes: int) -> bytes:
-    """Return the bytes of an uploaded file; raise TooLarge without reading on."""
-    data = await file.read(max_upload_bytes + 1)
-    if len(data) > max_upload_bytes:
-        accepted = f"{max_upload_bytes / 1024 / 1024:g} MiB"
-        raise TooLarge(f"A picture is larger than the {accepted} that are accepted. Send JPEG, PNG or WebP.")
-    return data
 
 
 #: Both ways in, for the OpenAPI document: FastAPI can't work out a body that we read ourselves.

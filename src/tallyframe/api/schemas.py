@@ -4,11 +4,21 @@ from datetime import datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from tallyframe.operations.base import AspectRatio
 
 DEFAULT_VIDEO_SECONDS = 6
+
+
+def _no_bool(value: object) -> object:
+    """Refuse true and false, which Python takes for 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("must be a whole number")  # noqa: TRY004  # pydantic makes a validation error of it
+    return value
+
+
+Seconds = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
 
 
 def _storable(text: str) -> str:
@@ -60,7 +70,7 @@ class NewProject(Incoming):
     prompt_id: UUID | None = None
     aspect_ratio: AspectRatio = "1:1"
     images: Annotated[list[AssetRef | UrlRef], Field(max_length=4)] = []
-    duration_seconds: Annotated[int, Field(ge=1)] | None = Field(None, description="Videos only; whole seconds.")
+    duration_seconds: Seconds | None = Field(None, description="Videos only; whole seconds.")
     metadata: Metadata = {}
 
     @model_validator(mode="after")
@@ -77,7 +87,7 @@ class NewVideo(Incoming):
 
     prompt: Prompt | None = None
     aspect_ratio: AspectRatio | None = None
-    duration_seconds: Annotated[int, Field(ge=1)] | None = None
+    duration_seconds: Seconds | None = None
 
 
 class NewApiKey(Incoming):

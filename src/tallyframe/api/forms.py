@@ -1,0 +1,45 @@
+"""Files in forms. We parse forms ourselves, because the framework would do so before it knows who is asking."""
+
+from typing import Any
+
+from fastapi import Request
+from starlette.datastructures import UploadFile
+
+from tallyframe.errors import TooLarge, UnsupportedMedia, ValidationFailed
+
+
+async def read_only_file(request: Request, name: str, max_upload_bytes: int) -> bytes:
+    """Return the bytes of a form's one file; raise UnsupportedMedia, ValidationFailed or TooLarge."""
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise UnsupportedMedia(f"Send multipart/form-data with one file in the field '{name}'.")
+    async with request.form(max_files=1, max_fields=0) as form:
+        file = form.get(name)
+        if not isinstance(file, UploadFile):
+            raise ValidationFailed(f"Send one file in the field '{name}'.", pointer=f"/{name}")
+        return await read_file(file, max_upload_bytes)
+
+
+async def read_file(file: UploadFile, max_upload_bytes: int) -> bytes:
+    """Return the bytes of an uploaded file; raise TooLarge without reading on."""
+    data = await file.read(max_upload_bytes + 1)
+    if len(data) > max_upload_bytes:
+        accepted = f"{max_upload_bytes / 1024 / 1024:g} MiB"
+        raise TooLarge(f"A picture is larger than the {accepted} that are accepted. Send JPEG, PNG or WebP.")
+    return data
+
+
+#: For the OpenAPI document.
+OPENAPI_FILE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary", "description": "JPEG, PNG or WebP."}},
+                }
+            }
+        },
+    }
+}

@@ -1,0 +1,141 @@
+"""What no route takes is a problem, too: paths, methods, ids, cursors, limits, and text that can't be stored."""
+
+import base64
+import json
+from uuid import uuid4
+
+import httpx
+
+from tests.support.cast import Member
+from tests.support.remains import World, problem
+
+
+def cursor(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+async def test_unknown_paths(anybody: httpx.AsyncClient, alice: Member) -> None:
+    for path in ("/", "/v1", "/v2/projects", "/v1/nothing", f"/v1/projects/{uuid4()}/nothing", "/admin", "/.env"):
+        for client in (anybody, alice.http):
+            problem(await client.get(path), 404, "not_found", path)
+            problem(await client.post(path, json={}), 404, "not_found", path)
+
+
+async def test_other_methods(alice: Member) -> None:
+    cases = [
+        ("PUT", "/v1/projects", {"GET", "POST"}),
+        ("PATCH", f"/v1/projects/{uuid4()}", {"GET", "DELETE"}),
+        ("GET", f"/v1/projects/{uuid4()}/cancel", {"POST"}),
+        ("DELETE", "/v1/credits", {"GET"}),
+        ("POST", "/v1/explore", {"GET"}),
+        ("DELETE", "/media/generations/a.png", {"GET", "HEAD"}),
+        ("TRACE", "/v1/me", {"GET"}),
+    ]
+    for method, path, allowed in cases:
+        answer = await alice.http.request(method, path)
+        problem(answer, 405, "method_not_allowed", f"{method} {path}")
+        assert allowed >= set(answer.headers["allow"].split(", ")) > set(), f"{method} {path}"
+
+
+async def test_ids_that_are_none(alice: Member, world: World) -> None:
+    before = await world.remains()
+    for bad in ("1", "00000000", "not-an-id", "%00", "..%2f..", "a" * 300, "%F0%9F%8D%B5", f"{uuid4()}x", "-1"):
+        for method, path in [
+            ("GET", f"/v1/projects/{bad}"),
+            ("POST", f"/v1/projects/{bad}/publish"),
+            ("DELETE", f"/v1/projects/{bad}"),
+            ("GET", f"/v1/generations/{bad}"),
+            ("DELETE", f"/v1/api-keys/{bad}"),
+        ]:
+            answer = await alice.http.request(method, path)
+            code = "not_found" if answer.status_code == 404 else "validation_failed"
+            problem(answer, 404 if code == "not_found" else 422, code, f"{method} {path}")
+    assert await world.remains() == before
+
+
+async def test_cursors_that_are_none_of_ours(alice: Member) -> None:
+    await alice.order()
+    inner = [
+        "",
+        "1",
+        "{}",
+        "null",
+        "[]",
+        "[null]",
+        "[1,2]",
+        '["a"]',
+        "[[1]]",
+        "[1e999]",
+        "[NaN]",
+        "[" * 100,
+        '[{"a":1}]',
+    ]
+    inner += [
+        f"[{'9' * 40}]",
+        f"[-{'9' * 40}]",
+        '["\\u0000"]',
+        '["\\ud800"]',
+        f'["{uuid4()}x"]',
+        "[99999999999999999999]",
+    ]
+    times = ("2026-01-01", "2026-01-01T00:00:00", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "yesterday")
+    pairs = [json.dumps([time, str(uuid4())]) for time in times]
+    for bad in ["!", "%00", "ä", "a", "a" * 301, *map(cursor, inner)]:
+        for path in ("/v1/projects", "/v1/explore", "/v1/credits/entries"):
+            problem(await alice.http.get(path, params={"cursor": bad}), 422, "validation_failed", f"{path} {bad}")
+    for pair in pairs:  # a time that nobody was told may find nothing or be refused, but it breaks nothing
+        answer = await alice.http.get("/v1/explore", params={"cursor": cursor(pair)})
+        assert answer.status_code == 200 or problem(answer, 422, "validation_failed", pair), pair
+
+
+async def test_limits_and_filters(alice: Member) -> None:
+    for path in ("/v1/projects", "/v1/explore", "/v1/credits/entries"):
+        for bad in ("0", "101", "-1", "1.5", "ten", "", "1e2", "9" * 30):
+            said = problem(await alice.http.get(f"{path}?limit={bad}"), 422, "validation_failed", f"{path} {bad}")
+            assert said["errors"][0]["pointer"] == "/limit"
+        for good in ("1", "100"):
+            assert (await alice.http.get(f"{path}?limit={good}")).status_code == 200
+    for query in ("status=done", "status=", "kind=audio", "status=draft%00"):
+        problem(await alice.http.get(f"/v1/projects?{query}"), 422, "validation_failed", query)
+
+
+async def test_bodies_of_the_smaller_routes(alice: Member, world: World) -> None:
+    """What can't be stored, or isn't asked for, is refused in the same shape everywhere."""
+    project = await alice.order()
+    before = await world.remains()
+    keys = ['{"name": ""}', '{"name": "  "}', '{"name": 5}', '{"nam": "a"}', "[]", "null", '{"name": "a"', ""]
+    keys += [json.dumps({"name": "a" * 81}), '{"name": "a\\u0000b"}', '{"name": "\\ud800"}', '{"\\ud800": "a"}']
+    keys += ["[" * 100_000, json.dumps({"name": "a", "user_id": str(uuid4())})]
+    videos = ['{"duration_seconds": 0}', '{"duration_seconds": 9}', '{"duration_seconds": 1.5}', '{"prompt": ""}']
+    videos += ['{"prompt": "\\u0000"}', '{"prompt": "\\ud800"}', '{"aspect_ratio": "2:1"}', '{"credits": 0}', "[]", "{"]
+    videos += [json.dumps({"prompt": "a" * 4001}), '{"duration_seconds": NaN}', '{"duration_seconds": 1e999}']
+    cases = [("/v1/api-keys", body) for body in keys]
+    cases += [(f"/v1/projects/{project['id']}/video", body) for body in videos]
+    for path, body in cases:
+        answer = await alice.http.post(path, content=body, headers={"content-type": "application/json"})
+        problem(answer, 422, "validation_failed", f"{path} {body[:80]}")
+    assert await world.remains() == before
+
+
+async def test_a_pointer_leads_to_the_mistake(alice: Member) -> None:
+    order = {"kind": "image", "prompt": "a", "metadata": {"a/b~c": 1}, "aspect_ratio": "2:1"}
+    refused = problem(await alice.http.post("/v1/projects", json=order), 422, "validation_failed")
+    assert {error["pointer"] for error in refused["errors"]} == {"/metadata/a~1b~0c", "/aspect_ratio"}
+    assert all(error["detail"] for error in refused["errors"])
+
+
+async def test_an_insufficient_balance_leaves_a_project_as_it_was(alice: Member, world: World) -> None:
+    project = await alice.order()
+    await alice.order()
+    await alice.order()
+    await alice.http.post(f"/v1/projects/{project['id']}/cancel")
+    await alice.order()
+    await alice.order()
+    canceled, before = await alice.project(project["id"]), await world.remains()
+    assert await alice.available() == 0
+    for action in ("video", "regenerate"):
+        answer = await alice.http.post(f"/v1/projects/{project['id']}/{action}", json={})
+        refused = problem(answer, 402, "insufficient_credits", action)
+        assert (refused["required"], refused["available"]) == ({"video": 10, "regenerate": 5}[action], 0)
+    assert await world.remains() == before
+    assert await alice.project(project["id"]) == canceled
