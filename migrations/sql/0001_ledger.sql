@@ -17,7 +17,7 @@ DECLARE
     last ledger_entries%ROWTYPE;
     reversed ledger_entries%ROWTYPE;
 BEGIN
-    PERFORM FROM accounts WHERE id = NEW.account_id FOR UPDATE;
+    PERFORM FROM accounts WHERE id = NEW.account_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RAISE foreign_key_violation USING MESSAGE = format('there is no account %s', NEW.account_id);
     END IF;

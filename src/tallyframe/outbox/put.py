@@ -6,18 +6,20 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from tallyframe.db import Transaction
 from tallyframe.outbox.tables import outbox
 
 
 def put(kind: str, source: sa.FromClause, due_at: "sa.ColumnElement[Any] | None" = None) -> sa.Insert:
     """Return the insert of a call of `kind` for the `id` of each row of `source`, due now or at `due_at`.
 
-    A call that is already there stays as it is.
+    A call that is already there gets the new time, and is rung as if it were new.
     """
     when = sa.func.clock_timestamp() if due_at is None else due_at
     row = sa.select(sa.literal(kind, sa.Text()), source.c.id, when).select_from(source)
-    return postgresql.insert(outbox).from_select(["kind", "ref", "due_at"], row).on_conflict_do_nothing()
+    insert = postgresql.insert(outbox).from_select(["kind", "ref", "due_at"], row)
+    return insert.on_conflict_do_update(
+        index_elements=["kind", "ref"], set_={"due_at": insert.excluded.due_at, "rings": 0}
+    )
 
 
 def taken(kind: str, source: sa.FromClause) -> sa.Delete:
@@ -28,9 +30,3 @@ def taken(kind: str, source: sa.FromClause) -> sa.Delete:
 def missing(kind: str, ref: "sa.ColumnElement[UUID]") -> "sa.ColumnElement[bool]":
     """Return the condition that there is no call of `kind` for `ref`."""
     return ~sa.exists().where(outbox.c.kind == kind, outbox.c.ref == ref)
-
-
-async def put_now(transaction: Transaction, kind: str, ref: UUID) -> None:
-    """Insert a call of `kind` for `ref`, due now."""
-    row = postgresql.insert(outbox).values(kind=kind, ref=ref).on_conflict_do_nothing()
-    await transaction.execute(row)
