@@ -90,7 +90,7 @@ class LocalStorage:
             real = path.resolve()
         except RuntimeError as error:  # a loop of links, on Python 3.11 and 3.12
             raise StorageError(f"The key {key!r} leads through a loop of links.") from error
-        if real != path:
+        if real != path or path.is_symlink():  # a link in a loop resolves to itself from Python 3.13 on
             raise StorageError(f"The key {key!r} leads through a link.")
         return path
 
