@@ -26,6 +26,9 @@ VIDEO_SECONDS = 4
 READY_WITHIN = 60.0  # seconds
 DONE_WITHIN = 120.0  # seconds
 
+#: A generation's steps in their order, and how the demo says them.
+STEPS = {"queued": "queued", "generating": "generating", "storing": "storing", "completed": "done"}
+
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -108,26 +111,29 @@ async def _make_video(client: httpx.AsyncClient, project_id: str) -> dict[str, A
 
 async def _watch(client: httpx.AsyncClient, accepted: httpx.Response) -> dict[str, Any]:
     """Print each step as it is seen, with the time since the order; return the finished project."""
-    started, shown = monotonic(), ""
+    started, shown = monotonic(), 0
     project: dict[str, Any] = accepted.json()
     if accepted.status_code != httpx.codes.ACCEPTED:
         raise EmbeddedError(f"The order was refused: {project.get('detail')}")
     async with asyncio.timeout(DONE_WITHIN):
         while project["is_generating"]:
-            shown = _show_step(project["generation"]["step"], shown, started)
-            await asyncio.sleep(0.01)  # far more often than a client should, to show every step
+            shown = _show_steps(shown, project["generation"]["step"], started)
+            await asyncio.sleep(0.01)  # far more often than a client should, to show when each step began
             project = (await client.get(f"/v1/projects/{project['id']}")).json()
     if project["error"]:
         raise EmbeddedError(f"It failed: {project['error']['message']}")
     charge = project["generation"]["credits"]
-    _show_step(f"done, {charge['charged'] - charge['refunded']} credits", shown, started)
+    _show_steps(shown, "completed", started)
+    console.print(f"           {charge['charged'] - charge['refunded']} credits")
     return project
 
 
-def _show_step(step: str, shown: str, started: float) -> str:
-    if step != shown:
-        console.print(f"  {monotonic() - started:5.1f} s  {step}")
-    return step
+def _show_steps(shown: int, step: str, started: float) -> int:
+    """Print the steps up to `step` that aren't shown yet, with the time when they were known to have begun."""
+    reached = list(STEPS).index(step) + 1
+    for words in list(STEPS.values())[shown:reached]:
+        console.print(f"  {monotonic() - started:5.1f} s  {words}")
+    return max(shown, reached)
 
 
 async def _show_files(client: httpx.AsyncClient, project: dict[str, Any], folder: Path) -> None:
