@@ -10,15 +10,12 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.sql.dml import ReturningInsert
 
 from tallyframe.assets.tables import assets
 from tallyframe.credits import Credits
 from tallyframe.db import Database, sqlstate, together
 from tallyframe.errors import NotFound
-from tallyframe.generations.states import LIVE
 from tallyframe.generations.tables import IS_LIVE, generations
 from tallyframe.ids import new_id
 from tallyframe.ledger import entries
@@ -72,8 +69,9 @@ class Accepted:
 async def submit(db: Database, order: Order, draft: Draft) -> Accepted | None:
     """Make the project and its first generation. None: too many generations are active. Raises InsufficientCredits."""
     accepted = Accepted(new_id(), new_id())
-    project = _new_project(accepted, order, draft).cte("project")
-    return await _accept(db, accepted, order, project, _pictures(order, draft, project))
+    wanted = {name: getattr(draft, name) for name in _DRAFTED}
+    statement = _statement(_NEW_PROJECT, _pictures(order, draft)) if draft.images else _SUBMIT
+    return await _accept(db, statement, accepted, order, wanted)
 
 
 async def submit_again(db: Database, order: Order, project_id: UUID) -> Accepted | None:
@@ -81,28 +79,23 @@ async def submit_again(db: Database, order: Order, project_id: UUID) -> Accepted
 
     None: it is, or it's gone, or too many generations are active. Raises InsufficientCredits.
     """
-    accepted = Accepted(project_id, new_id())
-    idle = (
-        (projects.c.id == project_id)
-        & (projects.c.user_id == order.user_id)
-        & projects.c.status.not_in(LIVE)
-        & projects.c.deleted_at.is_(None)
-    )
-    values = {"generation_id": accepted.generation_id, "status": "pending", "updated_at": sa.func.clock_timestamp()}
-    update = sa.update(projects).where(idle & _has_room(order))
-    update = update.values(status_sequence=projects.c.status_sequence + 1, **values)
-    return await _accept(db, accepted, order, update.returning(projects.c.id).cte("project"), [])
+    return await _accept(db, _SUBMIT_AGAIN, Accepted(project_id, new_id()), order, {})
 
 
 async def _accept(
-    db: Database, accepted: Accepted, order: Order, project: sa.CTE, pictures: list[sa.Insert]
+    db: Database, statement: sa.Executable, accepted: Accepted, order: Order, wanted: dict[str, Any]
 ) -> Accepted | None:
-    generation = _generation(accepted, order, project).cte("generation")
-    grace = sa.func.clock_timestamp() + sa.literal(timedelta(seconds=RELAY_GRACE), sa.Interval())
-    debit = [entries.debit(order.account_id, order.credits, generation)] if order.credits else []
-    writes = [*pictures, *debit, put(RUN_GENERATION, generation, grace)]
+    parameters = {
+        "project_id": accepted.project_id,
+        "generation_id": accepted.generation_id,
+        "entry_id": new_id(),
+        **{name: getattr(order, name) for name in _ORDERED},
+        "max_active": order.max_active,
+        "max_age": timedelta(seconds=order.max_age),
+        **wanted,
+    }
     try:
-        row = (await db.run(together(sa.select(generation.c.id), *writes))).one_or_none()
+        row = (await db.run(statement, parameters)).one_or_none()
     except DBAPIError as error:
         if sqlstate(error) == PICTURE_GONE:
             raise NotFound("One of the pictures does not exist.") from error
@@ -110,69 +103,74 @@ async def _accept(
     return accepted if row else None
 
 
-def _has_room(order: Order) -> "sa.ColumnElement[bool]":
+# The statement's parts. They are put together once, with parameters, because building SQL costs more than running it.
+
+_ORDERED = ("user_id", "account_id", "operation", "input", "credits")
+_DRAFTED = ("kind", "prompt", "prompt_id", "aspect_ratio", "metadata")
+
+
+def _parameters(table: sa.Table, names: Sequence[str]) -> "list[sa.ColumnElement[Any]]":
+    return [sa.bindparam(name, type_=table.c[name].type) for name in names]
+
+
+def _has_room() -> "sa.ColumnElement[bool]":
     # Not exact: orders that arrive at the same instant don't see each other, so a burst may overshoot by its size.
-    mine = (generations.c.user_id == order.user_id) & IS_LIVE
+    mine = (generations.c.user_id == sa.bindparam("user_id", type_=sa.Uuid())) & IS_LIVE
     active = sa.select(sa.func.count()).select_from(generations).where(mine).scalar_subquery()
-    return active < order.max_active
+    return active < sa.bindparam("max_active", type_=sa.BigInteger())
 
 
-def _new_project(accepted: Accepted, order: Order, draft: Draft) -> ReturningInsert[UUID]:
-    values = {
-        "id": accepted.project_id,
-        "user_id": order.user_id,
-        "kind": draft.kind,
-        "status": "pending",
-        "prompt": draft.prompt,
-        "prompt_id": draft.prompt_id,
-        "aspect_ratio": draft.aspect_ratio,
-        "metadata": draft.metadata,
-        "generation_id": accepted.generation_id,
-    }
-    return _insert_where(projects, values, _has_room(order)).returning(projects.c.id)
+def _new_project() -> sa.CTE:
+    ids = [sa.bindparam("project_id", type_=sa.Uuid()), sa.bindparam("generation_id", type_=sa.Uuid())]
+    row = sa.select(*ids, sa.literal("pending", sa.Text()), *_parameters(projects, ("user_id", *_DRAFTED)))
+    columns = ["id", "generation_id", "status", "user_id", *_DRAFTED]
+    insert = sa.insert(projects).from_select(columns, row.where(_has_room()))
+    return insert.returning(projects.c.id).cte("project")
 
 
-def _generation(accepted: Accepted, order: Order, project: sa.CTE) -> ReturningInsert[UUID]:
-    values = {
-        "id": accepted.generation_id,
-        "user_id": order.user_id,
-        "account_id": order.account_id,
-        "operation": order.operation,
-        "input": order.input,
-        "credits": order.credits,
-    }
-    max_age = sa.literal(timedelta(seconds=order.max_age), sa.Interval())
-    row = _literals(generations, values).add_columns(project.c.id, sa.func.clock_timestamp() + max_age)
-    insert = sa.insert(generations).from_select([*values, "project_id", "expires_at"], row)
-    return insert.returning(generations.c.id)
+#: As text, because SQLAlchemy mistakes an inner UPDATE's columns for parameters when there are some of the same name.
+_IDLE_PROJECT = """
+    UPDATE projects SET generation_id = :generation_id, status = 'pending', status_sequence = status_sequence + 1,
+                        updated_at = clock_timestamp()
+    WHERE id = :project_id AND user_id = :user_id AND deleted_at IS NULL AND status NOT IN ('pending', 'processing')
+      AND (SELECT count(*) FROM generations WHERE user_id = :user_id AND status IN ('pending', 'processing'))
+          < :max_active
+    RETURNING id"""
 
 
-def _pictures(order: Order, draft: Draft, project: sa.CTE) -> list[sa.Insert]:
-    new = [_new_asset(order, asset, project) for asset in draft.new_assets]
-    links = [
-        sa.insert(project_images).from_select(
-            ["position", "asset_id", "project_id"],
-            _literals(project_images, {"position": position, "asset_id": asset_id}).add_columns(project.c.id),
-        )
-        for position, asset_id in enumerate(draft.images)
-    ]
-    return new + links
+def _idle_project() -> sa.CTE:
+    ids = [sa.bindparam(name, type_=sa.Uuid()) for name in ("generation_id", "project_id", "user_id")]
+    update = sa.text(_IDLE_PROJECT).bindparams(*ids, sa.bindparam("max_active", type_=sa.BigInteger()))
+    return update.columns(id=sa.Uuid()).cte("project")
 
 
-def _new_asset(order: Order, asset: dict[str, Any], project: sa.CTE) -> sa.Insert:
-    values = {**asset, "user_id": order.user_id}
-    row = _literals(assets, values).add_columns(project.c.id)
-    return sa.insert(assets).from_select([*values, "project_id"], row)
+def _statement(project: sa.CTE, pictures: "Sequence[sa.Insert]" = ()) -> sa.Executable:
+    row = sa.select(
+        sa.bindparam("generation_id", type_=sa.Uuid()),
+        project.c.id,
+        sa.func.clock_timestamp() + sa.bindparam("max_age", type_=sa.Interval()),
+        *_parameters(generations, _ORDERED),
+    )
+    insert = sa.insert(generations).from_select(["id", "project_id", "expires_at", *_ORDERED], row)
+    returned = insert.returning(generations.c.id, generations.c.account_id, generations.c.credits)
+    generation = returned.cte("generation")
+    grace = sa.func.clock_timestamp() + sa.literal(timedelta(seconds=RELAY_GRACE), sa.Interval())
+    ring = put(RUN_GENERATION, generation, grace)
+    return together(sa.select(generation.c.id), *pictures, entries.debit(generation), ring)
 
 
-def _insert_where(table: sa.Table, values: dict[str, Any], condition: "sa.ColumnElement[bool]") -> sa.Insert:
-    return sa.insert(table).from_select([*values], _literals(table, values).where(condition))
+_NEW_PROJECT = _new_project()
+_SUBMIT = _statement(_NEW_PROJECT)
+_SUBMIT_AGAIN = _statement(_idle_project())
 
 
-def _literals(table: sa.Table, values: dict[str, Any]) -> "sa.Select[*tuple[Any, ...]]":
-    columns = [sa.literal(value, _bare(table.c[name].type)).label(name) for name, value in values.items()]
-    return sa.select(*columns)
+def _pictures(order: Order, draft: Draft) -> list[sa.Insert]:
+    new = [_insert(assets, {**asset, "user_id": order.user_id}) for asset in draft.new_assets]
+    positions = enumerate(draft.images)
+    return new + [_insert(project_images, {"position": place, "asset_id": asset}) for place, asset in positions]
 
 
-def _bare(kind: "sa.types.TypeEngine[Any]") -> "sa.types.TypeEngine[Any]":
-    return JSONB(none_as_null=True) if isinstance(kind, JSONB) else kind
+def _insert(table: sa.Table, values: dict[str, Any]) -> sa.Insert:
+    """Return the insert of one row that belongs to the new project, if there is one."""
+    literals = [sa.literal(value, table.c[name].type) for name, value in values.items()]
+    return sa.insert(table).from_select([*values, "project_id"], sa.select(*literals, _NEW_PROJECT.c.id))

@@ -37,20 +37,21 @@ async def grant(
     )
 
 
-def debit(account_id: UUID, amount: Credits, generation: sa.FromClause) -> sa.Insert:
-    """Return the insert that takes `amount` credits (> 0) for each row of `generation` (one, or none)."""
+def debit(generation: sa.FromClause) -> sa.Insert:
+    """Return the insert that takes `credits` from `account_id` for each row of `generation` that costs any.
+
+    The statement needs the parameter `entry_id`, a new id.
+    """
     columns = ["id", "account_id", "kind", "amount", "generation_id", "reference"]
-    return sa.insert(ledger_entries).from_select(
-        columns,
-        sa.select(
-            sa.literal(new_id(), sa.Uuid()),
-            sa.literal(account_id, sa.Uuid()),
-            sa.literal("debit", sa.Text()),
-            sa.literal(-amount, sa.BigInteger()),
-            generation.c.id,
-            _generation_reference(generation.c.id),
-        ).select_from(generation),
+    row = sa.select(
+        sa.bindparam("entry_id", type_=sa.Uuid()),
+        generation.c.account_id,
+        sa.literal("debit", sa.Text()),
+        -generation.c.credits,
+        generation.c.id,
+        _generation_reference(generation.c.id),
     )
+    return sa.insert(ledger_entries).from_select(columns, row.where(generation.c.credits > 0))
 
 
 def refund(generation: sa.FromClause, *, reason: str) -> sa.Insert:
