@@ -99,20 +99,33 @@ def _of(user_id: UUID) -> "sa.ColumnElement[bool]":
     return (projects.c.user_id == user_id) & projects.c.deleted_at.is_(None)
 
 
+# What polls run is put together once: building it per request costs more than running it.
+_THIS_PROJECT = (
+    (projects.c.id == sa.bindparam("project_id", type_=sa.Uuid()))
+    & (projects.c.user_id == sa.bindparam("user_id", type_=sa.Uuid()))
+    & projects.c.deleted_at.is_(None)
+)
+_PROJECT = _projects.where(_THIS_PROJECT)
+_VERSION = (
+    sa.select(
+        projects.c.status_sequence,
+        sa.case((projects.c.status.in_(LIVE), generations.c.created_at)).label("generating_since"),
+    )
+    .join(generations, generations.c.id == projects.c.generation_id)
+    .where(_THIS_PROJECT)
+)
+
+
 async def project(db: Database, user_id: UUID, project_id: UUID) -> Row | None:
     """Return the user's project with its latest generation."""
-    return (await db.run(_projects.where(_of(user_id), projects.c.id == project_id))).mappings().one_or_none()
+    found = await db.run(_PROJECT, {"user_id": user_id, "project_id": project_id})
+    return found.mappings().one_or_none()
 
 
 async def project_version(db: Database, user_id: UUID, project_id: UUID) -> Row | None:
     """Return only what most polls need: the number that tells one state from the next, and since when it generates."""
-    since = sa.case((projects.c.status.in_(LIVE), generations.c.created_at)).label("generating_since")
-    query = (
-        sa.select(projects.c.status_sequence, since)
-        .join(generations, generations.c.id == projects.c.generation_id)
-        .where(_of(user_id), projects.c.id == project_id)
-    )
-    return (await db.run(query)).mappings().one_or_none()
+    found = await db.run(_VERSION, {"user_id": user_id, "project_id": project_id})
+    return found.mappings().one_or_none()
 
 
 async def listed(
