@@ -2,7 +2,7 @@
 # the lock file; nothing is installed anywhere else.
 
 PYTHON ?= python3
-VENV   := .venv
+override VENV := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 

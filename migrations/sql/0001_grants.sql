@@ -21,7 +21,7 @@ GRANT USAGE ON SCHEMA public TO tallyframe_app
 --;
 GRANT SELECT, INSERT, UPDATE ON users, api_keys, projects, generations, generation_steps TO tallyframe_app
 --;
-GRANT SELECT, INSERT, UPDATE, DELETE ON assets, project_images, outbox TO tallyframe_app
+GRANT SELECT, INSERT, UPDATE, DELETE ON assets, erased_files, project_images, outbox TO tallyframe_app
 --;
 GRANT SELECT ON accounts, ledger_entries, alembic_version TO tallyframe_app
 --;

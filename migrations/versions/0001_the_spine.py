@@ -36,6 +36,15 @@ def upgrade() -> None:
     )
     op.create_index("ix_outbox_due_at", "outbox", ["due_at"], unique=False)
     op.create_table(
+        "erased_files",
+        sa.Column("asset_id", sa.Uuid(), nullable=False),
+        sa.Column("project_id", sa.Uuid(), nullable=False),
+        sa.Column("storage", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("asset_id", name=op.f("pk_erased_files")),
+    )
+    op.create_index(op.f("ix_erased_files_project_id"), "erased_files", ["project_id"], unique=False)
+    op.create_table(
         "users",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("issuer", sa.Text(), nullable=False),
@@ -235,6 +244,7 @@ def upgrade() -> None:
         sa.Column("ticket", sa.Text(), nullable=True),
         sa.Column("result", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("error_code", sa.Text(), nullable=True),
+        sa.Column("is_final", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("operator_message", sa.Text(), nullable=True),
         sa.Column(
             "created_at", sa.TIMESTAMP(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
@@ -360,6 +370,8 @@ def downgrade() -> None:
     op.drop_table("users")
     op.drop_index("ix_outbox_due_at", table_name="outbox")
     op.drop_table("outbox")
+    op.drop_index(op.f("ix_erased_files_project_id"), table_name="erased_files")
+    op.drop_table("erased_files")
     for function in ("ledger_post()", "ledger_apply()", "ledger_refuse()", "account_guard()"):
         op.execute(f"DROP FUNCTION {function}")
     # The role stays: other databases of this server may use it, and without grants it can do nothing.

@@ -16,7 +16,19 @@ from starlette.middleware.cors import CORSMiddleware
 from tallyframe import observe
 from tallyframe.accounts.jwks import Jwks
 from tallyframe.accounts.session_tokens import SessionTokens
-from tallyframe.api import account, assets, explore, generations, health, media, metrics, problems, projects, schemas
+from tallyframe.api import (
+    account,
+    assets,
+    explore,
+    generations,
+    health,
+    incoming,
+    media,
+    metrics,
+    problems,
+    projects,
+    schemas,
+)
 from tallyframe.api.middleware import Edge
 from tallyframe.api.services import Services
 from tallyframe.assets.fetch import fetch_picture
@@ -133,7 +145,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     models = document["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         models.pop(unused, None)
-    for model in (schemas.Problem, schemas.NewProject):
+    for model in (schemas.Problem, incoming.NewProject):
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         models.update(schema.pop("$defs", {}))
         models[model.__name__] = schema

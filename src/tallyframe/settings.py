@@ -110,7 +110,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        problems = [*self._auth_problems(), *self._production_problems(), *self._lease_problems()]
+        problems = [
+            *self._auth_problems(),
+            *self._production_problems(),
+            *self._lease_problems(),
+            *self._price_problems(),
+        ]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -136,6 +141,11 @@ class Settings(BaseSettings):
         if self.heartbeat_seconds * 2 <= self.lease_seconds:
             return []
         return ["TALLYFRAME_HEARTBEAT_SECONDS: must be at most half of TALLYFRAME_LEASE_SECONDS"]
+
+    def _price_problems(self) -> list[str]:
+        unknown = sorted(set(self.prices) - set(DEFAULT_PRICES))
+        known = ", ".join(DEFAULT_PRICES)
+        return [f"TALLYFRAME_PRICES: unknown operation {name!r}; known are: {known}" for name in unknown]
 
     @property
     def price_list(self) -> dict[str, int]:

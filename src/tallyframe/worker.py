@@ -12,7 +12,6 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-import msgpack
 import structlog
 from arq.connections import ArqRedis
 from arq.worker import Worker, func
@@ -26,7 +25,7 @@ from tallyframe.generations.run import Limits, Runner
 from tallyframe.generations.submit import RUN_GENERATION
 from tallyframe.generations.sweep import sweep
 from tallyframe.operations.registry import operations
-from tallyframe.outbox.relay import QUEUE, connect, relay, unpack, worker_key
+from tallyframe.outbox.relay import QUEUE, connect, pack, relay, unpack, worker_key
 from tallyframe.providers.registry import build_providers
 from tallyframe.settings import Settings
 from tallyframe.storages.registry import build_storages
@@ -129,7 +128,7 @@ def _build_worker(settings: Settings, redis: ArqRedis, runner: Runner) -> Doorbe
         job_completion_wait=int(settings.shutdown_grace),
         health_check_interval=HEALTH_EVERY,
         health_check_key=worker_key(runner.worker),
-        job_serializer=msgpack.packb,
+        job_serializer=pack,
         job_deserializer=unpack,
         log_results=False,
     )

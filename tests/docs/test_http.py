@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tallyframe.api import orders, projects, schemas, services
+from tallyframe.api import incoming, orders, projects, services
 from tallyframe.assets import fetch, pictures
 from tallyframe.errors import TallyframeError
 from tallyframe.main import create_app
@@ -35,7 +35,7 @@ def test_every_problem_code_is_listed_with_its_status() -> None:
 
 def test_every_field_of_an_order_is_explained() -> None:
     named = set(re.findall(r"^\| `(\w+)` \| (?!\d{3})", PAGE.split("## Ordering")[1], re.MULTILINE))
-    assert named | {"prompt_id"} == set(schemas.NewProject.model_fields)
+    assert named | {"prompt_id"} == set(incoming.NewProject.model_fields)
 
 
 def test_every_setting_it_names_exists() -> None:
@@ -46,7 +46,7 @@ def test_every_setting_it_names_exists() -> None:
 def test_the_limits_are_those_of_the_code() -> None:
     settings = load_settings()
     assert f"images` | 0 to {orders.MAX_IMAGES} pictures" in FLAT
-    assert f"; {schemas.DEFAULT_VIDEO_SECONDS} by default" in FLAT
+    assert f"; {incoming.DEFAULT_VIDEO_SECONDS} by default" in FLAT
     assert f"{pictures.MAX_SIDE:,} pixels a side" in FLAT
     assert f"up to {fetch.MAX_REDIRECTS} redirects, {fetch.MAX_URL:,} characters" in FLAT
     assert f"ports {' and '.join(map(str, fetch.PORTS))}" in FLAT

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter
 
 from tallyframe.accounts import keys
-from tallyframe.api import cursors, schemas
+from tallyframe.api import cursors, incoming, schemas
 from tallyframe.api.services import CurrentUser, Serving
 from tallyframe.generations import queries
 from tallyframe.ledger import history
@@ -41,7 +41,9 @@ async def list_entries(
 
 
 @router.post("/api-keys", status_code=201)
-async def create_api_key(new: schemas.NewApiKey, user: CurrentUser, serving: Serving) -> schemas.NewApiKeyOut:
+async def create_api_key(
+    user: CurrentUser, serving: Serving, new: incoming.NewApiKey = incoming.UNNAMED
+) -> schemas.NewApiKeyOut:
     """Make an API key. Its secret is shown this once."""
     async with serving.db.transaction() as transaction:
         key, secret = await keys.make(transaction, user.id, new.name)

@@ -1,8 +1,9 @@
 """Files in forms. We parse forms ourselves, because the framework would do so before it knows who is asking."""
 
+import json
 from typing import Any
 
-from fastapi import Request
+from fastapi import Depends, Request
 from starlette.datastructures import UploadFile
 
 from tallyframe.errors import TooLarge, UnsupportedMedia, ValidationFailed
@@ -27,6 +28,20 @@ async def read_file(file: UploadFile, max_upload_bytes: int) -> bytes:
         raise TooLarge(f"A picture is larger than the {accepted} that are accepted. Send JPEG, PNG or WebP.")
     return data
 
+
+async def _no_body(request: Request) -> None:
+    """Refuse a body that says anything: this call would not heed it."""
+    body = (await request.body()).strip()
+    try:
+        said = json.loads(body) if body else {}
+    except (ValueError, RecursionError):
+        raise ValidationFailed("The body is not JSON; this call needs none.") from None
+    if said != {}:
+        pointer = f"/{next(iter(said))}" if isinstance(said, dict) else ""
+        raise ValidationFailed("This call takes no fields.", pointer=pointer)
+
+
+NoBody = Depends(_no_body)
 
 #: For the OpenAPI document.
 OPENAPI_FILE: dict[str, Any] = {

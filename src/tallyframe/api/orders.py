@@ -9,7 +9,7 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
 from tallyframe.api.forms import read_file
-from tallyframe.api.schemas import AssetRef, NewProject
+from tallyframe.api.incoming import AssetRef, NewProject
 from tallyframe.errors import UnsupportedMedia, ValidationFailed
 
 MAX_IMAGES = 4

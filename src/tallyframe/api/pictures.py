@@ -13,7 +13,7 @@ import structlog
 from tallyframe.api.services import Services
 from tallyframe.assets.pictures import clean
 from tallyframe.assets.rows import Asset, find
-from tallyframe.errors import NotFound, Unavailable
+from tallyframe.errors import NotFound, Unavailable, ValidationFailed
 from tallyframe.ids import new_id
 from tallyframe.storages.base import StorageError
 
@@ -74,6 +74,9 @@ async def stored(serving: Services, user_id: UUID, given: Sequence[UUID | str | 
     found = await find(serving.db, user_id, list(known))
     if len(found) != len(known):
         raise NotFound("One of the pictures does not exist.")
+    for position, item in enumerate(given):
+        if isinstance(item, UUID) and not found[item].content_type.startswith("image/"):
+            raise ValidationFailed("This asset is no picture.", pointer=f"/images/{position}/asset_id")
     new: list[Asset] = []
     try:
         ids: list[UUID] = []
@@ -85,6 +88,9 @@ async def stored(serving: Services, user_id: UUID, given: Sequence[UUID | str | 
             new.append(await store(serving, data))
             ids.append(new[-1].id)
         yield Pictures(ids, new)
+    except (Unavailable, asyncio.CancelledError):
+        # The order may have been accepted all the same: an unused file is cheaper than an order without its picture.
+        raise
     except BaseException:
         await asyncio.shield(discard(serving, new))
         raise

@@ -69,7 +69,8 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
 
 def _pointer(location: Sequence[str | int]) -> str:
     """Return a JSON pointer (RFC 6901) for where pydantic found something, without saying "body" first."""
-    parts = list(location)[1:] if location and location[0] in {"body", "query", "path", "header"} else location
+    parts = list(location)[1:] if location and location[0] in {"body", "query", "path", "header"} else list(location)
+    parts = [part for part in parts if not str(part)[:1].isupper()]  # of a union, pydantic also names the model
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
 
 

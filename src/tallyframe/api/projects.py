@@ -7,7 +7,8 @@ import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from tallyframe.accounts.users import User
-from tallyframe.api import cursors, orders, pictures, schemas, views
+from tallyframe.api import cursors, incoming, orders, pictures, schemas, views
+from tallyframe.api.forms import NoBody
 from tallyframe.api.services import CurrentUser, Services, Serving
 from tallyframe.errors import (
     Generating,
@@ -20,7 +21,6 @@ from tallyframe.errors import (
 )
 from tallyframe.generations import erase, queries, settle
 from tallyframe.generations.quote import quote
-from tallyframe.generations.states import LIVE
 from tallyframe.generations.submit import RUN_GENERATION, Accepted, Draft, Order, submit, submit_again
 from tallyframe.outbox.relay import ring
 from tallyframe.projects import publish
@@ -65,7 +65,7 @@ async def list_projects(
     status: Annotated[
         Literal["pending", "processing", "draft", "published", "failed", "canceled"] | None, Query()
     ] = None,
-    kind: Annotated[schemas.Kind | None, Query()] = None,
+    kind: Annotated[incoming.Kind | None, Query()] = None,
     cursor: cursors.Cursor = None,
     limit: cursors.Limit = 20,
 ) -> schemas.Projects:
@@ -95,7 +95,11 @@ async def get_project(
 
 @router.post("/{project_id}/video", status_code=202)
 async def create_video(
-    project_id: UUID, order: schemas.NewVideo, response: Response, user: CurrentUser, serving: Serving
+    project_id: UUID,
+    response: Response,
+    user: CurrentUser,
+    serving: Serving,
+    order: incoming.NewVideo = incoming.NO_WISHES,
 ) -> schemas.Project:
     """Order a video of this project; its image, if it has one, becomes the first frame."""
     row = await _latest(serving, user, project_id)
@@ -110,14 +114,14 @@ async def create_video(
     return await _order_again(serving, user, project_id, "video", wanted, response)
 
 
-@router.post("/{project_id}/regenerate", status_code=202)
+@router.post("/{project_id}/regenerate", status_code=202, dependencies=[NoBody])
 async def regenerate(project_id: UUID, response: Response, user: CurrentUser, serving: Serving) -> schemas.Project:
     """Place the project's latest order again, and pay for it again."""
     row = await _latest(serving, user, project_id)
     return await _order_again(serving, user, project_id, row["operation"], row["input"], response)
 
 
-@router.post("/{project_id}/cancel")
+@router.post("/{project_id}/cancel", dependencies=[NoBody])
 async def cancel(project_id: UUID, response: Response, user: CurrentUser, serving: Serving) -> schemas.Project:
     """Stop what is generating; the credits come back."""
     row = await _found(serving, user, project_id)
@@ -126,16 +130,16 @@ async def cancel(project_id: UUID, response: Response, user: CurrentUser, servin
     return await _answer(serving, user, project_id, response)
 
 
-@router.post("/{project_id}/publish")
+@router.post("/{project_id}/publish", dependencies=[NoBody])
 async def publish_project(project_id: UUID, response: Response, user: CurrentUser, serving: Serving) -> schemas.Project:
     """Show the project in Explore."""
-    await _found(serving, user, project_id)
     if not await publish.publish(serving.db, user.id, project_id):
+        await _found(serving, user, project_id)
         raise NothingToPublish
     return await _answer(serving, user, project_id, response)
 
 
-@router.post("/{project_id}/unpublish")
+@router.post("/{project_id}/unpublish", dependencies=[NoBody])
 async def unpublish_project(
     project_id: UUID, response: Response, user: CurrentUser, serving: Serving
 ) -> schemas.Project:
@@ -215,8 +219,9 @@ async def _order_again(
 ) -> schemas.Project:
     accepted = await submit_again(serving.db, _order(serving, user, operation, wanted), project_id)
     if accepted is None:
-        row = await _latest(serving, user, project_id)
-        raise Generating if row["status"] in LIVE else TooManyActiveGenerations
+        await _latest(serving, user, project_id)
+        limit = serving.settings.max_active_generations
+        raise TooManyActiveGenerations if await queries.active(serving.db, user.id) >= limit else Generating
     return await _answer_accepted(serving, user, accepted, response)
 
 
@@ -241,4 +246,4 @@ def _duration(serving: Services, asked: int | None) -> int:
     longest = serving.settings.max_video_seconds
     if asked is not None and asked > longest:
         raise ValidationFailed(f"A video lasts 1 to {longest} seconds.", pointer="/duration_seconds")
-    return asked or min(schemas.DEFAULT_VIDEO_SECONDS, longest)
+    return asked or min(incoming.DEFAULT_VIDEO_SECONDS, longest)

@@ -4,6 +4,16 @@ import sqlalchemy as sa
 
 from tallyframe.db import id_column, metadata, time_column
 
+#: Files whose rows are gone and whose bytes are still to be removed.
+erased_files = sa.Table(
+    "erased_files",
+    metadata,
+    id_column("asset_id", primary_key=True),
+    id_column("project_id", nullable=False, index=True),
+    sa.Column("storage", sa.Text, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+)
+
 assets = sa.Table(
     "assets",
     metadata,

@@ -3,6 +3,7 @@
 How a step goes, by what the latest try left behind:
 
     nothing, failed, in doubt   intent → call the vendor → ticket? keep it and leave : store → done
+    failed for good             the same verdict again
     ticket                      ask the vendor again; never buys again
     intent                      nobody knows: book the doubt; order again only where the provider allows it
     done                        the kept result
@@ -96,10 +97,16 @@ class RunContext:
             return Stored(**step.result)
         if step and step.state == "ticket" and step.ticket:
             return await self._collect(role, step, step.ticket, _named(deals, step.provider))
+        if step and step.is_final and step.error_code:  # said once, it stays so, even if settling it was cut short
+            raise GenerationError(FailureCode(step.error_code), operator_message="as an earlier try has found")
         if step and step.state == "intent":
-            await self._steps.doubt(role, step.attempt)
-            if not _named(deals, step.provider).provider.repeatable:
-                raise GenerationError(FailureCode.PROVIDER_TIMEOUT, IN_DOUBT, operator_message="in doubt")
+            repeatable = _named(deals, step.provider).provider.repeatable
+            doubt = GenerationError(
+                FailureCode.PROVIDER_TIMEOUT, IN_DOUBT, retryable=repeatable, operator_message="in doubt"
+            )
+            await self._steps.doubt(role, step.attempt, doubt)
+            if not repeatable:
+                raise doubt
         return await self._order(role, deals[0])
 
     async def _order(self, role: Literal["image", "video"], deal: Deal) -> Stored:
@@ -117,8 +124,9 @@ class RunContext:
             return await self._store(role, attempt, answer)
         except GenerationError as error:
             # Its bytes are gone with this try, and ordering again would buy it twice: so this is the end.
-            await self._steps.fail(role, attempt, error)
-            raise GenerationError(error.code, operator_message=error.operator_message) from None
+            final = GenerationError(error.code, operator_message=error.operator_message)
+            await self._steps.fail(role, attempt, final)
+            raise final from None
 
     async def _collect(self, role: Literal["image", "video"], step: Step, ticket: str, deal: Deal) -> Stored:
         try:

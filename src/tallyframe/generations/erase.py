@@ -3,14 +3,14 @@
 The receipts and the ledger stay.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from tallyframe.assets.tables import assets
-from tallyframe.db import Database, together
+from tallyframe.assets.tables import assets, erased_files
+from tallyframe.db import Database, Transaction, together
 from tallyframe.generations.tables import generations
 from tallyframe.outbox.put import put
 from tallyframe.outbox.tables import outbox
@@ -33,34 +33,53 @@ async def delete(db: Database, user_id: UUID, project_id: UUID) -> bool:
 
 
 async def erase(db: Database, storages: Mapping[str, Storage], project_id: UUID) -> None:
-    """Remove the deleted project's media, except pictures that other projects use. May be repeated. StorageError."""
-    rows = (await db.run(_erasable(project_id))).all()
-    for row in rows:
-        await storages[row.storage].delete(row.key)
-    ids = [row.id for row in rows]
+    """Remove the deleted project's media, except pictures that other projects use. May be repeated. StorageError.
+
+    Rows first, then bytes: so no order can be given a picture that is about to go, and a crash in between leaves a
+    list of what is still to be removed.
+    """
     async with db.transaction() as transaction:
-        await transaction.execute(sa.delete(project_images).where(project_images.c.project_id == project_id))
-        await transaction.execute(sa.delete(assets).where(assets.c.id.in_(ids)))
-        await transaction.execute(_hand_over(project_id))
-        await transaction.execute(_forget_prompts(project_id))
-        await transaction.execute(sa.delete(outbox).where(outbox.c.kind == ERASE_PROJECT, outbox.c.ref == project_id))
+        await _release_rows(transaction, project_id)
+    files = await db.run(sa.select(erased_files).where(erased_files.c.project_id == project_id))
+    for row in files.all():
+        await storages[row.storage].delete(row.key)
+        await db.run(sa.delete(erased_files).where(erased_files.c.asset_id == row.asset_id))
+    await db.run(sa.delete(outbox).where(outbox.c.kind == ERASE_PROJECT, outbox.c.ref == project_id))
 
 
-def _hand_over(project_id: UUID) -> sa.Update:
-    """Return the update that lets a picture still in use go with the next project that uses it."""
-    used = project_images.c.asset_id == assets.c.id
-    heir = sa.select(sa.func.max(sa.cast(project_images.c.project_id, sa.Text))).where(used).scalar_subquery()
-    return sa.update(assets).where(assets.c.project_id == project_id).values(project_id=sa.cast(heir, sa.Uuid))
+async def _release_rows(transaction: Transaction, project_id: UUID) -> None:
+    """Take the project's pictures out of the tables; one that is still used goes with the project that uses it.
+
+    The lock on the assets makes orders that name one wait (their foreign key does), and the lock on the projects that
+    use one makes their own deletion wait, so that nobody inherits a picture who is just leaving.
+    """
+    mine = sa.select(assets.c.id).join(projects, projects.c.id == assets.c.project_id).with_for_update(of=assets)
+    deleted = mine.where(projects.c.id == project_id, projects.c.deleted_at.is_not(None))
+    ids = list((await transaction.execute(deleted)).scalars())
+    heirs = {row.asset_id: row.project_id for row in (await transaction.execute(_users(ids, project_id))).all()}
+    for asset_id, heir in heirs.items():
+        await transaction.execute(sa.update(assets).where(assets.c.id == asset_id).values(project_id=heir))
+    gone = [asset_id for asset_id in ids if asset_id not in heirs]
+    unlink = (project_images.c.project_id == project_id) | project_images.c.asset_id.in_(gone)
+    await transaction.execute(sa.delete(project_images).where(unlink))
+    columns = (assets.c.id, sa.literal(project_id, sa.Uuid()), assets.c.storage, assets.c.key)
+    listed = sa.select(*columns).where(assets.c.id.in_(gone))
+    names = ["asset_id", "project_id", "storage", "key"]
+    await transaction.execute(sa.insert(erased_files).from_select(names, listed))
+    await transaction.execute(sa.delete(assets).where(assets.c.id.in_(gone)))
+    await transaction.execute(_forget_prompts(project_id))
+
+
+def _users(asset_ids: Sequence[UUID], project_id: UUID) -> sa.Select[UUID, UUID]:
+    """Return the query for who else uses these pictures, and isn't deleted."""
+    return (
+        sa.select(project_images.c.asset_id, project_images.c.project_id)
+        .join(projects, projects.c.id == project_images.c.project_id)
+        .where(project_images.c.asset_id.in_(asset_ids), projects.c.id != project_id, projects.c.deleted_at.is_(None))
+        .with_for_update(of=projects, read=True)
+    )
 
 
 def _forget_prompts(project_id: UUID) -> sa.Update:
     without = generations.c.input.op("||")(sa.literal({"prompt": ""}, JSONB))
     return sa.update(generations).where(generations.c.project_id == project_id).values(input=without)
-
-
-def _erasable(project_id: UUID) -> sa.Select[UUID, str, str]:
-    elsewhere = sa.exists().where(project_images.c.asset_id == assets.c.id, project_images.c.project_id != project_id)
-    deleted = sa.exists().where(projects.c.id == project_id, projects.c.deleted_at.is_not(None))
-    return sa.select(assets.c.id, assets.c.storage, assets.c.key).where(
-        assets.c.project_id == project_id, deleted, ~elsewhere
-    )

@@ -16,7 +16,7 @@ from tallyframe.db import Database, together
 from tallyframe.generations.states import Status, sources
 from tallyframe.generations.submit import RUN_GENERATION
 from tallyframe.generations.tables import generations
-from tallyframe.outbox.put import put, taken
+from tallyframe.outbox.put import put, taken, taken_if
 from tallyframe.projects.tables import projects
 
 
@@ -44,7 +44,9 @@ async def claim(db: Database, generation_id: UUID, *, worker: str, lease_seconds
         .where(projects.c.generation_id == sa.select(claimed.c.id).scalar_subquery(), projects.c.status == "pending")
         .values(status="processing", **_changed())
     )
-    row = (await db.run(together(sa.select(claimed), show, taken(RUN_GENERATION, claimed)))).one_or_none()
+    ended = sa.exists().where(generations.c.id == generation_id, generations.c.finished_at.is_not(None))
+    calls = [taken(RUN_GENERATION, claimed), taken_if(RUN_GENERATION, generation_id, ended)]
+    row = (await db.run(together(sa.select(claimed), show, *calls))).one_or_none()
     return Claim(*row) if row else None
 
 

@@ -178,10 +178,17 @@ async def order_of(db: Database, user_id: UUID, project_id: UUID) -> Row | None:
     return (await db.run(query)).mappings().one_or_none()
 
 
+async def active(db: Database, user_id: UUID) -> int:
+    """Return how many of the user's generations have not ended."""
+    query = sa.select(sa.func.count()).select_from(generations).where(generations.c.user_id == user_id, IS_LIVE)
+    return int((await db.run(query)).scalar_one())
+
+
 async def reserved(db: Database, account_id: UUID) -> int:
     """Return the credits that the account's live generations were debited."""
     live = (generations.c.account_id == account_id) & IS_LIVE
-    query = sa.select(sa.func.coalesce(sa.func.sum(generations.c.credits), 0)).where(live)
+    total = sa.func.coalesce(sa.func.sum(_charges.c.charged - _charges.c.refunded), 0)
+    query = sa.select(total).select_from(generations.join(_charges, sa.true())).where(live)
     return int((await db.run(query)).scalar_one())
 
 

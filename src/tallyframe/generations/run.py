@@ -58,7 +58,10 @@ class Runner:
         with structlog.contextvars.bound_contextvars(
             generation_id=str(claim.id), user_id=str(claim.user_id), operation=claim.operation, attempt=claim.attempt
         ):
-            outcome = await self._run_claimed(claim)
+            try:
+                outcome = await self._run_claimed(claim)
+            except Unavailable:  # the database is away; when it is back, the lease decides who goes on
+                outcome = "claim_lost"
             log.info("generation_left", outcome=outcome)
             return outcome
 
@@ -72,9 +75,10 @@ class Runner:
             return _won(await lease.snooze(self.db, claim, seconds=snoozed.seconds), "snoozed")
         except GenerationError as error:
             return await self._retry_or_fail(claim, error)
-        except (ClaimLost, Unavailable):
-            # Taken over, canceled or expired; or the database is away, and then the lease decides who goes on.
+        except ClaimLost:  # taken over, canceled or expired
             return "claim_lost"
+        except Unavailable:
+            raise
         except asyncio.CancelledError:
             await asyncio.shield(lease.retry(self.db, claim, seconds=0, counts=False))
             raise
@@ -102,6 +106,8 @@ class Runner:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
                 return working.result()
+            if error := beating.exception():
+                log.error("heartbeat_failed", error=repr(error))
             raise ClaimLost
         finally:
             for task in tasks:

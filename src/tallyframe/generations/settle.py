@@ -32,7 +32,7 @@ async def succeed(db: Database, claim: Claim, outputs: Sequence[Stored]) -> bool
     settled = update.returning(*_SETTLED).cte("settled")
     latest = {f"{row.pop('role')}_asset_id": row["id"] for row in rows}
     show = _show(settled, {"status": "draft", **latest})
-    writes = [*(_output(row, settled) for row in rows), show]
+    writes = [*(_output(row, settled) for row in rows), show, taken(RUN_GENERATION, settled)]
     return (await db.run(together(sa.select(settled.c.id), *writes))).one_or_none() is not None
 
 

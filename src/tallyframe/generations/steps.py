@@ -32,6 +32,8 @@ class Step:
     provider: str
     ticket: str | None
     result: dict[str, Any] | None
+    error_code: str | None
+    is_final: bool
 
 
 class Steps:
@@ -69,12 +71,16 @@ class Steps:
 
     async def fail(self, name: str, attempt: int, error: GenerationError) -> None:
         """Commit the vendor's verdict, with its own words for the operator. Raises ClaimLost."""
-        words = {"error_code": error.code.value, "operator_message": error.operator_message[:2000] or None}
-        await self._change(name, attempt, {"state": "failed", "ended_at": sa.func.now(), **words})
+        await self._end(name, attempt, "failed", error)
 
-    async def doubt(self, name: str, attempt: int) -> None:
+    async def doubt(self, name: str, attempt: int, error: GenerationError) -> None:
         """Book that nobody knows what became of a call: it may have cost something at the vendor. Raises ClaimLost."""
-        await self._change(name, attempt, {"state": "in_doubt", "ended_at": sa.func.now()})
+        await self._end(name, attempt, "in_doubt", error)
+
+    async def _end(self, name: str, attempt: int, state: str, error: GenerationError) -> None:
+        words = {"error_code": error.code.value, "operator_message": error.operator_message[:2000] or None}
+        ended = {"state": state, "ended_at": sa.func.now(), "is_final": not error.retryable}
+        await self._change(name, attempt, {**ended, **words})
 
     async def orphan(self, name: str, attempt: int, result: Stored) -> None:
         """Keep, for the operator, a success that came after the generation had ended. Changes nothing else."""

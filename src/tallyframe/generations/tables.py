@@ -63,6 +63,7 @@ generation_steps = sa.Table(
     sa.Column("ticket", sa.Text),
     sa.Column("result", postgresql.JSONB),
     sa.Column("error_code", sa.Text),
+    sa.Column("is_final", sa.Boolean, nullable=False, server_default=sa.false()),  # no further try may be made
     sa.Column("operator_message", sa.Text),  # the vendor's own words
     time_column("created_at", now=True),
     time_column("ended_at", nullable=True),

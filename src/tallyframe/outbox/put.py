@@ -27,6 +27,11 @@ def taken(kind: str, source: sa.FromClause) -> sa.Delete:
     return sa.delete(outbox).where(outbox.c.kind == kind, outbox.c.ref == sa.select(source.c.id).scalar_subquery())
 
 
+def taken_if(kind: str, ref: UUID, condition: "sa.ColumnElement[bool]") -> sa.Delete:
+    """Return the delete of the call of `kind` for `ref`, on a condition."""
+    return sa.delete(outbox).where(outbox.c.kind == kind, outbox.c.ref == ref, condition)
+
+
 def missing(kind: str, ref: "sa.ColumnElement[UUID]") -> "sa.ColumnElement[bool]":
     """Return the condition that there is no call of `kind` for `ref`."""
     return ~sa.exists().where(outbox.c.kind == kind, outbox.c.ref == ref)

@@ -49,10 +49,16 @@ def connect(redis_url: str, *, max_connections: int = 20) -> ArqRedis:
     )
     return ArqRedis(
         pool_or_conn=pool,
-        job_serializer=msgpack.packb,
+        job_serializer=pack,
         job_deserializer=unpack,
         default_queue_name=QUEUE,
     )
+
+
+def pack(job: dict[str, Any]) -> bytes:
+    """Write a job's payload. arq also packs exceptions, though no result is kept: those become their text."""
+    packed: bytes = msgpack.packb(job, default=repr)
+    return packed
 
 
 def unpack(data: bytes) -> dict[str, Any]:
@@ -65,10 +71,25 @@ def unpack(data: bytes) -> dict[str, Any]:
 
 async def ring(redis: ArqRedis, kind: str, ref: UUID) -> bool:
     """Ring at once for a row that has just been committed; False when Redis is slow or away, and the relay will."""
+    ringing = asyncio.create_task(_try_to_ring(redis, kind, ref))
+    _ringing.add(ringing)
+    ringing.add_done_callback(_ringing.discard)
+    # Not `asyncio.timeout`: that would also wait for the client to clean up, which takes seconds on a frozen Redis.
+    done, _ = await asyncio.wait({ringing}, timeout=RING_TIMEOUT)
+    if not done:
+        ringing.cancel()
+        log.warning("ring_failed", kind=kind, ref=str(ref), error="TimeoutError")
+    return bool(done) and ringing.result()
+
+
+#: Rings that nobody waits for any more; kept here, because the event loop itself would forget them.
+_ringing: set[asyncio.Task[bool]] = set()
+
+
+async def _try_to_ring(redis: ArqRedis, kind: str, ref: UUID) -> bool:
     try:
-        async with asyncio.timeout(RING_TIMEOUT):
-            await redis.enqueue_job(kind, str(ref), _job_id=f"{kind}:{ref}:0")
-    except (RedisError, OSError, TimeoutError) as error:
+        await redis.enqueue_job(kind, str(ref), _job_id=f"{kind}:{ref}:0")
+    except (RedisError, OSError) as error:
         log.warning("ring_failed", kind=kind, ref=str(ref), error=type(error).__name__)
         return False
     return True
