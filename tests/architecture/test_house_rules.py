@@ -8,7 +8,13 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "tallyframe"
 FILES = sorted(SOURCE.rglob("*.py"))
-MONEY = [SOURCE / "credits.py", SOURCE / "generations" / "quote.py", *sorted((SOURCE / "ledger").glob("*.py"))]
+MONEY = [
+    SOURCE / "credits.py",
+    SOURCE / "generations" / "quote.py",
+    SOURCE / "operations" / "image.py",
+    SOURCE / "operations" / "video.py",
+    *sorted((SOURCE / "ledger").glob("*.py")),
+]
 
 LONGEST_FILE = 300  # lines
 LONGEST_FUNCTION = 40  # lines
@@ -39,7 +45,7 @@ def commits(module: ast.AST) -> Iterator[ast.Call]:
 
 def waits_in_transactions(module: ast.AST) -> Iterator[ast.Call]:
     """Provider and storage calls, and anything else that waits for the world, inside `async with ….transaction()`."""
-    slow = {"put", "get", "delete", "fetch", "sleep", "ring"}
+    slow = {"put", "get", "delete", "fetch", "sleep", "ring", "post", "request", "send", "wait", "gather", "to_thread"}
     slow |= {f"{verb}_{what}" for verb in ("make", "collect") for what in ("image", "video")}
     for block in ast.walk(module):
         if isinstance(block, ast.AsyncWith) and any(
@@ -52,16 +58,20 @@ def waits_in_transactions(module: ast.AST) -> Iterator[ast.Call]:
 
 
 def environment(module: ast.AST) -> Iterator[ast.expr]:
+    names = {"environ", "getenv", "putenv"}
     for node in ast.walk(module):
-        if isinstance(node, ast.Attribute) and name_of(node) in {"os.environ", "os.getenv", "os.putenv"}:
+        if isinstance(node, ast.Attribute) and name_of(node) in {f"os.{name}" for name in names}:
             yield node
+        elif isinstance(node, ast.ImportFrom) and node.module == "os":
+            yield from (ast.copy_location(ast.Name(each.name), node) for each in node.names if each.name in names)
 
 
 def floats(module: ast.AST) -> Iterator[ast.expr]:
     for node in ast.walk(module):
         if (
             (isinstance(node, ast.Constant) and isinstance(node.value, float))
-            or (isinstance(node, ast.Name) and node.id in {"float", "round"})
+            or (isinstance(node, ast.Name) and node.id in {"float", "round", "Decimal"})
+            or (isinstance(node, ast.Attribute) and node.attr in {"Float", "Double", "REAL", "Numeric"})
             or (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div))
         ):
             yield node
@@ -111,9 +121,12 @@ def test_files_and_functions_stay_small(path: Path) -> None:
         (commits, "async with engine.begin(): ..."),
         (waits_in_transactions, "async def f():\n  async with db.transaction() as t:\n    await storage.put(k, d, c)"),
         (waits_in_transactions, "async def f():\n  async with db.transaction():\n    await provider.make_image(o, c)"),
+        (waits_in_transactions, "async def f():\n  async with db.transaction():\n    await client.post(url)"),
         (environment, "import os\nos.environ['X']"),
+        (environment, "from os import environ"),
         (floats, "price = 0.5"),
         (floats, "half = credits / 2"),
+        (floats, "sa.Column('amount', sa.Float)"),
         (naive_times, "datetime.now()"),
         (naive_times, "datetime.datetime.utcnow()"),
         (swallowed, "try:\n  f()\nexcept Exception:\n  pass"),

@@ -10,7 +10,8 @@ from tests.support.processes import Processes
     ("variables", "lines"),
     [
         ({"PRICES": '{"image": -1}'}, ["TALLYFRAME_PRICES:"]),
-        ({"PRICES": "not json"}, ["TALLYFRAME_PRICES"]),
+        ({"PRICES": "not json"}, ["TALLYFRAME_PRICES: is not JSON"]),
+        ({"PRICES": '{"vidoe": 1}'}, ["TALLYFRAME_PRICES: unknown operation 'vidoe'; known are: image, video"]),
         ({"SIGNUP_CREDITS": "many", "LOG_FORMAT": "xml"}, ["TALLYFRAME_SIGNUP_CREDITS:", "TALLYFRAME_LOG_FORMAT:"]),
         ({"IMAGE_PROVIDERS": "nobody"}, ["TALLYFRAME_IMAGE_PROVIDERS: unknown provider 'nobody'"]),
         ({"AUTH_ISSUER": "https://issuer.example"}, ["TALLYFRAME_AUTH_AUDIENCE"]),

@@ -85,7 +85,8 @@ class Runner:
         except Exception as error:  # a bug ends one generation, logged in full, and not the worker
             log.exception("generation_crashed")
             observe.report(error)
-            return await self._retry_or_fail(claim, GenerationError(FailureCode.INTERNAL, operator_message=repr(error)))
+            bug = GenerationError(FailureCode.INTERNAL, operator_message=type(error).__name__)
+            return await self._retry_or_fail(claim, bug)
 
     async def _operate(self, claim: Claim) -> Sequence[Stored]:
         operation = self.operations[claim.operation]
