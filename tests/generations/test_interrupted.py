@@ -12,24 +12,10 @@ from tallyframe.generations.sweep import sweep
 from tallyframe.providers.base import Call, ImageOrder, Media, Ticket
 from tallyframe.providers.offline import OfflineProvider
 from tests.support.cast import Member
+from tests.support.counting import Counting
 from tests.support.working import Bench
 
 LOSE_LEASE = "UPDATE generations SET lease_until = now() - interval '1 second', fence = fence + 1, wake_at = NULL"
-
-
-class Counting(OfflineProvider):
-    """Counts what a vendor would bill, and may not be asked twice."""
-
-    repeatable = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.repeatable = False
-        self.bought: list[str] = []
-
-    async def make_image(self, order: ImageOrder, call: Call) -> Media | Ticket:
-        self.bought.append(call.key)
-        return await super().make_image(order, call)
 
 
 @pytest.fixture
@@ -50,7 +36,7 @@ def settle_lost_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("settle_lost_once")
 async def test_a_doubt_stays_a_doubt(alice: Member, bench: Bench, owner: Any) -> None:
     await alice.order()
-    provider = Counting()
+    provider = Counting(repeatable=False)
     [generation_id] = await bench.due()
     await owner.execute("UPDATE generations SET attempt = 1")
     await owner.execute(
@@ -75,7 +61,7 @@ async def test_a_result_that_could_not_be_stored_is_not_bought_again(
     media.parent.mkdir(parents=True)
     media.write_text("a file where the folder should be")
     project = await alice.order()
-    provider = Counting()
+    provider = Counting(repeatable=False)
     [generation_id] = await bench.due()
     assert await bench.with_provider(provider).run(generation_id) == "claim_lost"
     await owner.execute(LOSE_LEASE)
