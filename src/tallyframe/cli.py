@@ -59,7 +59,7 @@ def dev(port: Annotated[int, typer.Option(min=1, max=65535)] = 8000, data_dir: P
     from tallyframe.embedded.stack import Plan, run
     from tallyframe.logs import configure_logs
 
-    settings = load_settings()
+    load_settings()  # so that a mistake in them is told before anything starts
     configure_logs("console", "info", "dev")
     command = [sys.executable, "-m", "tallyframe"]
     plan = Plan(
@@ -72,7 +72,6 @@ def dev(port: Annotated[int, typer.Option(min=1, max=65535)] = 8000, data_dir: P
         on_ready=_announce,
         worker_ready=_worker_ready,
     )
-    del settings  # read only so that a mistake in them is told before anything starts
     asyncio.run(run(plan))
 
 

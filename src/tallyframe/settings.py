@@ -39,8 +39,8 @@ def _known(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-CommaList = Annotated[tuple[str, ...], NoDecode]
-ProviderList = Annotated[tuple[str, ...], NoDecode, AfterValidator(_known)]
+CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+ProviderList = Annotated[CommaList, AfterValidator(_known)]
 
 
 class SettingsError(Exception):
@@ -101,12 +101,6 @@ class Settings(BaseSettings):
     metrics_max_age: Annotated[float, Field(ge=0, le=3600)] = 5.0  # seconds that /metrics may reuse a reading
     sentry_dsn: SecretStr = Field(SecretStr(""), validation_alias="SENTRY_DSN")
     otlp_endpoint: str = Field("", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _split_comma_lists(cls, values: dict[str, object]) -> dict[str, object]:
-        lists = ("cors_origins", "image_providers", "video_providers", "auth_authorized_parties")
-        return {name: _split(value) if name in lists else value for name, value in values.items()}
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

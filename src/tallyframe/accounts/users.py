@@ -30,11 +30,6 @@ class User:
     is_member: bool
     created_at: datetime
 
-    @property
-    def is_admin(self) -> bool:
-        """May this user see and change other people's things?"""
-        return self.role == "admin"
-
 
 def select_user() -> sa.Select[UUID, UUID, str, str, str, bool, datetime]:
     """Return the query for users, in the order of `User`'s fields."""

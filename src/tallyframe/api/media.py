@@ -9,10 +9,11 @@ from starlette.responses import FileResponse, Response
 
 from tallyframe.api.services import Serving
 from tallyframe.errors import NotFound
+from tallyframe.storages.base import EXTENSIONS
 
 router = APIRouter(include_in_schema=False)
 
-CONTENT_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "mp4": "video/mp4"}
+CONTENT_TYPES = {ending: content_type for content_type, ending in EXTENSIONS.items()}
 #: What no file's name may hold: control characters, and what parts folders somewhere.
 NO_NAME = re.compile(r"[\x00-\x1f\x7f/\\]")
 HEADERS = {

@@ -15,11 +15,9 @@ from tallyframe.assets.pictures import clean
 from tallyframe.assets.rows import Asset, find
 from tallyframe.errors import NotFound, Unavailable, ValidationFailed
 from tallyframe.ids import new_id
-from tallyframe.storages.base import StorageError
+from tallyframe.storages.base import EXTENSIONS, StorageError
 
 log = structlog.get_logger()
-
-EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,10 +95,11 @@ async def _by_key(serving: Services, secret: str) -> User:
     if not looks_valid(secret):
         raise Unauthenticated("This is not a valid API key.")
     hashed = secret_hash(secret)
-    user = serving.callers.get(hashed) or await keys.owner(serving.db, hashed)
+    user = serving.callers.get(hashed)
     if user is None:
-        raise Unauthenticated("This API key is unknown or has been revoked.")
-    if serving.callers.get(hashed) is None:
+        user = await keys.owner(serving.db, hashed)
+        if user is None:
+            raise Unauthenticated("This API key is unknown or has been revoked.")
         serving.callers.put(hashed, user)
     return user
 

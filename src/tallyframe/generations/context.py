@@ -27,7 +27,7 @@ from tallyframe.generations.lease import Claim
 from tallyframe.generations.steps import ClaimLost, Step, Steps
 from tallyframe.operations.base import Stored
 from tallyframe.providers.base import Call, ImageOrder, Media, Provider, Providers, Ticket, VideoOrder
-from tallyframe.storages.base import StorageError, Storages
+from tallyframe.storages.base import EXTENSIONS, StorageError, Storages
 
 log = structlog.get_logger()
 
@@ -35,8 +35,6 @@ log = structlog.get_logger()
 STORE_RETRIES = (0.5, 1.0, 2.0, 4.0, 8.0)
 #: Seconds until a ticket is asked for again when asking failed; the ticket itself is not in question.
 COLLECT_AGAIN = 5.0
-
-EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "video/mp4": "mp4"}
 
 IN_DOUBT = "We lost track of what the provider did with this. Your credits are back; you can order it again."
 

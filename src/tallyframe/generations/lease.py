@@ -13,11 +13,11 @@ import sqlalchemy as sa
 from sqlalchemy.sql.dml import ReturningUpdate, UpdateBase
 
 from tallyframe.db import Database, together
-from tallyframe.generations.states import Status, sources
+from tallyframe.generations.states import Status
 from tallyframe.generations.submit import RUN_GENERATION
 from tallyframe.generations.tables import generations
 from tallyframe.outbox.put import put, taken, taken_if
-from tallyframe.projects.tables import projects
+from tallyframe.projects.tables import changed, projects
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ async def claim(db: Database, generation_id: UUID, *, worker: str, lease_seconds
     show = (
         sa.update(projects)
         .where(projects.c.generation_id == sa.select(claimed.c.id).scalar_subquery(), projects.c.status == "pending")
-        .values(status="processing", **_changed())
+        .values(status="processing", **changed())
     )
     ended = sa.exists().where(generations.c.id == generation_id, generations.c.finished_at.is_not(None))
     calls = [taken(RUN_GENERATION, claimed), taken_if(RUN_GENERATION, generation_id, ended)]
@@ -105,22 +105,18 @@ async def _give_back(db: Database, claim: Claim, seconds: float, values: dict[st
 def touch(generation: sa.CTE) -> sa.Update:
     """Return the update that lets pollers see that the generation's receipt has changed."""
     mine = projects.c.generation_id == sa.select(generation.c.id).scalar_subquery()
-    return sa.update(projects).where(mine).values(**_changed())
+    return sa.update(projects).where(mine).values(**changed())
 
 
 def held(claim: Claim) -> "sa.ColumnElement[bool]":
     """Return the condition that this very claim still holds its generation."""
     row = generations.c
-    may_move = row.status.in_(sources(Status.PROCESSING)) & (row.status != Status.PENDING)
-    return sa.and_(row.id == claim.id, row.fence == claim.fence, row.lease_until.is_not(None), may_move)
+    running = sa.and_(row.status == Status.PROCESSING, row.lease_until.is_not(None))
+    return sa.and_(row.id == claim.id, row.fence == claim.fence, running)
 
 
 def _in(seconds: float) -> "sa.ColumnElement[Any]":
     return sa.func.now() + sa.literal(timedelta(seconds=seconds), sa.Interval())
-
-
-def _changed() -> dict[str, Any]:
-    return {"status_sequence": projects.c.status_sequence + 1, "updated_at": sa.func.clock_timestamp()}
 
 
 async def _run(db: Database, update: sa.Update) -> bool:

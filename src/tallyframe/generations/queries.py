@@ -166,8 +166,6 @@ async def order_of(db: Database, user_id: UUID, project_id: UUID) -> Row | None:
         sa.select(
             generations.c.operation,
             generations.c.input,
-            generations.c.id.label("generation_id"),
-            projects.c.status,
             projects.c.prompt,
             projects.c.aspect_ratio,
             projects.c.image_asset_id,

@@ -22,7 +22,7 @@ from tallyframe.ids import new_id
 from tallyframe.ledger import entries
 from tallyframe.operations.base import Stored
 from tallyframe.outbox.put import taken
-from tallyframe.projects.tables import projects
+from tallyframe.projects.tables import changed, projects
 
 
 async def succeed(db: Database, claim: Claim, outputs: Sequence[Stored]) -> bool:
@@ -78,8 +78,7 @@ def _final(status: Status) -> dict[str, Any]:
 def _show(settled: sa.CTE, values: dict[str, Any]) -> sa.Update:
     # By id and not by generation, so that it can't miss; a project has only one live generation at a time.
     mine = projects.c.id == sa.select(settled.c.project_id).scalar_subquery()
-    changed = {"status_sequence": projects.c.status_sequence + 1, "updated_at": sa.func.clock_timestamp()}
-    return sa.update(projects).where(mine).values(**values, **changed)
+    return sa.update(projects).where(mine).values(**values, **changed())
 
 
 def _output(row: dict[str, Any], settled: sa.CTE) -> sa.Insert:

@@ -38,10 +38,3 @@ MOVES: dict[Status, frozenset[Status]] = {
 def sources(target: Status) -> tuple[Status, ...]:
     """Return the states from which a generation may move to `target`; what every conditional UPDATE asks for."""
     return tuple(status for status, targets in MOVES.items() if target in targets)
-
-
-def project_status(generation: Status, *, has_media: bool) -> str:
-    """Return what the project shows when its latest generation is in this state."""
-    if generation in LIVE:
-        return generation.value
-    return "draft" if has_media else generation.value

@@ -1,5 +1,7 @@
 """The rows of projects and of the pictures that they start from."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
@@ -42,3 +44,8 @@ project_images = sa.Table(
     sa.Column("position", sa.SmallInteger, primary_key=True),
     id_column("asset_id", sa.ForeignKey("assets.id"), nullable=False, index=True),
 )
+
+
+def changed() -> "dict[str, sa.ColumnElement[Any]]":
+    """Return what every update sets that pollers are to see."""
+    return {"status_sequence": projects.c.status_sequence + 1, "updated_at": sa.func.clock_timestamp()}

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+#: content type → the ending of its key
+EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "video/mp4": "mp4"}
+
 
 class StorageError(Exception):
     """The storage can't be reached, or has refused. The message is for operators."""
