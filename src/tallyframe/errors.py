@@ -3,6 +3,7 @@
 TallyframeError
 ├── Unauthenticated               401 unauthenticated
 ├── InsufficientCredits           402 insufficient_credits   (required, available)
+├── Forbidden                     403 forbidden
 ├── NotFound                      404 not_found              (also for other people's things)
 ├── NotCancelable                 409 not_cancelable
 ├── NothingToPublish              409 nothing_to_publish
@@ -53,6 +54,13 @@ class InsufficientCredits(TallyframeError):
         super().__init__(
             f"This costs {required} credits and {available} are available.", required=required, available=available
         )
+
+
+class Forbidden(TallyframeError):
+    """This is for administrators."""
+
+    status = 403
+    code = "forbidden"
 
 
 class NotFound(TallyframeError):
@@ -177,4 +185,25 @@ class GenerationError(Exception):
 
 
 class ProviderError(GenerationError):
-    """A vendor's failure, mapped at the adapter's edge. Never carries a key, a prompt or a vendor's exception."""
+    """A vendor's failure, mapped at the adapter's edge. Never carries a key, a prompt or a vendor's exception.
+
+    `retryable` here is said of the same order at the same vendor. `retry_after` (seconds) is what the vendor asked
+    for. `in_doubt`: the order may have been taken, and billed, although no answer came. `alarm`: somebody who runs the
+    service has to do something (a bad key, a bill, a retired model), and no user is at fault.
+    """
+
+    def __init__(
+        self,
+        code: FailureCode,
+        message: str = "",
+        *,
+        retryable: bool = False,
+        operator_message: str = "",
+        retry_after: float | None = None,
+        in_doubt: bool = False,
+        alarm: bool = False,
+    ) -> None:
+        super().__init__(code, message, retryable=retryable, operator_message=operator_message)
+        self.retry_after = retry_after
+        self.in_doubt = in_doubt
+        self.alarm = alarm

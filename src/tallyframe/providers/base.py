@@ -47,15 +47,35 @@ class VideoOrder:
     first_frame: Media | None = None
 
 
+@dataclass(slots=True)
+class Usage:
+    """What one call used, as far as the vendor's answer says; None where it doesn't."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    seconds: float | None = None  # of video made
+    request_id: str | None = None  # the vendor's own name for the call, to ask its support with
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """Which try of which generation this is.
 
-    `key` is unique per try and safe to show a vendor; `attempt` counts from 1.
+    `key` is unique per try and safe to show a vendor; `attempt` counts from 1. The adapter notes in `usage` what the
+    vendor says the call has used, whether it succeeds or fails.
     """
 
     key: str
     attempt: int
+    usage: Usage = field(default_factory=Usage, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a provider can make; an order outside of it is refused before it is paid."""
+
+    aspect_ratios: tuple[str, ...]
+    seconds: tuple[int, ...] = ()  # the lengths of a video
 
 
 class Provider(Protocol):
@@ -67,17 +87,33 @@ class Provider(Protocol):
     name: str
     model: str
     repeatable: bool
+    offer: Offer
+
+    async def cancel(self, ticket: str) -> bool:
+        """Ask the vendor to stop what a ticket stands for; False: it can't be stopped there. Raises ProviderError."""
+        ...
+
+    async def probe(self) -> str:
+        """Ask the vendor something that is free, and return a line of what was found. Raises ProviderError."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        ...
 
 
 class ImageProvider(Provider, Protocol):
     """Makes images."""
 
     async def make_image(self, order: ImageOrder, call: Call) -> Media | Ticket:
-        """Send the order once. Raises ProviderError."""
+        """Send the order once. Raises ProviderError; `in_doubt` if the vendor may have taken it all the same."""
         ...
 
     async def collect_image(self, ticket: str, order: ImageOrder, call: Call) -> Media | Ticket:
-        """Ask for the result of a ticket; never buys again. Raises ProviderError on the vendor's verdict."""
+        """Ask for the result of a ticket; never buys again.
+
+        Raises ProviderError: `retryable` when asking failed, otherwise it is the vendor's verdict on the work.
+        """
         ...
 
 
@@ -85,11 +121,14 @@ class VideoProvider(Provider, Protocol):
     """Makes videos."""
 
     async def make_video(self, order: VideoOrder, call: Call) -> Media | Ticket:
-        """Send the order once. Raises ProviderError."""
+        """Send the order once. Raises ProviderError; `in_doubt` if the vendor may have taken it all the same."""
         ...
 
     async def collect_video(self, ticket: str, order: VideoOrder, call: Call) -> Media | Ticket:
-        """Ask for the result of a ticket; never buys again. Raises ProviderError on the vendor's verdict."""
+        """Ask for the result of a ticket; never buys again.
+
+        Raises ProviderError: `retryable` when asking failed, otherwise it is the vendor's verdict on the work.
+        """
         ...
 
 

@@ -14,9 +14,13 @@ class StorageError(Exception):
 
 
 class Storage(Protocol):
-    """Keeps bytes under a key such as "generations/<id>/image.png" (lower case, digits, '-', '_', '.', '/')."""
+    """Keeps bytes under a key such as "generations/<id>/image.png" (lower case, digits, '-', '_', '.', '/').
+
+    `url_lifetime`: the seconds for which an address from `url` works; None: for as long as the file is there.
+    """
 
     name: str
+    url_lifetime: float | None
 
     async def put(self, key: str, data: bytes, content_type: str) -> None:
         """Keep `data` under `key`, replacing what was there, whole or not at all. Raises StorageError."""
@@ -32,6 +36,14 @@ class Storage(Protocol):
 
     def url(self, key: str, *, download_as: str | None = None) -> str:
         """Return the address a browser reads `key` from; with `download_as`, as a file of that name. No I/O."""
+        ...
+
+    async def probe(self) -> str:
+        """Ask the storage something that is free, and return a line of what was found. Raises StorageError."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connections."""
         ...
 
 
