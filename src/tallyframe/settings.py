@@ -3,44 +3,27 @@
 Own settings start with TALLYFRAME_; those of other products keep the names that these document.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tallyframe.setting_types import (
+    DEFAULT_MODELS,
+    VERTEX_MODELS,
+    CommaList,
+    ImageProviders,
+    Prices,
+    Seconds,
+    Url,
+    VendorPrices,
+    VideoProviders,
+)
 
 DEFAULT_PRICES = {"image": 5, "video": 10}
-KNOWN_PROVIDERS = ("offline",)
-
-Price = Annotated[int, Field(ge=0, le=1_000_000)]
-Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
-
-
-def _split(value: object) -> object:
-    """Turn "a, b" into ("a", "b"); leave what is no string alone."""
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-def _json(value: object) -> object:
-    """Read JSON, if it is a string."""
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except ValueError:
-        raise ValueError('is not JSON such as {"image": 5}') from None
-
-
-def _known(names: tuple[str, ...]) -> tuple[str, ...]:
-    unknown = [name for name in names if name not in KNOWN_PROVIDERS]
-    if unknown:
-        raise ValueError(f"unknown provider {unknown[0]!r}; known are: {', '.join(KNOWN_PROVIDERS)}")
-    return names
-
-
-CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-ProviderList = Annotated[CommaList, AfterValidator(_known)]
 
 
 class SettingsError(Exception):
@@ -50,7 +33,9 @@ class SettingsError(Exception):
 class Settings(BaseSettings):
     """All settings with their defaults and units. Frozen; secrets don't show in `repr`."""
 
-    model_config = SettingsConfigDict(env_prefix="TALLYFRAME_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TALLYFRAME_", env_file=".env", extra="ignore", frozen=True, validate_by_name=True
+    )
 
     env: Literal["development", "production"] = "development"
     database_url: SecretStr = SecretStr("")
@@ -61,12 +46,41 @@ class Settings(BaseSettings):
 
     # Money, in credits
     signup_credits: int = Field(20, ge=0, le=1_000_000)
-    prices: Annotated[dict[str, Price], NoDecode, BeforeValidator(_json)] = {}
+    prices: Prices = {}
 
-    # Vendors and storage
-    image_providers: ProviderList = ()
-    video_providers: ProviderList = ()
-    storage: Literal["local"] = "local"
+    # Vendors
+    image_providers: ImageProviders = ()  # in the order in which they are tried
+    video_providers: VideoProviders = ()
+    image_model: CommaList = ()  # of the first provider; or a list of provider=model
+    video_model: CommaList = ()
+    image_size: Literal["512", "1K", "2K", "4K"] = "1K"
+    gemini_api_key: SecretStr = Field(SecretStr(""), validation_alias="GEMINI_API_KEY")
+    gemini_base_url: Url = ""
+    vertex: bool = False  # Google's Enterprise mode
+    google_cloud_project: str = Field("", validation_alias="GOOGLE_CLOUD_PROJECT")
+    google_cloud_location: str = Field("", validation_alias="GOOGLE_CLOUD_LOCATION")
+    provider_timeout: Seconds = 120.0  # seconds per call
+    provider_poll: Annotated[float, Field(ge=0.05, le=600)] = 5.0  # seconds between looks at a vendor's ticket
+    provider_concurrency: int = Field(8, ge=1, le=1000)  # calls in flight per vendor, of all workers together
+    max_media_bytes: int = Field(100 * 1024 * 1024, ge=1024, le=2 * 1024 * 1024 * 1024)  # bytes of a vendor's answer
+    breaker_failures: int = Field(5, ge=1, le=1000)  # failures in a row that open the circuit of a provider's model
+    breaker_cooldown: Seconds = 30.0  # seconds that it stays open before one order may try again
+    vendor_prices: VendorPrices = {}
+    ai_operations_days: int = Field(90, ge=1, le=36_500)  # days that a vendor call stays in the log
+
+    # Storage
+    storage: Literal["", "local", "cloudinary", "s3"] = ""  # empty: what is configured, else local
+    storage_timeout: Seconds = 60.0  # seconds per call
+    cloudinary_url: SecretStr = Field(SecretStr(""), validation_alias="CLOUDINARY_URL")
+    cloudinary_upload_prefix: Url = ""
+    cloudinary_delivery_url: Url = ""
+    s3_endpoint_url: Url = ""
+    s3_bucket: str = ""
+    s3_region: str = "auto"
+    s3_public_url: Url = ""  # of a public bucket; empty: addresses are signed
+    s3_url_lifetime: Annotated[float, Field(ge=60, le=7 * 24 * 3600)] = 3600.0  # seconds that a signed address works
+    aws_access_key_id: SecretStr = Field(SecretStr(""), validation_alias="AWS_ACCESS_KEY_ID")
+    aws_secret_access_key: SecretStr = Field(SecretStr(""), validation_alias="AWS_SECRET_ACCESS_KEY")
 
     # Sign-in
     auth_issuer: str = ""
@@ -83,7 +97,8 @@ class Settings(BaseSettings):
 
     # The life of a generation
     generation_max_age: Seconds = 3600.0  # seconds from acceptance to `expired`
-    max_retries: int = Field(3, ge=0, le=20)  # further tries after a retryable failure
+    max_retries: int = Field(3, ge=0, le=20)  # further tries at a provider after a retryable failure
+    retry_max_wait: Seconds = 300.0  # seconds; a vendor that asks for more patience is given up
     max_attempts: int = Field(20, ge=1, le=1000)  # tries in all, lost workers included
     lease_seconds: Seconds = 30.0  # a worker silent for longer has lost its generation
     heartbeat_seconds: Seconds = 8.0
@@ -106,7 +121,9 @@ class Settings(BaseSettings):
     def _agree(self) -> Self:
         problems = [
             *self._auth_problems(),
+            *self._vendor_problems(),
             *self._production_problems(),
+            *self._storage_problems(),
             *self._lease_problems(),
             *self._price_problems(),
         ]
@@ -121,14 +138,51 @@ class Settings(BaseSettings):
             return ["TALLYFRAME_AUTH_AUDIENCE or TALLYFRAME_AUTH_AUTHORIZED_PARTIES: one is needed with an issuer"]
         return []
 
+    def _vendor_problems(self) -> list[str]:
+        problems = [f"{name}: one of its models names a provider that is not listed" for name in self._stray_models()]
+        google = [name for name in (*self.providers_for_images, *self.providers_for_videos) if name != "offline"]
+        if google and not self._has_google_access:
+            return [*problems, f"GEMINI_API_KEY: is not set, and {google[0]!r} needs it"]
+        return problems
+
+    @property
+    def _has_google_access(self) -> bool:
+        in_cloud = self.vertex and self.google_cloud_project and self.google_cloud_location
+        return bool(self.gemini_api_key.get_secret_value() or in_cloud)
+
+    def _stray_models(self) -> list[str]:
+        listed = {
+            "TALLYFRAME_IMAGE_MODEL": (self.image_model, self.providers_for_images),
+            "TALLYFRAME_VIDEO_MODEL": (self.video_model, self.providers_for_videos),
+        }
+        named = {name: {pair.split("=")[0] for pair in pairs if "=" in pair} for name, (pairs, _) in listed.items()}
+        return [name for name, (_, providers) in listed.items() if named[name] - set(providers)]
+
     def _production_problems(self) -> list[str]:
-        if self.env != "production":
+        if self.env != "production" or self._has_google_access:
             return []
         named = {"IMAGE_PROVIDERS": self.image_providers, "VIDEO_PROVIDERS": self.video_providers}
         return [
-            f"TALLYFRAME_{name}: must be named in production, where nothing falls back to 'offline' by itself"
+            f"TALLYFRAME_{name}: must be named in production without a GEMINI_API_KEY: nothing falls back to 'offline'"
             for name, value in named.items()
             if not value
+        ]
+
+    def _storage_problems(self) -> list[str]:
+        needed = {
+            "cloudinary": {"CLOUDINARY_URL": self.cloudinary_url.get_secret_value()},
+            "s3": {
+                "TALLYFRAME_S3_BUCKET": self.s3_bucket,
+                "TALLYFRAME_S3_ENDPOINT_URL": self.s3_endpoint_url,
+                "AWS_ACCESS_KEY_ID": self.aws_access_key_id.get_secret_value(),
+                "AWS_SECRET_ACCESS_KEY": self.aws_secret_access_key.get_secret_value(),
+            },
+        }
+        kind = self.storage or ("s3" if self.s3_bucket else "")
+        return [
+            f"{name}: is not set, and the storage {kind!r} needs it"
+            for name, v in needed.get(kind, {}).items()
+            if not v
         ]
 
     def _lease_problems(self) -> list[str]:
@@ -153,13 +207,32 @@ class Settings(BaseSettings):
 
     @property
     def providers_for_images(self) -> tuple[str, ...]:
-        """The ordered provider names for images; offline when none is named."""
-        return self.image_providers or ("offline",)
+        """The ordered provider names for images; when none is named, Gemini if there is a key, else offline."""
+        return self.image_providers or (("gemini",) if self._has_google_access else ("offline",))
 
     @property
     def providers_for_videos(self) -> tuple[str, ...]:
-        """The ordered provider names for videos; offline when none is named."""
-        return self.video_providers or ("offline",)
+        """The ordered provider names for videos; when none is named, Omni if there is a key, else offline."""
+        return self.video_providers or (("omni",) if self._has_google_access else ("offline",))
+
+    def model_of(self, provider: str) -> str:
+        """Return the model that a provider is to use: as set for it, or its default."""
+        models = dict(VERTEX_MODELS if self.vertex else DEFAULT_MODELS)
+        for names, providers in (
+            (self.image_model, self.providers_for_images),
+            (self.video_model, self.providers_for_videos),
+        ):
+            for name in names:
+                provider_name, separator, model = name.partition("=")
+                models[provider_name if separator else providers[0]] = model if separator else name
+        return models[provider]
+
+    @property
+    def storage_in_use(self) -> Literal["local", "cloudinary", "s3"]:
+        """Where new files go: as set, or what is configured."""
+        if self.storage:
+            return self.storage
+        return "cloudinary" if self.cloudinary_url.get_secret_value() else "s3" if self.s3_bucket else "local"
 
 
 def load_settings(*, needs: Sequence[str] = (), **overrides: object) -> Settings:
@@ -191,7 +264,11 @@ def _problem_lines(error: ValidationError) -> list[str]:
     lines: list[str] = []
     for problem in error.errors(include_input=False, include_url=False):
         message = problem["msg"].removeprefix("Value error, ")
-        name = str(problem["loc"][0]).upper() if problem["loc"] else ""
-        known_prefix = name.startswith(("SENTRY_", "OTEL_")) or not name
-        lines.extend([message] if not name else [f"{name if known_prefix else 'TALLYFRAME_' + name}: {message}"])
+        lines.extend([f"{_variable(str(problem['loc'][0]))}: {message}"] if problem["loc"] else [message])
     return [line for message in lines for line in message.splitlines()]
+
+
+def _variable(location: str) -> str:
+    """Return the variable's name for where pydantic found a problem: a field, or already a variable of its own."""
+    field = Settings.model_fields.get(location)
+    return str(field.validation_alias or f"TALLYFRAME_{location.upper()}") if field else location

@@ -1,0 +1,66 @@
+"""The kinds of values that settings take, and how they are read from the environment's strings."""
+
+import json
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_settings import NoDecode
+
+KNOWN_PROVIDERS = {"image": ("gemini", "offline"), "video": ("omni", "veo", "offline")}
+#: The model of each provider, unless a setting names another. Vendors retire models: then it is a setting that changes.
+DEFAULT_MODELS = {
+    "gemini": "gemini-3.1-flash-image",
+    "omni": "gemini-omni-1.1-flash",
+    "veo": "veo-3.1-generate-preview",
+}
+#: The same for Google's Enterprise (Vertex) mode, which has names of its own.
+VERTEX_MODELS = DEFAULT_MODELS | {"omni": "gemini-omni-1.1-flash-preview", "veo": "veo-3.1-generate-001"}
+
+
+def _split(value: object) -> object:
+    """Turn "a, b" into ("a", "b"); leave what is no string alone."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _split_secret(value: object) -> object:
+    return _split(value.get_secret_value() if isinstance(value, SecretStr) else value)
+
+
+def _json(value: object) -> object:
+    """Read JSON, if it is a string."""
+    try:
+        return json.loads(value, parse_float=Decimal) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError('is not JSON such as {"image": 5}') from None
+
+
+def _known(kind: Literal["image", "video"], names: tuple[str, ...]) -> tuple[str, ...]:
+    known = KNOWN_PROVIDERS[kind]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"unknown provider {unknown[0]!r}; known are: {', '.join(known)}")
+    if len(set(names)) < len(names):
+        raise ValueError("names a provider twice")
+    return names
+
+
+class VendorPrice(BaseModel):
+    """What a vendor takes for a model, in US dollars: per million tokens, and per second of video."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input: Annotated[Decimal, Field(ge=0, le=100_000)] = Decimal(0)
+    output: Annotated[Decimal, Field(ge=0, le=100_000)] = Decimal(0)
+    second: Annotated[Decimal, Field(ge=0, le=1_000)] = Decimal(0)
+
+
+Price = Annotated[int, Field(ge=0, le=1_000_000)]
+Prices = Annotated[dict[str, Price], NoDecode, BeforeValidator(_json)]
+VendorPrices = Annotated[dict[str, VendorPrice], NoDecode, BeforeValidator(_json)]
+Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
+CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+SecretList = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_secret)]
+ImageProviders = Annotated[CommaList, AfterValidator(lambda names: _known("image", names))]
+VideoProviders = Annotated[CommaList, AfterValidator(lambda names: _known("video", names))]
+Url = Annotated[str, Field(pattern=r"^$|^https?://[^\s/]+(/[^\s]*)?$")]
