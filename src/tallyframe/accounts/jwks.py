@@ -122,6 +122,16 @@ class Jwks:
         return body
 
 
+async def fetch_key_ids(url: str) -> list[str]:
+    """Fetch the keys at `url` once and return their ids. Raises httpx.HTTPError, TimeoutError and ValueError."""
+    jwks = Jwks(url)
+    try:
+        async with asyncio.timeout(jwks._timeout):  # noqa: SLF001  # its own kind
+            return list(_usable_keys(await jwks._download()))  # noqa: SLF001  # as above
+    finally:
+        await jwks.aclose()
+
+
 def _client() -> httpx.AsyncClient:
     return httpx.AsyncClient(
         follow_redirects=False,  # the configured address is the only one that is trusted

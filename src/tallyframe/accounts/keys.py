@@ -51,6 +51,13 @@ async def revoke(db: Database, user_id: UUID, key_id: UUID) -> bytes:
     return bytes(row[0])
 
 
+async def revoke_all(transaction: Transaction, user_id: UUID) -> list[bytes]:
+    """Make all of the user's keys useless and return their hashes."""
+    working = (api_keys.c.user_id == user_id) & api_keys.c.revoked_at.is_(None)
+    update = sa.update(api_keys).where(working).values(revoked_at=sa.func.now()).returning(api_keys.c.secret_hash)
+    return [bytes(hashed) for hashed in (await transaction.execute(update)).scalars()]
+
+
 async def owner(db: Database, hashed: bytes) -> User | None:
     """Return the user whose working key has this SHA-256, if any."""
     works = (api_keys.c.secret_hash == hashed) & api_keys.c.revoked_at.is_(None)

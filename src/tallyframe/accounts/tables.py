@@ -15,8 +15,11 @@ users = sa.Table(
     sa.Column("role", sa.Text, nullable=False, server_default="user"),
     sa.Column("is_member", sa.Boolean, nullable=False, server_default=sa.false()),
     time_column("created_at", now=True),
+    time_column("profile_updated_at", nullable=True),  # the issuer's time of the news that e-mail and name are from
+    time_column("deleted_at", nullable=True),  # the row stays, so that late news don't bring the user back
     sa.UniqueConstraint("issuer", "subject"),
     sa.CheckConstraint("role IN ('user', 'admin')", name="role"),
+    sa.CheckConstraint("deleted_at IS NULL OR email IS NULL", name="deleted_has_no_email"),
 )
 
 api_keys = sa.Table(

@@ -7,10 +7,11 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from tallyframe.accounts.session_tokens import Identity
+from tallyframe.accounts.identity import Identity, public_name
 from tallyframe.accounts.tables import users
 from tallyframe.credits import Credits
 from tallyframe.db import Database, Reader, Transaction
+from tallyframe.errors import Unauthenticated
 from tallyframe.ids import new_id
 from tallyframe.ledger import entries
 from tallyframe.ledger.history import account_of
@@ -20,7 +21,7 @@ LOCAL = "local"  # the issuer of users added by the command line
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody who can sign in."""
+    """Somebody who can sign in, and has not been deleted."""
 
     id: UUID
     account_id: UUID
@@ -31,10 +32,15 @@ class User:
     created_at: datetime
 
 
+class Deleted(Unauthenticated):
+    """This user has been deleted."""
+
+
 def select_user() -> sa.Select[UUID, UUID, str, str, str, bool, datetime]:
-    """Return the query for users, in the order of `User`'s fields."""
+    """Return the query for users who have not been deleted, in the order of `User`'s fields."""
     columns = [users.c[name] for name in ("email", "display_name", "role", "is_member", "created_at")]
-    return sa.select(users.c.id, account_of(users.c.id).label("account_id"), *columns)
+    query = sa.select(users.c.id, account_of(users.c.id).label("account_id"), *columns)
+    return query.where(users.c.deleted_at.is_(None))
 
 
 async def find(reader: Reader | Transaction, identity: Identity) -> User | None:
@@ -45,7 +51,10 @@ async def find(reader: Reader | Transaction, identity: Identity) -> User | None:
 
 
 async def find_or_sign_up(db: Database, identity: Identity, grant: int) -> User:
-    """Return the user; on first sight make user, account and sign-up grant, exactly once however many ask at once."""
+    """Return the user; on first sight make user, account and sign-up grant, exactly once however many ask at once.
+
+    Raises Deleted for somebody who has been deleted.
+    """
     async with db.reading() as reader:
         user = await find(reader, identity)
     if user:
@@ -55,12 +64,13 @@ async def find_or_sign_up(db: Database, identity: Identity, grant: int) -> User:
 
 
 async def sign_up(transaction: Transaction, identity: Identity, grant: int) -> User:
-    """Make the user unless somebody else just has, with an account and `grant` credits; return it either way."""
+    """Make the user unless somebody else just has, with an account and `grant` credits; return it either way.
+
+    Raises Deleted for somebody who has been deleted.
+    """
     user_id = new_id()
     row = {"id": user_id, "issuer": identity.issuer, "subject": identity.subject, "email": identity.email}
-    # Everybody sees the display name, so an address that an issuer puts into the name must not become one.
-    named = identity.name if identity.name and "@" not in identity.name else None
-    display_name = named or f"Creator {str(user_id)[-4:]}"
+    display_name = public_name(identity.name) or neutral_name(user_id)
     insert = postgresql.insert(users).values(**row, display_name=display_name)
     # A twin waits here until the first has committed, and then inserts nothing.
     made = await transaction.execute(insert.on_conflict_do_nothing().returning(users.c.id))
@@ -70,5 +80,10 @@ async def sign_up(transaction: Transaction, identity: Identity, grant: int) -> U
             await entries.grant(transaction, account_id, Credits(grant), reference=f"sign-up:{user_id}")
     user = await find(transaction, identity)
     if user is None:
-        raise LookupError(f"user {identity.subject} of {identity.issuer} vanished while signing up")
+        raise Deleted
     return user
+
+
+def neutral_name(user_id: UUID) -> str:
+    """Return what is shown of a user who has no name."""
+    return f"Creator {str(user_id)[-4:]}"

@@ -1,0 +1,44 @@
+"""What an issuer tells of its users later on: a new address or name, or that somebody is gone."""
+
+from datetime import datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from tallyframe.accounts.identity import Identity, public_name
+from tallyframe.accounts.tables import users
+from tallyframe.accounts.users import neutral_name
+from tallyframe.db import Transaction
+from tallyframe.ids import new_id
+
+
+async def update(transaction: Transaction, user_id: UUID, identity: Identity, at: datetime) -> bool:
+    """Give the user this address and name, as they were at the issuer at that time.
+
+    False: something as new or newer is known already, or the user has been deleted; nothing was changed.
+    """
+    display_name = public_name(identity.name) or neutral_name(user_id)
+    is_news = users.c.profile_updated_at.is_(None) | (users.c.profile_updated_at < at)
+    change = sa.update(users).where(users.c.id == user_id, users.c.deleted_at.is_(None), is_news)
+    values = {"email": identity.email, "display_name": display_name, "profile_updated_at": at}
+    return (await transaction.execute(change.values(**values).returning(users.c.id))).one_or_none() is not None
+
+
+async def bury(transaction: Transaction, issuer: str, subject: str) -> UUID | None:
+    """Delete the user for good and return the id; None: that has been done before.
+
+    The row stays without address and name. Who isn't known gets such a row too, without account and grant, so that
+    news which are still on their way don't sign them up.
+    """
+    user_id = new_id()
+    row = {"id": user_id, "issuer": issuer, "subject": subject, "display_name": neutral_name(user_id)}
+    insert = postgresql.insert(users).values(**row, deleted_at=sa.func.clock_timestamp())
+    gone = {"deleted_at": insert.excluded.deleted_at, "email": None, "profile_updated_at": None}
+    alive = users.c.deleted_at.is_(None)
+    upsert = insert.on_conflict_do_update(index_elements=["issuer", "subject"], set_=gone, where=alive)
+    buried: UUID | None = (await transaction.execute(upsert.returning(users.c.id))).scalar_one_or_none()
+    if buried is not None and buried != user_id:
+        unnamed = sa.update(users).where(users.c.id == buried).values(display_name=neutral_name(buried))
+        await transaction.execute(unnamed)
+    return buried
