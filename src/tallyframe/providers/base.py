@@ -78,6 +78,14 @@ class Offer:
     seconds: tuple[int, ...] = ()  # the lengths of a video
 
 
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """What the providers that serve can make, per capability, in the order of the settings; never empty."""
+
+    image: tuple[Offer, ...]
+    video: tuple[Offer, ...]
+
+
 class Provider(Protocol):
     """What all providers share.
 

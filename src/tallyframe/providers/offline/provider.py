@@ -4,11 +4,11 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from tallyframe.providers.base import Call, ImageOrder, Media, Ticket, VideoOrder
+from tallyframe.providers.base import Call, ImageOrder, Media, Offer, Ticket, VideoOrder
 from tallyframe.providers.offline import tickets
 from tallyframe.providers.offline.cards import Cards, read_cards
-from tallyframe.providers.offline.film import check_video, shoot_video
-from tallyframe.providers.offline.picture import check_image, draw_image
+from tallyframe.providers.offline.film import MAX_SECONDS, check_video, shoot_video
+from tallyframe.providers.offline.picture import IMAGE_SIZES, check_image, draw_image
 
 _VIDEO_POLL_SECONDS = 0.2  # a video without a delay is ready at once; this only keeps askers from spinning
 
@@ -22,6 +22,7 @@ class OfflineProvider:
     name: str = "offline"
     model: str = "offline-1"
     repeatable: bool = True
+    offer: Offer = Offer(aspect_ratios=tuple(IMAGE_SIZES), seconds=tuple(range(1, MAX_SECONDS + 1)))
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -60,6 +61,17 @@ class OfflineProvider:
         cards = read_cards(order.prompt)
         cards.check_verdict()
         return await asyncio.to_thread(shoot_video, order, cards.prompt)
+
+    async def cancel(self, ticket: str) -> bool:  # noqa: ARG002 - the port
+        """Stop at once: nothing is at work before its ticket is collected."""
+        return True
+
+    async def probe(self) -> str:
+        """Say that it is there: it needs nothing."""
+        return "makes test pictures and films by itself, without a key"
+
+    async def aclose(self) -> None:
+        """There is nothing to close."""
 
     def _ticket(self, call: Call, delay: float) -> Ticket:
         ready_at_ms = self._now_ms() + round(delay * 1000)

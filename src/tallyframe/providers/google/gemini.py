@@ -1,0 +1,125 @@
+"""Images by Gemini's generateContent: one request, one picture, no tickets.
+
+Facts: POST {version}/models/{model}:generateContent takes up to 14 pictures of 7 MB each inline and about 20 MB in all,
+and is not billed when it ends with an error. An answer can take a minute and can be a JPEG.
+"""
+
+import asyncio
+from http import HTTPStatus
+
+from google.genai import errors, types
+
+from tallyframe.errors import FailureCode, ProviderError
+from tallyframe.providers.base import Call, ImageOrder, Media, Offer, Ticket
+from tallyframe.providers.google.calls import get_ready
+from tallyframe.providers.google.candidates import note_usage, picture_in, read_answer
+from tallyframe.providers.google.client import Google
+from tallyframe.providers.google.failures import refused, words
+from tallyframe.providers.google.offers import offer
+from tallyframe.providers.received import received_image
+
+SIZES = ("", "512", "1K", "2K", "4K")  # "": the model's own choice
+MAX_PICTURE_BYTES = 7_000_000  # of one picture
+MAX_REQUEST_BYTES = 20_000_000  # of all pictures in base64, and the prompt
+
+_WITHOUT_SIZES = "gemini-2.5-"  # models of this line answer 400 to a size
+
+
+class GeminiImages:
+    """Makes an image from a prompt and up to four pictures. `size` is one of `SIZES`; raises ValueError for others."""
+
+    name: str = "gemini"
+    repeatable: bool = False
+
+    def __init__(self, google: Google, model: str, size: str = "1K") -> None:
+        if size not in SIZES:
+            raise ValueError(f"The size of Gemini's images is one of {', '.join(SIZES[1:])}, or empty.")
+        self.model = model
+        self.offer: Offer = offer(self.name, model)
+        self._google = google
+        self._size = None if _WITHOUT_SIZES in model else size or None
+
+    async def make_image(self, order: ImageOrder, call: Call) -> Media | Ticket:
+        """Have the image made: a PNG, JPEG or WebP, whatever the model gives. Raises ProviderError."""
+        _check(order, self.offer)
+        body = await self._generate(order)
+        answer = read_answer(body)
+        note_usage(answer, call.usage)
+        return await asyncio.to_thread(received_image, picture_in(answer, hide=self._secrets(order.prompt)))
+
+    async def collect_image(self, ticket: str, order: ImageOrder, call: Call) -> Media | Ticket:  # noqa: ARG002 - the port
+        """Raise ProviderError: no ticket is ever given, so this one is of somebody else."""
+        raise ProviderError(FailureCode.PROVIDER_REJECTED, operator_message="Gemini's images have no tickets.")
+
+    async def cancel(self, ticket: str) -> bool:  # noqa: ARG002 - the port
+        """Say no: a request that is under way can't be stopped, and is billed."""
+        return False
+
+    async def probe(self) -> str:
+        """Ask for the model's description, which is free. Raises ProviderError."""
+        try:
+            async with self._google.deadline():
+                await self._google.ready()
+                found = await self._google.client.aio.models.get(model=self.model)
+        except Exception as error:  # noqa: BLE001 - whatever the SDK raises, none of it may leave: it holds the key
+            raise self._probe_failed(error) from None
+        return words(f"{self.model} is there:", found.display_name or found.name or "unnamed", hide=self._secrets())
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._google.aclose()
+
+    async def _generate(self, order: ImageOrder) -> str:
+        """Send the order once, and return the body that came with 200."""
+        await get_ready(self._google)
+        try:
+            async with self._google.deadline():
+                response = await self._google.client.aio.models.generate_content(
+                    model=self.model, contents=_contents(order), config=self._config(order.aspect_ratio)
+                )
+        except Exception as error:  # noqa: BLE001 - whatever the SDK raises, none of it may leave: it holds the key
+            raise refused(error, billing="image", hide=self._secrets(order.prompt)) from None
+        sent_back = response.sdk_http_response
+        return (sent_back and sent_back.body) or ""
+
+    def _config(self, aspect_ratio: str) -> types.GenerateContentConfig:
+        return types.GenerateContentConfig(
+            response_modalities=["IMAGE"],
+            image_config=types.ImageConfig(aspect_ratio=aspect_ratio, image_size=self._size),
+            should_return_http_response=True,  # the body as it came
+            automatic_continuation=False,  # one order, one request, one bill
+            automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
+        )
+
+    def _probe_failed(self, error: Exception) -> ProviderError:
+        """Nothing was ordered, so nothing is in doubt."""
+        found = refused(error, billing="image", hide=self._secrets())
+        said = found.operator_message
+        if isinstance(error, errors.APIError) and error.code == HTTPStatus.NOT_FOUND:
+            said = f"The model {self.model} is unknown or retired: change TALLYFRAME_IMAGE_MODEL. {said}"
+        return ProviderError(found.code, retryable=not found.alarm, operator_message=said, alarm=found.alarm)
+
+    def _secrets(self, *prompt: str) -> tuple[str, ...]:
+        return (self._google.access.api_key, *prompt)
+
+
+def _contents(order: ImageOrder) -> types.Content:
+    """Put the pictures first: the prompt speaks about them."""
+    pictures = [types.Part.from_bytes(data=each.data, mime_type=each.content_type) for each in order.pictures]
+    return types.Content(role="user", parts=[*pictures, types.Part.from_text(text=order.prompt)])
+
+
+def _check(order: ImageOrder, offered: Offer) -> None:
+    """Raise ProviderError for what Google would refuse, before anything is sent."""
+    if order.aspect_ratio not in offered.aspect_ratios:
+        raise _invalid(f"The aspect ratio must be one of {', '.join(offered.aspect_ratios)}.")
+    sizes = [len(picture.data) for picture in order.pictures]
+    if max(sizes, default=0) > MAX_PICTURE_BYTES:
+        raise _invalid(f"A picture is too large: at most {MAX_PICTURE_BYTES // 10**6} MB each can be used.")
+    in_base64 = sum(-(-size // 3) * 4 for size in sizes)
+    if in_base64 + len(order.prompt.encode(errors="surrogatepass")) > MAX_REQUEST_BYTES:
+        raise _invalid(f"The pictures are too large: {MAX_REQUEST_BYTES * 3 // 4 // 10**6} MB together can be used.")
+
+
+def _invalid(message: str) -> ProviderError:
+    return ProviderError(FailureCode.INVALID_INPUT, message, operator_message=message)

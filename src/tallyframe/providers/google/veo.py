@@ -1,0 +1,172 @@
+"""Videos by Veo: order a long-running operation, ask by its name, fetch the file.
+
+Facts: POST {version}/{model}:predictLongRunning gives {"name": …}. The Developer API is asked with GET {version}/{name}
+and delivers through the Files API; Vertex is asked with POST {resource}:fetchPredictOperation and delivers inside the
+answer. Neither API stops an operation. google-genai 3.4.0 orders videos in Vertex mode only, but takes "models/…" there
+as the path that it is: so in Vertex mode with the Developer API's address and key, it sends what that API documents.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+from google.auth.credentials import Credentials
+from google.genai import types
+
+from tallyframe.errors import FailureCode, ProviderError
+from tallyframe.providers.base import Call, Media, Ticket, VideoOrder
+from tallyframe.providers.google.calls import Unreadable, get_ready, probe_model
+from tallyframe.providers.google.client import Google, GoogleAccess
+from tallyframe.providers.google.downloads import fetch_video
+from tallyframe.providers.google.failures import asking_failed, is_about_policy, refused, words
+from tallyframe.providers.google.first_frame import fit_first_frame
+from tallyframe.providers.google.offers import offer
+from tallyframe.providers.received import received_video
+
+_RESOLUTION = "720p"
+_NAME = re.compile(  # the SDK puts it into the path as it is
+    r"(?:(?:projects/[\w.:-]{1,64}/locations/[\w-]{1,32}/)?publishers/google/)?"
+    r"models/[\w.-]{1,128}/operations/[\w-]{1,128}",
+    re.ASCII,
+)
+_INVALID = 3  # google.rpc.Code, as are these
+#: Why an operation has failed; the ticket is worth nothing then, whatever the code.
+_CODES = {
+    _INVALID: FailureCode.INVALID_INPUT,
+    4: FailureCode.PROVIDER_TIMEOUT,
+    8: FailureCode.PROVIDER_QUOTA,
+    13: FailureCode.PROVIDER_UNAVAILABLE,
+    14: FailureCode.PROVIDER_UNAVAILABLE,
+}
+
+
+def veo_google(access: GoogleAccess, *, credentials: Credentials | None = None) -> Google:
+    """Return the way to Veo: the Developer API has it in v1beta only."""
+    return Google(access, "" if access.vertex else "v1beta", credentials=credentials)
+
+
+class VeoVideos:
+    """Makes a video from a prompt and, if given, its first frame. `google` is from `veo_google`.
+
+    `poll_seconds` lie between two looks at a ticket. A ticket is the operation's name; any instance for the same
+    account can collect it.
+    """
+
+    name: str = "veo"
+    repeatable: bool = False
+
+    def __init__(self, google: Google, model: str, poll_seconds: float = 10.0) -> None:
+        self.model = model
+        self.offer = offer(self.name, model)
+        self._google = google
+        self._orders = google if google.access.vertex else _in_vertex_mode(google)
+        self._poll_seconds = poll_seconds
+
+    async def make_video(self, order: VideoOrder, call: Call) -> Media | Ticket:
+        """Order the video and give its ticket. Raises ProviderError."""
+        source = await _source(order)
+        await get_ready(self._orders)
+        try:
+            async with self._orders.deadline():
+                operation = await self._orders.client.aio.models.generate_videos(
+                    model=self.model if self._google.access.vertex else f"models/{self.model}",
+                    source=source,
+                    config=_config(order),
+                )
+        except Exception as error:  # noqa: BLE001 - whatever the SDK raises, none of it may leave: it holds the key
+            raise refused(error, billing="video", hide=self._secrets(order)) from None
+        name = operation.name or ""
+        if not _is_name(name):
+            raise refused(Unreadable(), billing="video")
+        call.usage.request_id = name
+        return Ticket(name, self._poll_seconds)
+
+    async def collect_video(self, ticket: str, order: VideoOrder, call: Call) -> Media | Ticket:
+        """Give the MP4, or the ticket again while the work goes on. Raises ProviderError."""
+        operation = await self._look_at(ticket, order)
+        call.usage.request_id = ticket
+        if not operation.done:
+            return Ticket(ticket, self._poll_seconds)
+        media = await self._fetch(_film_of(operation, hide=self._secrets(order)), order)
+        call.usage.seconds = media.duration_seconds
+        return media
+
+    async def cancel(self, ticket: str) -> bool:  # noqa: ARG002 - the port
+        """Say no: Google has no way to stop an operation of Veo's."""
+        return False
+
+    async def probe(self) -> str:
+        """Ask for the model's description, which is free. Raises ProviderError."""
+        return await probe_model(self._google, self.model)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._orders.aclose()
+        await self._google.aclose()
+
+    async def _look_at(self, ticket: str, order: VideoOrder) -> types.GenerateVideosOperation:
+        if not _is_name(ticket):
+            raise ProviderError(FailureCode.PROVIDER_REJECTED, operator_message="This is no ticket of Veo's.")
+        try:
+            async with self._google.deadline():
+                await self._google.ready()
+                operation = types.GenerateVideosOperation.model_validate({"name": ticket})
+                return await self._google.client.aio.operations.get(operation)
+        except Exception as error:  # noqa: BLE001 - whatever the SDK raises, none of it may leave: it holds the key
+            raise asking_failed(error, hide=self._secrets(order)) from None
+
+    async def _fetch(self, film: types.Video, order: VideoOrder) -> Media:
+        if film.video_bytes:
+            return await received_video(film.video_bytes)
+        return await fetch_video(self._google, film.uri or "", hide=self._secrets(order))
+
+    def _secrets(self, order: VideoOrder) -> tuple[str, ...]:
+        return (self._google.access.api_key, order.prompt)
+
+
+def _in_vertex_mode(google: Google) -> Google:
+    return Google(replace(google.access, vertex=True, base_url=google.base_url), google.api_version)
+
+
+async def _source(order: VideoOrder) -> types.GenerateVideosSource:
+    if order.first_frame is None:
+        return types.GenerateVideosSource(prompt=order.prompt)
+    frame = await fit_first_frame(order.first_frame)
+    image = types.Image(image_bytes=frame.data, mime_type=frame.content_type)
+    return types.GenerateVideosSource(prompt=order.prompt, image=image)
+
+
+def _config(order: VideoOrder) -> types.GenerateVideosConfig:
+    return types.GenerateVideosConfig(
+        number_of_videos=1,
+        duration_seconds=order.duration_seconds,
+        aspect_ratio=order.aspect_ratio,
+        resolution=_RESOLUTION,
+    )
+
+
+def _film_of(operation: types.GenerateVideosOperation, *, hide: Iterable[str]) -> types.Video:
+    """Return the video of an operation that is done. Raises ProviderError (final) if it has none."""
+    if operation.error:
+        raise _failed(operation.error, hide)
+    made = operation.response
+    for sample in (made and made.generated_videos) or []:
+        if sample.video and (sample.video.uri or sample.video.video_bytes):
+            return sample.video
+    reasons = (made and made.rai_media_filtered_reasons) or []
+    filtered = bool(reasons or (made and made.rai_media_filtered_count))
+    code = FailureCode.CONTENT_POLICY if filtered else FailureCode.PROVIDER_REJECTED
+    said = "The video was filtered out." if filtered else "The operation is done, without a video."
+    raise ProviderError(code, operator_message=words(said, *reasons, hide=hide))
+
+
+def _failed(error: dict[str, object], hide: Iterable[str]) -> ProviderError:
+    code, message = error.get("code"), str(error.get("message") or "")
+    found = _CODES.get(code, FailureCode.PROVIDER_REJECTED) if isinstance(code, int) else FailureCode.PROVIDER_REJECTED
+    if found in {FailureCode.INVALID_INPUT, FailureCode.PROVIDER_REJECTED} and is_about_policy(message):
+        found = FailureCode.CONTENT_POLICY
+    return ProviderError(found, operator_message=words(f"Operation failed, code {code}:", message, hide=hide))
+
+
+def _is_name(value: str) -> bool:
+    return bool(_NAME.fullmatch(value)) and ".." not in value

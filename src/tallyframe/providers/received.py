@@ -1,0 +1,118 @@
+"""What vendors send back, looked at before it is taken for media: known by content, and whole.
+
+A vendor's word on the type is not asked; some name one and send another. Decoders are called by class, as for pictures
+from outside: `Image.open` looks formats up in a registry that any import can extend.
+"""
+
+import asyncio
+from io import BytesIO
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from tallyframe.errors import FailureCode, ProviderError
+from tallyframe.providers.base import Media
+
+_DECODERS: dict[str, type[ImageFile]] = {
+    "image/jpeg": JpegImageFile,
+    "image/png": PngImageFile,
+    "image/webp": WebPImageFile,
+}
+
+
+def received_image(data: bytes, *, max_pixels: int = 40_000_000) -> Media:
+    """Return the JPEG, PNG or WebP in `data` as it is, with its width and height in pixels.
+
+    It is decoded once to see that it is whole; the size is checked before that. CPU-bound, about 4 bytes of memory per
+    pixel: call it in a thread. Raises ProviderError (provider_rejected, retryable) for anything else, damage and more
+    than `max_pixels` pixels; nothing in it is of the picture's content.
+    """
+    content_type = _content_type(data)
+    if content_type is None:
+        raise _no_image(f"its {len(data):,} bytes are neither JPEG, PNG nor WebP")
+    try:
+        width, height = _decoded(_DECODERS[content_type], data, max_pixels)
+    except (ProviderError, MemoryError):
+        raise
+    except Exception as error:  # whatever a decoder raises over damaged bytes, it means the same
+        raise _no_image(f"this {content_type} is damaged ({type(error).__name__})") from error
+    return Media(data, content_type, width, height)
+
+
+async def received_video(data: bytes) -> Media:
+    """Return the MP4 in `data` as it is, with width and height in pixels and its length in seconds.
+
+    Its first frame is decoded, in a thread. Raises ProviderError (provider_rejected, final) for anything else.
+    """
+    return await asyncio.to_thread(_video, data)
+
+
+def _content_type(data: bytes) -> str | None:
+    if data.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    return "image/webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
+
+
+def _decoded(decoder: type[ImageFile], data: bytes, max_pixels: int) -> tuple[int, int]:
+    """Return width and height in pixels, after a look at all of the picture."""
+    width, height = decoder(BytesIO(data)).size
+    if width * height > max_pixels:
+        raise _no_image(f"it has {width:,} x {height:,} pixels; at most {max_pixels:,} are accepted")
+    decoder(BytesIO(data)).verify()  # the check sums of a PNG; it leaves the decoder unusable
+    decoder(BytesIO(data)).load()
+    return width, height
+
+
+def _video(data: bytes) -> Media:
+    if data[4:8] != b"ftyp" or not _is_whole(data):
+        raise _no_video(f"its {len(data):,} bytes are no complete MP4")
+    try:
+        with av.open(BytesIO(data), "r", format="mp4") as container:
+            return _measured(container, data)
+    except (ProviderError, MemoryError):
+        raise
+    except Exception as error:  # whatever a decoder raises over damaged bytes, it means the same
+        raise _no_video(f"this MP4 can't be opened ({type(error).__name__})") from error
+
+
+def _is_whole(data: bytes) -> bool:
+    """Walk over the boxes that an MP4 is a row of (ISO/IEC 14496-12, 4.2): none may end after the data does.
+
+    A decoder would not tell: with the index in front, as for streaming, it opens half a film like a whole one.
+    """
+    position = 0
+    while position + 8 <= len(data):
+        size, header = int.from_bytes(data[position : position + 4], "big"), 8
+        if size == 1:  # 64 bits follow the name
+            size, header = int.from_bytes(data[position + 8 : position + 16], "big"), 16
+        if size == 0:  # up to the end
+            return True
+        position += max(size, header)
+    return position <= len(data)
+
+
+def _measured(container: InputContainer, data: bytes) -> Media:
+    stream: VideoStream | None = next(iter(container.streams.video), None)
+    if stream is None:
+        raise _no_video("this MP4 has no video in it")
+    frame = next(container.decode(stream))
+    if not container.duration:
+        raise _no_video("this MP4 has no length")
+    return Media(data, "video/mp4", frame.width, frame.height, container.duration / av.time_base)
+
+
+def _no_image(why: str) -> ProviderError:
+    return ProviderError(
+        FailureCode.PROVIDER_REJECTED, retryable=True, operator_message=f"The image can't be used: {why}."
+    )
+
+
+def _no_video(why: str) -> ProviderError:
+    return ProviderError(FailureCode.PROVIDER_REJECTED, operator_message=f"The video can't be used: {why}.")
