@@ -3,26 +3,42 @@
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any, Literal
 
 import structlog
 
 SECRET_NAMES = re.compile(r"secret|token|authorization|password|api_key|cookie|dsn", re.IGNORECASE)
-#: API keys, JWTs, bearer headers and passwords in URLs, wherever they turn up in a text.
+#: Keys of ours, Google's, svix' and Clerk's, JWTs, bearer headers, signatures and passwords in URLs, in any text.
 SECRET_TEXTS = re.compile(
-    r"tf_[0-9A-Za-z]{20,}|eyJ[\w-]+\.[\w-]+\.[\w-]*|(?<=earer )\S+|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
+    r"tf_[0-9A-Za-z]{20,}|AIza[\w-]{30,}|(?:whsec|sk_live|sk_test)_[\w+/=]{8,}|eyJ[\w-]+\.[\w-]+\.[\w-]*"
+    r"|(?<=earer )\S+|(?<=X-Amz-Signature=)[0-9a-fA-F]+|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
 )
 HIDDEN = "[hidden]"
+SHORTEST = 8  # characters; what is shorter would be found in innocent words
 
 EventDict = MutableMapping[str, Any]
+
+_known: set[str] = set()
+
+
+def hide(secrets: Iterable[str]) -> None:
+    """From now on, let these values show in no log line and no record of this process."""
+    _known.update(secret for secret in secrets if len(secret) >= SHORTEST)
+
+
+def hidden(text: str) -> str:
+    """Return the text without the secrets in it, known ones and what looks like one."""
+    for secret in _known:
+        text = text.replace(secret, HIDDEN)
+    return SECRET_TEXTS.sub(HIDDEN, text)
 
 
 def hide_secrets(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Replace values whose name says secret, and secrets inside texts."""
     for name, value in event.items():
         if isinstance(value, str):
-            event[name] = HIDDEN if SECRET_NAMES.search(name) else SECRET_TEXTS.sub(HIDDEN, value)
+            event[name] = HIDDEN if SECRET_NAMES.search(name) else hidden(value)
         elif SECRET_NAMES.search(name) and value is not None:
             event[name] = HIDDEN
     return event

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from sentry_sdk.integrations.logging import LoggingIntegration
 
-from tallyframe.logs import HIDDEN, SECRET_NAMES, SECRET_TEXTS
+from tallyframe.logs import HIDDEN, SECRET_NAMES, hidden
 from tallyframe.settings import Settings
 
 tracer = trace.get_tracer("tallyframe")
@@ -59,4 +59,4 @@ def _scrub(value: Any) -> Any:  # noqa: ANN401  # any JSON
         return {key: HIDDEN if SECRET_NAMES.search(str(key)) else _scrub(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_scrub(item) for item in value]
-    return SECRET_TEXTS.sub(HIDDEN, value) if isinstance(value, str) else value
+    return hidden(value) if isinstance(value, str) else value

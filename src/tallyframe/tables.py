@@ -2,12 +2,14 @@
 
 from tallyframe.accounts import tables as accounts
 from tallyframe.assets import tables as assets
+from tallyframe.calls import tables as calls
 from tallyframe.db import metadata
 from tallyframe.generations import tables as generations
 from tallyframe.ledger import tables as ledger
 from tallyframe.outbox import tables as outbox
 from tallyframe.projects import tables as projects
+from tallyframe.webhooks import tables as webhooks
 
-MODULES = (accounts, assets, generations, ledger, outbox, projects)
+MODULES = (accounts, assets, calls, generations, ledger, outbox, projects, webhooks)
 
 __all__ = ["MODULES", "metadata"]

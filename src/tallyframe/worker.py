@@ -18,22 +18,31 @@ from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
 from tallyframe import observe
+from tallyframe.calls.gate import CallLimits, Gate
+from tallyframe.calls.sweep import tidy
 from tallyframe.db import Database
 from tallyframe.errors import Unavailable
+from tallyframe.generations.context import Means
 from tallyframe.generations.erase import ERASE_PROJECT, erase
+from tallyframe.generations.retry import RetryPolicy
 from tallyframe.generations.run import Limits, Runner
+from tallyframe.generations.settle import WITHDRAW
 from tallyframe.generations.submit import RUN_GENERATION
 from tallyframe.generations.sweep import sweep
+from tallyframe.generations.withdraw import withdraw
 from tallyframe.operations.registry import operations
 from tallyframe.outbox.relay import QUEUE, connect, pack, relay, unpack, worker_key
+from tallyframe.providers.base import Providers
 from tallyframe.providers.registry import build_providers
 from tallyframe.settings import Settings
+from tallyframe.storages.base import Storages
 from tallyframe.storages.registry import build_storages
 
 log = structlog.get_logger()
 
 RELAY_EVERY = 0.5  # seconds
 SWEEP_EVERY = 5.0  # seconds
+TIDY_EVERY = 60.0  # seconds
 POLL_EVERY = 0.05  # seconds between looks into the queue
 HEALTH_EVERY = 15  # seconds
 
@@ -67,10 +76,20 @@ async def run_generation(context: dict[str, Any], generation_id: str) -> None:
 async def erase_project(context: dict[str, Any], project_id: str) -> None:
     """Remove the media of a deleted project."""
     runner: Runner = context["runner"]
-    await erase(runner.db, runner.storages.by_name, UUID(project_id))
+    await erase(runner.db, runner.means.storages.by_name, UUID(project_id))
 
 
-FUNCTIONS: dict[str, Any] = {RUN_GENERATION: run_generation, ERASE_PROJECT: erase_project}
+async def withdraw_generation(context: dict[str, Any], generation_id: str) -> None:
+    """Tell the vendor that nobody waits for this generation any more."""
+    runner: Runner = context["runner"]
+    await withdraw(runner.means, UUID(generation_id))
+
+
+FUNCTIONS: dict[str, Any] = {
+    RUN_GENERATION: run_generation,
+    ERASE_PROJECT: erase_project,
+    WITHDRAW: withdraw_generation,
+}
 
 
 async def run_worker(settings: Settings) -> None:
@@ -84,7 +103,7 @@ async def run_worker(settings: Settings) -> None:
     redis = connect(settings.redis_url.get_secret_value())
     runner = build_runner(settings, db)
     worker = _build_worker(settings, redis, runner)
-    loops = [asyncio.create_task(loop) for loop in _loops(db, redis)]
+    loops = [asyncio.create_task(loop) for loop in _loops(settings, db, redis)]
     log.info("worker_started", worker=runner.worker)
     try:
         with suppress(asyncio.CancelledError):  # how arq's worker ends when it is asked to stop
@@ -95,9 +114,18 @@ async def run_worker(settings: Settings) -> None:
         await asyncio.gather(*loops, return_exceptions=True)
         with suppress(RedisError, OSError):
             await worker.close()
+        await close(runner.means.providers, runner.means.storages)
         await db.close()
         log.info("worker_stopped", worker=runner.worker)
         await asyncio.to_thread(observe.stop)
+
+
+async def close(providers: Providers, storages: Storages) -> None:
+    """Close the connections of all adapters."""
+    for provider in (*providers.image, *providers.video):
+        await provider.aclose()
+    for storage in storages.by_name.values():
+        await storage.aclose()
 
 
 def build_runner(settings: Settings, db: Database) -> Runner:
@@ -105,11 +133,28 @@ def build_runner(settings: Settings, db: Database) -> Runner:
     limits = Limits(
         lease_seconds=settings.lease_seconds,
         heartbeat_seconds=settings.heartbeat_seconds,
-        max_retries=settings.max_retries,
         max_attempts=settings.max_attempts,
     )
-    name = f"{platform.node()}:{os.getpid()}"
-    return Runner(db, operations(), build_providers(settings), build_storages(settings), limits, name)
+    means = Means(
+        db=db,
+        providers=build_providers(settings),
+        storages=build_storages(settings),
+        gate=Gate(db, _call_limits(settings)),
+        retry=RetryPolicy(settings.max_retries, settings.retry_max_wait, settings.provider_poll),
+    )
+    return Runner(means, operations(), limits, f"{platform.node()}:{os.getpid()}")
+
+
+def _call_limits(settings: Settings) -> CallLimits:
+    vendors = {*settings.providers_for_images, *settings.providers_for_videos} - {"offline"}
+    return CallLimits(
+        in_flight=dict.fromkeys(vendors, settings.provider_concurrency),
+        timeout=settings.provider_timeout,
+        breaker_failures=settings.breaker_failures,
+        breaker_cooldown=settings.breaker_cooldown,
+        retry_max_wait=settings.retry_max_wait,
+        prices=settings.vendor_prices,
+    )
 
 
 def _build_worker(settings: Settings, redis: ArqRedis, runner: Runner) -> DoorbellWorker:
@@ -134,10 +179,11 @@ def _build_worker(settings: Settings, redis: ArqRedis, runner: Runner) -> Doorbe
     )
 
 
-def _loops(db: Database, redis: ArqRedis) -> list[Any]:
+def _loops(settings: Settings, db: Database, redis: ArqRedis) -> list[Any]:
     return [
         _every(RELAY_EVERY, "relay", lambda: relay(db, redis)),
         _every(SWEEP_EVERY, "sweep", lambda: sweep(db)),
+        _every(TIDY_EVERY, "tidy", lambda: tidy(db, settings.provider_timeout, settings.ai_operations_days)),
     ]
 
 

@@ -56,7 +56,7 @@ async def test_a_doubt_stays_a_doubt(alice: Member, bench: Bench, owner: Any) ->
 async def test_a_result_that_could_not_be_stored_is_not_bought_again(
     alice: Member, bench: Bench, owner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tallyframe.generations.context.STORE_RETRIES", (0.0,))
+    monkeypatch.setattr("tallyframe.generations.storing.STORE_RETRIES", (0.0,))
     media = bench.settings.data_dir / "media"
     media.parent.mkdir(parents=True)
     media.write_text("a file where the folder should be")

@@ -1,6 +1,7 @@
 """The story of one generation, from order to end, in one process."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -131,13 +132,13 @@ async def test_a_success_after_the_refund_is_kept_as_an_orphan(alice: Member, be
     class CanceledMeanwhile(OfflineProvider):
         async def make_image(self, order: ImageOrder, call: Call) -> Media | Ticket:
             made = await super().make_image(order, call)
-            original = bench_runner.storages.current.put
+            original = bench_runner.means.storages.current.put
 
             async def put(key: str, data: bytes, content_type: str) -> None:
                 await original(key, data, content_type)
                 await alice.http.post(f"/v1/projects/{project['id']}/cancel")
 
-            bench_runner.storages.current.put = put  # type: ignore[method-assign]
+            bench_runner.means.storages.current.put = put  # type: ignore[method-assign]
             return made
 
     bench_runner = bench.with_provider(CanceledMeanwhile())
@@ -163,7 +164,7 @@ async def test_a_zombie_that_wakes_after_its_lease_changes_nothing(alice: Member
     project = await alice.order("[hang:1] a cup")
     [generation_id] = await bench.due()
     limits = bench.runner().limits
-    frozen = bench.runner(worker="zombie", limits=type(limits)(60, 50, limits.max_retries, limits.max_attempts))
+    frozen = replace(bench.runner(), worker="zombie", limits=replace(limits, lease_seconds=60, heartbeat_seconds=50))
     zombie = asyncio.create_task(frozen.run(generation_id))
     await asyncio.sleep(0.3)
     await owner.execute("UPDATE generations SET lease_until = now() - interval '1 second'")
@@ -237,7 +238,7 @@ async def test_a_project_with_an_image_stays_a_draft_when_its_video_fails(alice:
 async def test_storage_that_fails_for_good_refunds(
     alice: Member, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tallyframe.generations.context.STORE_RETRIES", (0.0,))
+    monkeypatch.setattr("tallyframe.generations.storing.STORE_RETRIES", (0.0,))
     bench.settings = bench.settings.model_copy(update={"max_retries": 0})
     media = bench.settings.data_dir / "media"
     media.parent.mkdir(parents=True)

@@ -15,18 +15,11 @@ from tallyframe.embedded import Servers
 from tallyframe.errors import FailureCode
 from tallyframe.settings import Settings
 from tests.conftest import ClientFor, enroll, owner_of
-from tests.support.books import assert_books_balance
+from tests.support.books import assert_books_balance, until_all_ended
 from tests.support.cast import Member
 from tests.support.processes import Processes
 
 CARDS = ["", "[delay:0.3] ", "[flaky:1] ", "[empty] ", *(f"[fail:{code.value}] " for code in FailureCode)]
-
-
-async def until_all_ended(owner: Any, seconds: float = 60) -> None:
-    until = monotonic() + seconds
-    while left := await owner.fetchval("SELECT count(*) FROM generations WHERE finished_at IS NULL"):
-        assert monotonic() < until, f"{left} generations have not ended"
-        await asyncio.sleep(0.1)
 
 
 async def test_200_mixed_orders_through_two_workers(

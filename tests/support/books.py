@@ -1,5 +1,7 @@
 """The books worked out by hand, in SQL that shares nothing with the code under test."""
 
+import asyncio
+from time import monotonic
 from typing import Any
 
 from tallyframe.administer import verify_ledger
@@ -36,3 +38,10 @@ async def assert_books_balance(db: Database, owner: Any) -> dict[str, int]:
     _, checks = await verify_ledger(db)
     assert [problem for _, found in checks for problem in found] == []
     return outcomes
+
+
+async def until_all_ended(owner: Any, seconds: float = 60) -> None:
+    until = monotonic() + seconds
+    while left := await owner.fetchval("SELECT count(*) FROM generations WHERE finished_at IS NULL"):
+        assert monotonic() < until, f"{left} generations have not ended"
+        await asyncio.sleep(0.1)

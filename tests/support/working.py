@@ -23,8 +23,9 @@ class Bench:
     db: Database
 
     def runner(self, **parts: Any) -> Runner:
-        """A runner; `parts` replace what the settings would give."""
-        return replace(build_runner(self.settings, self.db), **parts)
+        """A runner; `parts` of its means replace what the settings would give."""
+        runner = build_runner(self.settings, self.db)
+        return replace(runner, means=replace(runner.means, **parts))
 
     def with_provider(self, provider: Any) -> Runner:
         return self.runner(providers=Providers(image=(provider,), video=(provider,)))

@@ -3,15 +3,14 @@
 How a step goes, by what the latest try left behind:
 
     nothing, failed, in doubt   intent → call the vendor → ticket? keep it and leave : store → done
-    failed for good             the same verdict again
+    failed for good             the next provider; none left, or it's about the order: the same verdict again
     ticket                      ask the vendor again; never buys again
     intent                      nobody knows: book the doubt; order again only where the provider allows it
     done                        the kept result
 """
 
-import asyncio
-import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -19,22 +18,26 @@ from uuid import UUID
 
 import structlog
 
+from tallyframe import observe
 from tallyframe.assets import rows as asset_rows
+from tallyframe.calls.gate import About, CircuitOpen, Gate, NoSlot
 from tallyframe.db import Database
 from tallyframe.errors import FailureCode, GenerationError, ProviderError
-from tallyframe.generations import lease
+from tallyframe.generations.deals import Deal, can_make, is_about_the_order, named, remaining
 from tallyframe.generations.lease import Claim
-from tallyframe.generations.steps import ClaimLost, Step, Steps
+from tallyframe.generations.retry import RetryPolicy, wanted_wait
+from tallyframe.generations.steps import Step, Steps
+from tallyframe.generations.storing import store
 from tallyframe.operations.base import Stored
-from tallyframe.providers.base import Call, ImageOrder, Media, Provider, Providers, Ticket, VideoOrder
-from tallyframe.storages.base import EXTENSIONS, StorageError, Storages
+from tallyframe.providers.base import Call, ImageOrder, Media, Providers, Ticket, VideoOrder
+from tallyframe.storages.base import StorageError, Storages
 
 log = structlog.get_logger()
 
-#: Seconds between tries to store a result whose bytes we already hold.
-STORE_RETRIES = (0.5, 1.0, 2.0, 4.0, 8.0)
-#: Seconds until a ticket is asked for again when asking failed; the ticket itself is not in question.
-COLLECT_AGAIN = 5.0
+Role = Literal["image", "video"]
+
+#: Seconds until an order that found no free slot at its provider tries again.
+SLOT_AGAIN = 2.0
 
 IN_DOUBT = "We lost track of what the provider did with this. Your credits are back; you can order it again."
 
@@ -47,28 +50,32 @@ class Snoozed(Exception):
         self.seconds = seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Deal:
-    """One order bound to one provider: how to place it and how to collect it."""
+class NextProvider(Exception):
+    """This provider has said its last word, and there is another one: leave, and be run again at once."""
 
-    provider: Provider
-    make: Callable[[Call], Awaitable[Media | Ticket]]
-    collect: Callable[..., Awaitable[Media | Ticket]]  # (ticket, call=…)
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What all runs of a worker share."""
+
+    db: Database
+    providers: Providers
+    storages: Storages
+    gate: Gate
+    retry: RetryPolicy
 
 
 class RunContext:
     """The operation's `Context` for one claimed generation."""
 
-    def __init__(self, db: Database, claim: Claim, providers: Providers, storages: Storages) -> None:
-        self._db = db
+    def __init__(self, means: Means, claim: Claim) -> None:
+        self._means = means
         self._claim = claim
-        self._providers = providers
-        self._storages = storages
-        self._steps = Steps(db, claim)
+        self._steps = Steps(means.db, claim)
 
     async def pictures(self, asset_ids: Sequence[UUID]) -> tuple[Media, ...]:
         """Return the bytes of the input pictures. Raises GenerationError when one is gone or can't be read."""
-        found = await asset_rows.find(self._db, self._claim.user_id, asset_ids)
+        found = await asset_rows.find(self._means.db, self._claim.user_id, asset_ids)
         if len(found) != len(set(asset_ids)):
             raise GenerationError(FailureCode.INVALID_INPUT, "A picture of this order has been deleted.")
         return tuple([await self._read(found[asset_id]) for asset_id in asset_ids])
@@ -77,122 +84,154 @@ class RunContext:
         """Have an image made and stored, once."""
         deals = [
             Deal(provider, partial(provider.make_image, order), partial(provider.collect_image, order=order))
-            for provider in self._providers.image
+            for provider in self._means.providers.image
         ]
-        return await self._durably("image", deals)
+        able = [deal for deal in deals if can_make(deal.provider.offer, order.aspect_ratio)]
+        return await self._durably("image", deals, able)
 
     async def video(self, order: VideoOrder) -> Stored:
         """Have a video made and stored, once."""
         deals = [
             Deal(provider, partial(provider.make_video, order), partial(provider.collect_video, order=order))
-            for provider in self._providers.video
+            for provider in self._means.providers.video
         ]
-        return await self._durably("video", deals)
+        able = [deal for deal in deals if can_make(deal.provider.offer, order.aspect_ratio, order.duration_seconds)]
+        return await self._durably("video", deals, able)
 
-    async def _durably(self, role: Literal["image", "video"], deals: Sequence[Deal]) -> Stored:
-        step = await self._steps.latest(role)
-        if step and step.state == "done" and step.result:
-            return Stored(**step.result)
-        if step and step.state == "ticket" and step.ticket:
-            return await self._collect(role, step, step.ticket, _named(deals, step.provider))
-        if step and step.is_final and step.error_code:  # said once, it stays so, even if settling it was cut short
-            raise GenerationError(FailureCode(step.error_code), operator_message="as an earlier try has found")
-        if step and step.state == "intent":
-            repeatable = _named(deals, step.provider).provider.repeatable
-            doubt = GenerationError(
-                FailureCode.PROVIDER_TIMEOUT, IN_DOUBT, retryable=repeatable, operator_message="in doubt"
-            )
-            await self._steps.doubt(role, step.attempt, doubt)
-            if not repeatable:
-                raise doubt
-        return await self._order(role, deals[0])
+    async def _durably(self, role: Role, deals: Sequence[Deal], able: Sequence[Deal]) -> Stored:
+        tries = await self._steps.tries(role)
+        latest = tries[-1] if tries else None
+        if latest and latest.state == "done" and latest.result:
+            return Stored(**latest.result)
+        if latest and latest.state == "ticket" and latest.ticket:
+            deal = named(deals, latest.provider)
+            others = remaining(able, {step.provider for step in tries if step.is_final} | {latest.provider})
+            return await self._collect(role, latest, latest.ticket, deal, others)
+        if latest and latest.state == "intent":
+            await self._doubt(role, latest, repeatable=named(deals, latest.provider).provider.repeatable)
+        return await self._order(role, self._open(able, tries))
 
-    async def _order(self, role: Literal["image", "video"], deal: Deal) -> Stored:
+    def _open(self, able: Sequence[Deal], tries: Sequence[Step]) -> list[Deal]:
+        """Return the deals that may still be tried; what was said once stays so, even if settling it was cut short."""
+        said = [step for step in tries if step.is_final and step.error_code]
+        left = remaining(able, {step.provider for step in said})
+        latest = FailureCode(said[-1].error_code or "") if said else None
+        if latest and (not left or said[-1].state == "in_doubt" or is_about_the_order(latest)):
+            raise GenerationError(latest, operator_message="as an earlier try has found")
+        if not left:
+            raise GenerationError(FailureCode.INVALID_INPUT, "No provider makes this shape and length any more.")
+        return left
+
+    async def _doubt(self, role: Role, step: Step, *, repeatable: bool) -> None:
+        doubt = GenerationError(
+            FailureCode.PROVIDER_TIMEOUT, IN_DOUBT, retryable=repeatable, operator_message="in doubt"
+        )
+        await self._steps.doubt(role, step.attempt, doubt)
+        if not repeatable:
+            raise doubt
+
+    async def _order(self, role: Role, deals: Sequence[Deal]) -> Stored:
+        """Order from the first provider whose circuit is closed."""
+        waits: list[float] = []
+        for deal in deals:
+            others = [other for other in deals if other is not deal]
+            try:
+                return await self._place(role, deal, others)
+            except CircuitOpen as circuit:
+                waits.append(circuit.seconds)
+        words = f"the circuits of {', '.join(deal.provider.name for deal in deals)} are open"
+        raise ProviderError(
+            FailureCode.PROVIDER_UNAVAILABLE, retryable=True, retry_after=min(waits), operator_message=words
+        )
+
+    async def _place(self, role: Role, deal: Deal, others: Sequence[Deal]) -> Stored:
         attempt = self._claim.attempt
-        await self._steps.intend(role, deal.provider)
         try:
-            answer = await deal.make(self._call(role, attempt))
+            async with self._means.gate.call(deal.provider, self._about("order", attempt)) as record:
+                await self._steps.intend(role, deal.provider)
+                answer = await deal.make(Call(self._key(role, attempt), attempt, record.usage))
+                if isinstance(answer, Ticket):
+                    record.status = "accepted"
+                    await self._steps.keep_ticket(role, attempt, answer.value)
+        except NoSlot:
+            raise Snoozed(_jittered(SLOT_AGAIN)) from None
         except ProviderError as error:
-            await self._steps.fail(role, attempt, error)
-            raise
+            raise await self._verdict(role, attempt, error, deal, others) from None
         if isinstance(answer, Ticket):
-            await self._steps.keep_ticket(role, attempt, answer.value)
             raise Snoozed(answer.poll_after)
+        return await self._store_new(role, attempt, answer)
+
+    async def _store_new(self, role: Role, attempt: int, media: Media) -> Stored:
         try:
-            return await self._store(role, attempt, answer)
+            return await self._store(role, attempt, media)
         except GenerationError as error:
             # Its bytes are gone with this try, and ordering again would buy it twice: so this is the end.
             final = GenerationError(error.code, operator_message=error.operator_message)
             await self._steps.fail(role, attempt, final)
             raise final from None
 
-    async def _collect(self, role: Literal["image", "video"], step: Step, ticket: str, deal: Deal) -> Stored:
+    async def _collect(self, role: Role, step: Step, ticket: str, deal: Deal, others: Sequence[Deal]) -> Stored:
         try:
-            answer = await deal.collect(ticket, call=self._call(role, step.attempt))
+            async with self._means.gate.call(deal.provider, self._about("collect", step.attempt)) as record:
+                answer = await deal.collect(
+                    ticket, call=Call(self._key(role, step.attempt), step.attempt, record.usage)
+                )
+                record.status = "waiting" if isinstance(answer, Ticket) else record.status
+        except NoSlot:
+            raise Snoozed(_jittered(SLOT_AGAIN)) from None
         except ProviderError as error:
-            if error.retryable:  # asking failed, and that is no verdict on what was ordered
-                log.warning("collect_failed", code=error.code.value, operator_message=error.operator_message)
-                raise Snoozed(COLLECT_AGAIN) from None
-            await self._steps.fail(role, step.attempt, error)
-            raise
+            if error.retryable or error.alarm:  # asking failed, and that is no verdict on what was ordered
+                self._tell(deal, error)
+                raise Snoozed(_jittered(max(self._means.retry.collect_again, wanted_wait(error)))) from None
+            raise await self._verdict(role, step.attempt, error, deal, others) from None
         if isinstance(answer, Ticket):
             raise Snoozed(answer.poll_after)
         return await self._store(role, step.attempt, answer)
 
-    async def _store(self, role: Literal["image", "video"], attempt: int, media: Media) -> Stored:
-        if not await lease.show_storing(self._db, self._claim):
-            raise ClaimLost
-        key = f"generations/{self._claim.id}/{role}.{EXTENSIONS[media.content_type]}"
-        await self._put(key, media)
-        stored = Stored(
-            role=role,
-            storage=self._storages.current.name,
-            key=key,
-            content_type=media.content_type,
-            bytes=len(media.data),
-            sha256=hashlib.sha256(media.data).hexdigest(),
-            width=media.width,
-            height=media.height,
-            duration_seconds=media.duration_seconds,
-        )
-        try:
-            await self._steps.finish(role, attempt, stored)
-        except ClaimLost:
-            await self._steps.orphan(role, attempt, stored)
-            log.warning("orphaned_result", role=role, key=key)
-            raise
-        return stored
+    async def _verdict(
+        self, role: Role, attempt: int, error: ProviderError, deal: Deal, others: Sequence[Deal]
+    ) -> Exception:
+        """Keep what the provider said, and return what the run is to do about it."""
+        self._tell(deal, error)
+        if error.in_doubt:
+            doubt = GenerationError(
+                error.code, IN_DOUBT, retryable=deal.provider.repeatable, operator_message=error.operator_message
+            )
+            await self._steps.doubt(role, attempt, doubt)
+            return doubt
+        if not self._means.retry.gives_up(error, self._claim.retries):
+            await self._steps.fail(role, attempt, error)
+            return error
+        final = GenerationError(error.code, error.message, operator_message=error.operator_message)
+        await self._steps.fail(role, attempt, final)
+        return NextProvider() if others and not is_about_the_order(error.code) else final
 
-    async def _put(self, key: str, media: Media) -> None:
-        for pause in (*STORE_RETRIES, None):
-            try:
-                return await self._storages.current.put(key, media.data, media.content_type)
-            except StorageError as error:
-                log.warning("store_failed", key=key, error=str(error), retry_in_seconds=pause)
-                if pause is None:
-                    raise GenerationError(
-                        FailureCode.STORAGE_UNAVAILABLE, retryable=True, operator_message=str(error)
-                    ) from None
-                await asyncio.sleep(pause)
-        return None
+    def _tell(self, deal: Deal, error: ProviderError) -> None:
+        about = {"provider": deal.provider.name, "model": deal.provider.model, "code": error.code.value}
+        if error.alarm:
+            log.error("provider_alarm", **about, operator_message=error.operator_message)
+            observe.report(error)
+        else:
+            log.warning("provider_failed", **about, operator_message=error.operator_message, retryable=error.retryable)
+
+    async def _store(self, role: Role, attempt: int, media: Media) -> Stored:
+        return await store(self._means.db, self._claim, self._means.storages.current, role, attempt, media)
 
     async def _read(self, asset: asset_rows.Asset) -> Media:
         try:
-            data = await self._storages.by_name[asset.storage].get(asset.key)
+            data = await self._means.storages.by_name[asset.storage].get(asset.key)
         except (StorageError, KeyError) as error:
             raise GenerationError(
                 FailureCode.STORAGE_UNAVAILABLE, retryable=True, operator_message=str(error)
             ) from None
         return Media(data, asset.content_type, asset.width, asset.height)
 
-    def _call(self, role: str, attempt: int) -> Call:
-        return Call(key=f"{self._claim.id}:{role}:{attempt}", attempt=attempt)
+    def _about(self, kind: Literal["order", "collect"], attempt: int) -> About:
+        return About(self._claim.id, self._claim.operation, attempt, kind)
+
+    def _key(self, role: Role, attempt: int) -> str:
+        return f"{self._claim.id}:{role}:{attempt}"
 
 
-def _named(deals: Sequence[Deal], provider: str) -> Deal:
-    for deal in deals:
-        if deal.provider.name == provider:
-            return deal
-    raise GenerationError(
-        FailureCode.PROVIDER_UNAVAILABLE, operator_message=f"{provider} holds a ticket but is no longer configured"
-    )
+def _jittered(seconds: float) -> float:
+    return seconds * random.uniform(0.75, 1.25)  # noqa: S311  # jitter, no secret

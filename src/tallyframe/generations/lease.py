@@ -92,6 +92,11 @@ async def retry(db: Database, claim: Claim, *, seconds: float, counts: bool) -> 
     return await _give_back(db, claim, seconds, again)
 
 
+async def fall_back(db: Database, claim: Claim) -> bool:
+    """Leave a generation for the next provider, at once; that one has its retries before it."""
+    return await _give_back(db, claim, 0, {"attempt": generations.c.attempt + 1, "retries": 0})
+
+
 async def _give_back(db: Database, claim: Claim, seconds: float, values: dict[str, Any]) -> bool:
     update = sa.update(generations).where(held(claim))
     update = update.values(lease_until=None, wake_at=_in(seconds), **values)

@@ -1,7 +1,6 @@
 """④ Run a generation: claim → operation → settle, with a heartbeat beside it and no transaction open while waiting."""
 
 import asyncio
-import random
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from time import monotonic
@@ -13,18 +12,12 @@ from tallyframe import observe
 from tallyframe.db import Database
 from tallyframe.errors import FailureCode, GenerationError, Unavailable
 from tallyframe.generations import lease, settle
-from tallyframe.generations.context import RunContext, Snoozed
+from tallyframe.generations.context import Means, NextProvider, RunContext, Snoozed
 from tallyframe.generations.lease import Claim
 from tallyframe.generations.steps import ClaimLost
 from tallyframe.operations.base import Operations, Stored
-from tallyframe.providers.base import Providers
-from tallyframe.storages.base import Storages
 
 log = structlog.get_logger()
-
-#: Seconds before the first retry; it doubles with each one, to at most RETRY_MAX, with jitter.
-RETRY_BASE = 1.0
-RETRY_MAX = 60.0
 
 POISONED = "This could not be finished. Your credits are back."
 
@@ -35,7 +28,6 @@ class Limits:
 
     lease_seconds: float
     heartbeat_seconds: float
-    max_retries: int
     max_attempts: int
 
 
@@ -43,12 +35,15 @@ class Limits:
 class Runner:
     """All that a worker needs to run generations."""
 
-    db: Database
+    means: Means
     operations: Operations
-    providers: Providers
-    storages: Storages
     limits: Limits
     worker: str
+
+    @property
+    def db(self) -> Database:
+        """The database that decides."""
+        return self.means.db
 
     async def run(self, generation_id: UUID) -> str:
         """Run the generation if it is there to be taken; return what became of it, for the log."""
@@ -71,8 +66,8 @@ class Runner:
         try:
             outputs = await self._with_heartbeat(claim, self._operate(claim))
             return _won(await settle.succeed(self.db, claim, outputs), "succeeded")
-        except Snoozed as snoozed:
-            return _won(await lease.snooze(self.db, claim, seconds=snoozed.seconds), "snoozed")
+        except (Snoozed, NextProvider) as left:
+            return await self._leave(claim, left)
         except GenerationError as error:
             return await self._retry_or_fail(claim, error)
         except ClaimLost:  # taken over, canceled or expired
@@ -91,12 +86,17 @@ class Runner:
     async def _operate(self, claim: Claim) -> Sequence[Stored]:
         operation = self.operations[claim.operation]
         order = operation.Input.model_validate(claim.input)
-        return await operation.run(order, RunContext(self.db, claim, self.providers, self.storages))
+        return await operation.run(order, RunContext(self.means, claim))
+
+    async def _leave(self, claim: Claim, left: Snoozed | NextProvider) -> str:
+        if isinstance(left, Snoozed):
+            return _won(await lease.snooze(self.db, claim, seconds=left.seconds), "snoozed")
+        return _won(await lease.fall_back(self.db, claim), "fell_back")
 
     async def _retry_or_fail(self, claim: Claim, error: GenerationError) -> str:
         log.warning("generation_error", code=error.code.value, operator_message=error.operator_message)
-        if error.retryable and claim.retries < self.limits.max_retries:
-            seconds = retry_delay(claim.retries)
+        if not self.means.retry.gives_up(error, claim.retries):
+            seconds = self.means.retry.delay(error, claim.retries)
             return _won(await lease.retry(self.db, claim, seconds=seconds, counts=True), "retried")
         return _won(await settle.fail(self.db, claim, error.code, error.message), "failed")
 
@@ -126,11 +126,6 @@ class Runner:
                 renewed = monotonic()
             except Unavailable:
                 log.warning("heartbeat_missed")
-
-
-def retry_delay(retries: int) -> float:
-    """Return the seconds to wait before retry number `retries` (from 0): doubling, capped, with up to 25 % jitter."""
-    return min(RETRY_BASE * 2.0**retries, RETRY_MAX) * random.uniform(1.0, 1.25)  # noqa: S311  # jitter, no secret
 
 
 def _won(won: bool, outcome: str) -> str:  # noqa: FBT001  # reads well at every call

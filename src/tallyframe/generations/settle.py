@@ -17,12 +17,15 @@ from tallyframe.errors import FailureCode
 from tallyframe.generations.lease import Claim, held
 from tallyframe.generations.states import Status, sources
 from tallyframe.generations.submit import RUN_GENERATION
-from tallyframe.generations.tables import generations
+from tallyframe.generations.tables import generation_steps, generations
 from tallyframe.ids import new_id
 from tallyframe.ledger import entries
 from tallyframe.operations.base import Stored
-from tallyframe.outbox.put import taken
+from tallyframe.outbox.put import put, taken
 from tallyframe.projects.tables import changed, projects
+
+#: The worker's function that tells a vendor that nobody waits any more.
+WITHDRAW = "withdraw"
 
 
 async def succeed(db: Database, claim: Claim, outputs: Sequence[Stored]) -> bool:
@@ -63,8 +66,16 @@ async def _refund(
     settled = update.returning(*_SETTLED).cte("settled")
     has_media = projects.c.image_asset_id.is_not(None) | projects.c.video_asset_id.is_not(None)
     show = _show(settled, {"status": sa.case((has_media, "draft"), else_=status.value)})
-    writes = [entries.refund(settled, reason=code.value), show, taken(RUN_GENERATION, settled)]
+    calls = [taken(RUN_GENERATION, settled), put(WITHDRAW, with_open_ticket(settled))]
+    writes = [entries.refund(settled, reason=code.value), show, *calls]
     return (await db.run(together(sa.select(settled.c.id), *writes))).one_or_none() is not None
+
+
+def with_open_ticket(settled: sa.CTE) -> sa.Subquery:
+    """Return those of the ended generations for which a vendor is still at work."""
+    step = generation_steps.c
+    open_ticket = sa.exists().where(step.generation_id == settled.c.id, step.state == "ticket")
+    return sa.select(settled.c.id).where(open_ticket).subquery()
 
 
 _SETTLED = [generations.c[name] for name in ("id", "user_id", "project_id")]

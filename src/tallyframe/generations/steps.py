@@ -1,4 +1,4 @@
-"""The durable marks of a step that a vendor may bill: intent, ticket, done, failed, in doubt.
+"""The durable marks of a step that a vendor may bill: intent, ticket, done, failed, in doubt, withdrawn.
 
 `intent` is committed before the vendor is called and `ticket` before anything waits, so whatever dies in between, the
 next run knows whether to resume, to ask for trouble to be booked, or to order. Every write asks for the claim's fence.
@@ -15,6 +15,7 @@ from tallyframe.db import Database, together
 from tallyframe.errors import GenerationError
 from tallyframe.generations.lease import Claim, held, touch
 from tallyframe.generations.tables import generation_steps, generations
+from tallyframe.logs import hidden
 from tallyframe.operations.base import Stored
 from tallyframe.providers.base import Provider
 
@@ -25,7 +26,7 @@ class ClaimLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The latest try of a step."""
+    """One try of a step."""
 
     attempt: int
     state: str
@@ -43,13 +44,12 @@ class Steps:
         self._db = db
         self._claim = claim
 
-    async def latest(self, name: str) -> Step | None:
-        """Return the latest try of the step, whichever attempt made it."""
+    async def tries(self, name: str) -> list[Step]:
+        """Return all tries of the step, oldest first, whichever attempts made them."""
         columns = [generation_steps.c[field] for field in Step.__dataclass_fields__]
         mine = (generation_steps.c.generation_id == self._claim.id) & (generation_steps.c.name == name)
-        query = sa.select(*columns).where(mine).order_by(generation_steps.c.attempt.desc()).limit(1)
-        row = (await self._db.run(query)).one_or_none()
-        return Step(*row) if row else None
+        query = sa.select(*columns).where(mine).order_by(generation_steps.c.attempt)
+        return [Step(*row) for row in (await self._db.run(query)).all()]
 
     async def intend(self, name: str, provider: Provider) -> None:
         """Commit that the vendor is about to be called; also show which one. Raises ClaimLost."""
@@ -78,7 +78,7 @@ class Steps:
         await self._end(name, attempt, "in_doubt", error)
 
     async def _end(self, name: str, attempt: int, state: str, error: GenerationError) -> None:
-        words = {"error_code": error.code.value, "operator_message": error.operator_message[:2000] or None}
+        words = {"error_code": error.code.value, "operator_message": hidden(error.operator_message)[:2000] or None}
         ended = {"state": state, "ended_at": sa.func.now(), "is_final": not error.retryable}
         await self._change(name, attempt, {**ended, **words})
 

@@ -67,7 +67,9 @@ generation_steps = sa.Table(
     sa.Column("operator_message", sa.Text),  # the vendor's own words
     time_column("created_at", now=True),
     time_column("ended_at", nullable=True),
-    sa.CheckConstraint("state IN ('intent', 'ticket', 'done', 'failed', 'in_doubt', 'orphaned')", name="state"),
+    sa.CheckConstraint(
+        "state IN ('intent', 'ticket', 'done', 'failed', 'in_doubt', 'orphaned', 'withdrawn')", name="state"
+    ),
     sa.CheckConstraint("state <> 'ticket' OR ticket IS NOT NULL", name="ticket"),
     sa.CheckConstraint("state <> 'done' OR result IS NOT NULL", name="done_has_result"),
 )

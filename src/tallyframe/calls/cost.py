@@ -1,0 +1,39 @@
+"""What a call costs at the vendor, where its price is set; whole millionths of a US dollar, never a float."""
+
+from collections.abc import Mapping
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Protocol
+
+from tallyframe.providers.base import Usage
+
+
+class Price(Protocol):
+    """US dollars per million tokens that go in and come out, and per second of video."""
+
+    @property
+    def input(self) -> Decimal:
+        """Per million input tokens."""
+        ...
+
+    @property
+    def output(self) -> Decimal:
+        """Per million output tokens."""
+        ...
+
+    @property
+    def second(self) -> Decimal:
+        """Per second of video."""
+        ...
+
+
+Prices = Mapping[str, Price]  # by model
+
+
+def cost_micros(price: Price | None, usage: Usage) -> int | None:
+    """Return the cost in millionths of a US dollar; None when the price or the usage isn't known."""
+    known = (usage.input_tokens, usage.output_tokens, usage.seconds)
+    if price is None or known == (None, None, None):
+        return None
+    tokens = price.input * (usage.input_tokens or 0) + price.output * (usage.output_tokens or 0)
+    video = price.second * Decimal(str(usage.seconds or 0)) * 1_000_000
+    return int((tokens + video).quantize(Decimal(1), ROUND_HALF_UP))

@@ -1,0 +1,105 @@
+"""The gate's SQL. As text, because each is one statement of five parts that reads best as what it is."""
+
+import sqlalchemy as sa
+
+MAKE_SLOTS = sa.text("""
+    INSERT INTO provider_slots (provider, number)
+    SELECT :provider, number FROM generate_series(1, :most) AS numbers(number)
+    ON CONFLICT DO NOTHING
+""").bindparams(sa.bindparam("provider", type_=sa.Text()), sa.bindparam("most", type_=sa.Integer()))
+
+#: A slot is locked first and a probe is taken second, so that neither is used up when the other is missing.
+ENTER = sa.text("""
+    WITH circuit AS (
+        SELECT open_until, open_until <= now() AND (probe_until IS NULL OR probe_until <= now()) AS may_probe
+        FROM provider_circuits
+        WHERE :guarded AND provider = :provider AND model = :model AND open_until IS NOT NULL
+    ), slot AS (
+        SELECT number FROM provider_slots
+        WHERE provider = :provider AND number <= :most AND held_until <= now()
+          AND NOT EXISTS (SELECT FROM circuit WHERE NOT may_probe)
+        ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED
+    ), probe AS (
+        UPDATE provider_circuits SET probe_until = now() + :hold
+        WHERE provider = :provider AND model = :model AND open_until <= now()
+          AND (probe_until IS NULL OR probe_until <= now())
+          AND EXISTS (SELECT FROM circuit) AND (:most IS NULL OR EXISTS (SELECT FROM slot))
+        RETURNING provider
+    ), held AS (
+        UPDATE provider_slots SET held_until = now() + :hold, holder = :id FROM slot
+        WHERE provider_slots.provider = :provider AND provider_slots.number = slot.number
+          AND (NOT EXISTS (SELECT FROM circuit) OR EXISTS (SELECT FROM probe))
+        RETURNING provider_slots.number
+    ), call AS (
+        INSERT INTO ai_operations (id, generation_id, operation, kind, attempt, provider, model, created_at)
+        SELECT :id, :generation_id, :operation, :kind, :attempt, :provider, :model, clock_timestamp()
+        WHERE (:most IS NULL OR EXISTS (SELECT FROM held))
+          AND (NOT EXISTS (SELECT FROM circuit) OR EXISTS (SELECT FROM probe))
+        RETURNING id
+    )
+    SELECT EXISTS (SELECT FROM call) AS entered,
+           (SELECT greatest(extract(epoch FROM open_until - now()), 1) FROM circuit) AS open_for
+""").bindparams(
+    *(sa.bindparam(name, type_=sa.Uuid()) for name in ("id", "generation_id")),
+    *(sa.bindparam(name, type_=sa.Text()) for name in ("operation", "kind", "provider", "model")),
+    *(sa.bindparam(name, type_=sa.Integer()) for name in ("attempt", "most")),
+    sa.bindparam("guarded", type_=sa.Boolean()),
+    sa.bindparam("hold", type_=sa.Interval()),
+)
+
+#: A sick vendor opens its circuit after some failures in a row, or as soon as it asks for a pause; an answer closes it.
+LEAVE = sa.text("""
+    WITH ended AS (
+        UPDATE ai_operations
+        SET status = :status, error_code = :error_code, error = :error, input_tokens = :input_tokens,
+            output_tokens = :output_tokens, video_seconds = :video_seconds, cost_micros = :cost_micros,
+            duration_ms = :duration_ms, vendor_request_id = :vendor_request_id
+        WHERE id = :id
+    ), freed AS (
+        UPDATE provider_slots SET held_until = now(), holder = NULL WHERE provider = :provider AND holder = :id
+    ), sick AS (
+        INSERT INTO provider_circuits AS circuit (provider, model, failures, open_until)
+        SELECT :provider, :model, 1, now() + coalesce(:pause, CASE WHEN :failures <= 1 THEN :cooldown END)
+        WHERE :guarded AND :ill
+        ON CONFLICT (provider, model) DO UPDATE
+        SET failures = circuit.failures + 1, probe_until = NULL,
+            open_until = CASE
+                WHEN :pause IS NOT NULL THEN greatest(circuit.open_until, now() + :pause)
+                WHEN circuit.failures + 1 >= :failures THEN greatest(circuit.open_until, now() + :cooldown)
+                ELSE circuit.open_until
+            END
+    ), recovered AS (
+        UPDATE provider_circuits
+        SET failures = CASE WHEN :answered THEN 0 ELSE failures END,
+            open_until = CASE WHEN NOT :answered THEN open_until END,
+            probe_until = NULL
+        WHERE :guarded AND NOT :ill AND provider = :provider AND model = :model
+          AND (failures > 0 OR open_until IS NOT NULL)
+    )
+    SELECT 1
+""").bindparams(
+    sa.bindparam("id", type_=sa.Uuid()),
+    *(
+        sa.bindparam(name, type_=sa.Text())
+        for name in ("provider", "model", "status", "error_code", "error", "vendor_request_id")
+    ),
+    *(sa.bindparam(name, type_=sa.BigInteger()) for name in ("input_tokens", "output_tokens", "cost_micros")),
+    *(sa.bindparam(name, type_=sa.Integer()) for name in ("duration_ms", "failures")),
+    sa.bindparam("video_seconds", type_=sa.Float()),
+    *(sa.bindparam(name, type_=sa.Boolean()) for name in ("guarded", "ill", "answered")),
+    *(sa.bindparam(name, type_=sa.Interval()) for name in ("cooldown", "pause")),
+)
+
+#: What no worker will finish: its slot has run out.
+ABANDON = sa.text("""
+    UPDATE ai_operations SET status = 'abandoned'
+    WHERE id IN (
+        SELECT id FROM ai_operations WHERE status = 'running' AND created_at < now() - :age
+        ORDER BY created_at LIMIT :batch
+    )
+""").bindparams(sa.bindparam("age", type_=sa.Interval()), sa.bindparam("batch", type_=sa.Integer()))
+
+PRUNE = sa.text("""
+    DELETE FROM ai_operations
+    WHERE id IN (SELECT id FROM ai_operations WHERE created_at < now() - :age ORDER BY created_at LIMIT :batch)
+""").bindparams(sa.bindparam("age", type_=sa.Interval()), sa.bindparam("batch", type_=sa.Integer()))

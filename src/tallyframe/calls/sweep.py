@@ -1,0 +1,26 @@
+"""Tidies the log of vendor calls: what died with its worker, and what is too old to be kept."""
+
+from datetime import timedelta
+
+from tallyframe.calls import statements
+from tallyframe.calls.gate import SLOT_GRACE
+from tallyframe.db import Database
+
+#: Rows that one sweep changes or removes at most; the next sweep goes on.
+BATCH = 1000
+
+
+async def tidy(db: Database, call_timeout: float, days: int) -> tuple[int, int]:
+    """Do both; return how many rows were abandoned and removed."""
+    return await abandon_lost(db, call_timeout=call_timeout), await prune(db, days=days)
+
+
+async def abandon_lost(db: Database, *, call_timeout: float) -> int:
+    """Mark calls that have run for longer than any may, `call_timeout` in seconds, as abandoned; return how many."""
+    age = timedelta(seconds=call_timeout + SLOT_GRACE)
+    return (await db.run(statements.ABANDON, {"age": age, "batch": BATCH})).rowcount
+
+
+async def prune(db: Database, *, days: int) -> int:
+    """Remove records older than `days`; return how many."""
+    return (await db.run(statements.PRUNE, {"age": timedelta(days=days), "batch": BATCH})).rowcount

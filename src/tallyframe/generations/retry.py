@@ -1,0 +1,35 @@
+"""When to try again after a failure that may pass; pure but for the jitter. The only retry policy there is."""
+
+import random
+from dataclasses import dataclass
+
+from tallyframe.errors import GenerationError, ProviderError
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and after how many seconds."""
+
+    max_retries: int  # at one provider
+    max_wait: float  # seconds; a vendor that asks for more patience is given up
+    collect_again: float = 5.0  # seconds until a ticket is asked for again when asking failed
+    base: float = 1.0  # seconds before the first retry; it doubles with each one
+    longest: float = 60.0  # seconds that doubling leads to at most
+
+    def gives_up(self, error: GenerationError, retries: int) -> bool:
+        """Tell whether this is the end at this provider, after `retries` further tries already made there."""
+        asked_for = wanted_wait(error)
+        return not error.retryable or retries >= self.max_retries or asked_for > self.max_wait
+
+    def delay(self, error: GenerationError, retries: int) -> float:
+        """Return the seconds before retry number `retries` (from 0): what the vendor asks for, at least, plus jitter.
+
+        Doubling, capped, and up to 25 % more, so that what failed together doesn't come back together.
+        """
+        backoff = min(self.base * 2.0**retries, self.longest)
+        return max(backoff, wanted_wait(error)) * random.uniform(1.0, 1.25)  # noqa: S311  # jitter, no secret
+
+
+def wanted_wait(error: GenerationError) -> float:
+    """Return the seconds that the vendor asked to be left alone; 0 when it didn't."""
+    return error.retry_after or 0.0 if isinstance(error, ProviderError) else 0.0

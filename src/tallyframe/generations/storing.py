@@ -1,0 +1,67 @@
+"""What a vendor has made goes into our storage, under the generation's name, before anybody hears of it."""
+
+import asyncio
+import hashlib
+from typing import Literal
+
+import structlog
+
+from tallyframe.db import Database
+from tallyframe.errors import FailureCode, GenerationError
+from tallyframe.generations import lease
+from tallyframe.generations.lease import Claim
+from tallyframe.generations.steps import ClaimLost, Steps
+from tallyframe.operations.base import Stored
+from tallyframe.providers.base import Media
+from tallyframe.storages.base import EXTENSIONS, Storage, StorageError
+
+log = structlog.get_logger()
+
+#: Seconds between tries to store a result whose bytes we already hold.
+STORE_RETRIES = (0.5, 1.0, 2.0, 4.0, 8.0)
+
+
+async def store(
+    db: Database, claim: Claim, storage: Storage, role: Literal["image", "video"], attempt: int, media: Media
+) -> Stored:
+    """Store the bytes and finish the step. Raises ClaimLost, and GenerationError when the storage fails for long."""
+    if not await lease.show_storing(db, claim):
+        raise ClaimLost
+    stored = _describe(claim, storage, role, media)
+    await _put(storage, stored.key, media)
+    steps = Steps(db, claim)
+    try:
+        await steps.finish(role, attempt, stored)
+    except ClaimLost:
+        await steps.orphan(role, attempt, stored)
+        log.warning("orphaned_result", role=role, key=stored.key)
+        raise
+    return stored
+
+
+def _describe(claim: Claim, storage: Storage, role: Literal["image", "video"], media: Media) -> Stored:
+    return Stored(
+        role=role,
+        storage=storage.name,
+        key=f"generations/{claim.id}/{role}.{EXTENSIONS[media.content_type]}",
+        content_type=media.content_type,
+        bytes=len(media.data),
+        sha256=hashlib.sha256(media.data).hexdigest(),
+        width=media.width,
+        height=media.height,
+        duration_seconds=media.duration_seconds,
+    )
+
+
+async def _put(storage: Storage, key: str, media: Media) -> None:
+    for pause in (*STORE_RETRIES, None):
+        try:
+            return await storage.put(key, media.data, media.content_type)
+        except StorageError as error:
+            log.warning("store_failed", key=key, error=str(error), retry_in_seconds=pause)
+            if pause is None:
+                raise GenerationError(
+                    FailureCode.STORAGE_UNAVAILABLE, retryable=True, operator_message=str(error)
+                ) from None
+            await asyncio.sleep(pause)
+    return None

@@ -1,0 +1,175 @@
+"""The slots: no vendor has more calls in flight than it may have, of all workers together."""
+
+import asyncio
+from time import monotonic
+
+import pytest
+
+from tallyframe.calls.gate import CircuitOpen, Gate, NoSlot
+from tallyframe.db import Database
+from tests.support.calling import Desk, Outcome
+from tests.support.scripted import failing, final, limits
+
+LONGEST_COOLDOWN = 30 * 1.25  # seconds
+HOLD = 30.0 + 60.0  # seconds: a call's timeout in these tests, and the grace
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a slot for more than a tenth of a second."""
+    monkeypatch.setattr("tallyframe.calls.gate.SLOT_WAIT", 0.1)
+    monkeypatch.setattr("tallyframe.calls.gate.SLOT_LOOK", 0.01)
+
+
+async def test_twenty_calls_of_two_workers_stay_within_the_limit(
+    desk: Desk, elsewhere: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tallyframe.calls.gate.SLOT_WAIT", 10.0)
+    gates = desk.gate(most=3), desk.gate(elsewhere, most=3)
+    in_flight: set[int] = set()
+    seen: list[int] = []
+
+    async def work(number: int) -> None:
+        kind = ("order", "collect", "cancel")[number % 3]
+        async with gates[number % 2].call(desk.provider, desk.about(kind)):
+            in_flight.add(number)
+            seen.append(len(in_flight))
+            await asyncio.sleep(0.02)
+            in_flight.remove(number)
+
+    await asyncio.gather(*(work(number) for number in range(20)))
+    assert len(seen) == 20
+    assert max(seen) == 3
+    assert await desk.held() == 0
+
+
+async def test_who_finds_no_slot_gives_up_and_has_asked_nothing(desk: Desk) -> None:
+    gate, answered = desk.gate(most=2), asyncio.Event()
+    both = [await desk.start(gate, answered) for _ in range(2)]
+    began = monotonic()
+    with pytest.raises(NoSlot):
+        await desk.call(gate)
+    assert 0.1 <= monotonic() - began < 2
+    assert len(desk.entered) == len(await desk.rows()) == 2
+    answered.set()
+    await asyncio.gather(*both)
+
+
+async def test_who_waits_gets_the_slot_that_becomes_free(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tallyframe.calls.gate.SLOT_WAIT", 5.0)
+    gate, answered = desk.gate(most=1), asyncio.Event()
+    first = await desk.start(gate, answered)
+    second = asyncio.create_task(desk.call(gate))
+    await asyncio.sleep(0.05)
+    assert not second.done()
+    answered.set()
+    await asyncio.gather(first, second)
+
+
+@pytest.mark.parametrize("outcome", [None, failing(), final(in_doubt=True), ZeroDivisionError()], ids=repr)
+async def test_a_slot_is_free_after_its_call_however_that_went(desk: Desk, outcome: Outcome) -> None:
+    gate = desk.gate(most=1)
+    for _ in range(2):
+        await asyncio.gather(desk.call(gate, outcome), return_exceptions=True)
+        assert await desk.held() == 0
+    assert len(desk.entered) == 2
+
+
+async def test_a_slot_is_free_after_a_cancellation(desk: Desk) -> None:
+    gate = desk.gate(most=1)
+    task = await desk.start(gate, asyncio.Event())
+    assert await desk.held() == 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await desk.held() == 0
+    await desk.call(gate)
+
+
+async def test_the_slot_of_a_dead_worker_comes_back_when_its_call_must_be_over(desk: Desk, elsewhere: Database) -> None:
+    dying, living, never = desk.gate(elsewhere, most=1, timeout=30.0), desk.gate(most=1), asyncio.Event()
+    await desk.start(dying, never)
+    await desk.later(HOLD - 5)
+    with pytest.raises(NoSlot):
+        await desk.call(living)
+    await desk.later(10)
+    await desk.call(living)
+
+
+async def test_who_comes_back_from_the_dead_takes_no_slot_from_others(desk: Desk, elsewhere: Database) -> None:
+    frozen, living = desk.gate(elsewhere, most=1), desk.gate(most=1)
+    late, answered = asyncio.Event(), asyncio.Event()
+    old = await desk.start(frozen, late)
+    await desk.later(HOLD)
+    new = await desk.start(living, answered)
+    late.set()
+    await old
+    with pytest.raises(NoSlot):
+        await desk.call(frozen)
+    answered.set()
+    await new
+
+
+async def test_a_refused_order_uses_no_slot(desk: Desk) -> None:
+    gate, answered = desk.gate(most=2), asyncio.Event()
+    await desk.fail(gate, 3)
+    await desk.refused(gate)
+    assert await desk.held() == 0
+    await desk.later(LONGEST_COOLDOWN)
+    trying = await desk.start(gate, answered)
+    for _ in range(3):
+        await desk.refused(gate)
+    assert await desk.held() == 1
+    await desk.call(gate, kind="collect")
+    answered.set()
+    await trying
+
+
+async def test_a_try_without_a_slot_is_not_used_up(desk: Desk) -> None:
+    gate, answered = desk.gate(most=1), asyncio.Event()
+    await desk.fail(gate, 3)
+    collecting = await desk.start(gate, answered, kind="collect")
+    await desk.later(LONGEST_COOLDOWN)
+    with pytest.raises((NoSlot, CircuitOpen)):
+        await desk.call(gate)
+    assert (await desk.circuit())["probe_until"] is None
+    answered.set()
+    await collecting
+    await desk.call(gate)
+
+
+async def test_each_provider_has_slots_of_its_own(desk: Desk) -> None:
+    gate, answered = Gate(desk.db, limits(desk.provider.name, "another", most=1)), asyncio.Event()
+    here = await desk.start(gate, answered)
+    other = type(desk.provider)("another")
+    there = await desk.start(gate, answered, provider=other)
+    with pytest.raises(NoSlot):
+        await desk.call(gate, provider=other)
+    answered.set()
+    await asyncio.gather(here, there)
+
+
+async def test_a_provider_without_limits_has_no_slots(desk: Desk) -> None:
+    gate, answered = Gate(desk.db, limits()), asyncio.Event()
+    many = [await desk.start(gate, answered) for _ in range(5)]
+    query = "SELECT count(*) FROM provider_slots WHERE provider = $1"
+    assert await desk.owner.fetchval(query, desk.provider.name) == 0
+    answered.set()
+    await asyncio.gather(*many)
+
+
+async def test_the_limit_can_be_raised_and_lowered(desk: Desk) -> None:
+    answered = asyncio.Event()
+    first = await desk.start(desk.gate(most=1), answered)
+    more = [await desk.start(desk.gate(most=3), answered) for _ in range(2)]
+    for most in (1, 3):
+        with pytest.raises(NoSlot):
+            await desk.call(desk.gate(most=most))
+    answered.set()
+    await asyncio.gather(first, *more)
+    lowered, last = desk.gate(most=1), asyncio.Event()
+    only = await desk.start(lowered, last)
+    with pytest.raises(NoSlot):
+        await desk.call(lowered)
+    last.set()
+    await only
