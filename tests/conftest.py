@@ -4,6 +4,7 @@ alice has 20 credits, bob has 20 too and must never see anything of alice's, ric
 """
 
 import asyncio
+import os
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,6 +26,10 @@ from tests.support.processes import Processes
 from tests.support.working import Bench
 
 TEMPLATE = "tallyframe_template"
+
+#: Whoever runs the tests may have a key set; none of them may use it.
+for _name in ("GEMINI_API_KEY", "GOOGLE_API_KEY", "CLOUDINARY_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+    os.environ.pop(_name, None)
 
 
 @pytest.fixture(scope="session")

@@ -157,6 +157,23 @@ def migrate(data_dir: DataDir = None) -> None:
 
 
 @app.command()
+def doctor(data_dir: DataDir = None) -> None:
+    """Check the configuration, reach everything it names with a free call, and say what to fix; exit 1 if anything."""
+    if not _run(_examine(_settings(data_dir, "database_url", "redis_url"))):
+        raise typer.Exit(1)
+
+
+async def _examine(settings: Settings) -> bool:
+    from tallyframe.doctor import examine
+
+    findings = [finding async for finding in examine(settings)]
+    width = max(len(finding.name) for finding in findings)
+    for finding in findings:
+        print(f"{'ok    ' if finding.is_well else 'WRONG '} {finding.name:{width}}  {finding.words}")
+    return all(finding.is_well for finding in findings)
+
+
+@app.command()
 def openapi() -> None:
     """Print the OpenAPI 3.1 document."""
     from tallyframe.main import create_app

@@ -18,6 +18,7 @@ from tallyframe.accounts.jwks import Jwks
 from tallyframe.accounts.session_tokens import SessionTokens
 from tallyframe.api import (
     account,
+    admin,
     assets,
     explore,
     generations,
@@ -28,6 +29,7 @@ from tallyframe.api import (
     problems,
     projects,
     schemas,
+    webhooks,
 )
 from tallyframe.api.middleware import Edge
 from tallyframe.api.services import Services
@@ -36,8 +38,10 @@ from tallyframe.db import Database
 from tallyframe.logs import configure_logs
 from tallyframe.operations.registry import operations
 from tallyframe.outbox.relay import connect
+from tallyframe.providers.registry import offers
 from tallyframe.settings import Settings, load_settings
 from tallyframe.storages.registry import build_storages
+from tallyframe.webhooks.signatures import Signatures
 
 ROUTERS = (
     projects.router,
@@ -45,6 +49,8 @@ ROUTERS = (
     generations.router,
     explore.router,
     account.router,
+    webhooks.router,
+    admin.router,
     media.router,
     health.router,
     metrics.router,
@@ -105,28 +111,45 @@ async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
         statement_timeout=settings.statement_timeout,
     )
     redis = connect(settings.redis_url.get_secret_value())
-    jwks = Jwks(settings.jwks_url) if settings.auth_issuer else None
+    jwks = Jwks(settings.jwks_url) if settings.auth_issuer and settings.jwks_url else None
+    storages = build_storages(settings)
     app.state.services = Services(
         settings=settings,
         db=db,
         bell=redis,
-        storages=build_storages(settings),
+        storages=storages,
         operations=operations(),
-        tokens=_tokens(settings, jwks) if jwks else None,
+        offers=offers(settings),
+        tokens=_tokens(settings, jwks) if settings.auth_issuer else None,
+        clerk=_clerk(settings),
         fetch=_fetch(settings),
         uploads=asyncio.Semaphore(settings.upload_threads),
     )
     yield
     if jwks:
         await jwks.aclose()
+    for storage in storages.by_name.values():
+        await storage.aclose()
     await redis.aclose(close_connection_pool=True)
     await db.close()
     await asyncio.to_thread(observe.stop)
 
 
-def _tokens(settings: Settings, jwks: Jwks) -> SessionTokens:
-    parties = frozenset(settings.auth_authorized_parties)
-    return SessionTokens(jwks, settings.auth_issuer, settings.auth_audience or None, parties)
+def _tokens(settings: Settings, jwks: Jwks | None) -> SessionTokens:
+    return SessionTokens(
+        jwks,
+        settings.auth_issuer,
+        settings.auth_audience or None,
+        frozenset(settings.auth_authorized_parties),
+        settings.auth_allow_missing_azp,
+        shared_secret=settings.auth_jwt_secret.get_secret_value(),
+        allow_anonymous=settings.auth_allow_anonymous,
+    )
+
+
+def _clerk(settings: Settings) -> Signatures | None:
+    secrets = [secret.get_secret_value() for secret in settings.clerk_webhook_secret]
+    return Signatures(secrets) if secrets else None
 
 
 def _fetch(settings: Settings) -> Any:  # noqa: ANN401  # a coroutine function

@@ -1,6 +1,7 @@
 """The kinds of values that settings take, and how they are read from the environment's strings."""
 
 import json
+import re
 from decimal import Decimal
 from typing import Annotated, Literal
 
@@ -16,6 +17,8 @@ DEFAULT_MODELS = {
 }
 #: The same for Google's Enterprise (Vertex) mode, which has names of its own.
 VERTEX_MODELS = DEFAULT_MODELS | {"omni": "gemini-omni-1.1-flash-preview", "veo": "veo-3.1-generate-001"}
+MIN_JWT_SECRET = 32  # bytes, as RFC 7518 section 3.2 asks of HS256
+_WEBHOOK_SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{32,}={0,2}")
 
 
 def _split(value: object) -> object:
@@ -45,6 +48,24 @@ def _known(kind: Literal["image", "video"], names: tuple[str, ...]) -> tuple[str
     return names
 
 
+def _issuer(value: str) -> str:
+    if value == "local":
+        raise ValueError("'local' means the users who were added by the command line")
+    return value
+
+
+def _jwt_secret(value: SecretStr) -> SecretStr:
+    if 0 < len(value.get_secret_value().encode()) < MIN_JWT_SECRET:
+        raise ValueError(f"needs at least {MIN_JWT_SECRET} bytes")
+    return value
+
+
+def _webhook_secrets(values: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    if not all(_WEBHOOK_SECRET.fullmatch(value.get_secret_value()) for value in values):
+        raise ValueError("each must be 'whsec_' and at least 24 bytes in base64")
+    return values
+
+
 class VendorPrice(BaseModel):
     """What a vendor takes for a model, in US dollars: per million tokens, and per second of video."""
 
@@ -61,6 +82,9 @@ VendorPrices = Annotated[dict[str, VendorPrice], NoDecode, BeforeValidator(_json
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 SecretList = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_secret)]
+WebhookSecrets = Annotated[SecretList, AfterValidator(_webhook_secrets)]
+JwtSecret = Annotated[SecretStr, AfterValidator(_jwt_secret)]
+Issuer = Annotated[str, AfterValidator(_issuer)]
 ImageProviders = Annotated[CommaList, AfterValidator(lambda names: _known("image", names))]
 VideoProviders = Annotated[CommaList, AfterValidator(lambda names: _known("video", names))]
 Url = Annotated[str, Field(pattern=r"^$|^https?://[^\s/]+(/[^\s]*)?$")]

@@ -7,21 +7,14 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-from tallyframe.setting_types import (
-    DEFAULT_MODELS,
-    VERTEX_MODELS,
-    CommaList,
-    ImageProviders,
-    Prices,
-    Seconds,
-    Url,
-    VendorPrices,
-    VideoProviders,
-)
+from tallyframe.logs import hide
+from tallyframe.setting_types import CommaList, Issuer, JwtSecret, Prices, Seconds, WebhookSecrets
+from tallyframe.vendor_settings import VendorSettings
 
 DEFAULT_PRICES = {"image": 5, "video": 10}
 
@@ -30,7 +23,7 @@ class SettingsError(Exception):
     """The settings are wrong. The message has one line per problem, each naming its variable."""
 
 
-class Settings(BaseSettings):
+class Settings(VendorSettings):
     """All settings with their defaults and units. Frozen; secrets don't show in `repr`."""
 
     model_config = SettingsConfigDict(
@@ -46,47 +39,17 @@ class Settings(BaseSettings):
 
     # Money, in credits
     signup_credits: int = Field(20, ge=0, le=1_000_000)
-    prices: Prices = {}
-
-    # Vendors
-    image_providers: ImageProviders = ()  # in the order in which they are tried
-    video_providers: VideoProviders = ()
-    image_model: CommaList = ()  # of the first provider; or a list of provider=model
-    video_model: CommaList = ()
-    image_size: Literal["512", "1K", "2K", "4K"] = "1K"
-    gemini_api_key: SecretStr = Field(SecretStr(""), validation_alias="GEMINI_API_KEY")
-    gemini_base_url: Url = ""
-    vertex: bool = False  # Google's Enterprise mode
-    google_cloud_project: str = Field("", validation_alias="GOOGLE_CLOUD_PROJECT")
-    google_cloud_location: str = Field("", validation_alias="GOOGLE_CLOUD_LOCATION")
-    provider_timeout: Seconds = 120.0  # seconds per call
-    provider_poll: Annotated[float, Field(ge=0.05, le=600)] = 5.0  # seconds between looks at a vendor's ticket
-    provider_concurrency: int = Field(8, ge=1, le=1000)  # calls in flight per vendor, of all workers together
-    max_media_bytes: int = Field(100 * 1024 * 1024, ge=1024, le=2 * 1024 * 1024 * 1024)  # bytes of a vendor's answer
-    breaker_failures: int = Field(5, ge=1, le=1000)  # failures in a row that open the circuit of a provider's model
-    breaker_cooldown: Seconds = 30.0  # seconds that it stays open before one order may try again
-    vendor_prices: VendorPrices = {}
-    ai_operations_days: int = Field(90, ge=1, le=36_500)  # days that a vendor call stays in the log
-
-    # Storage
-    storage: Literal["", "local", "cloudinary", "s3"] = ""  # empty: what is configured, else local
-    storage_timeout: Seconds = 60.0  # seconds per call
-    cloudinary_url: SecretStr = Field(SecretStr(""), validation_alias="CLOUDINARY_URL")
-    cloudinary_upload_prefix: Url = ""
-    cloudinary_delivery_url: Url = ""
-    s3_endpoint_url: Url = ""
-    s3_bucket: str = ""
-    s3_region: str = "auto"
-    s3_public_url: Url = ""  # of a public bucket; empty: addresses are signed
-    s3_url_lifetime: Annotated[float, Field(ge=60, le=7 * 24 * 3600)] = 3600.0  # seconds that a signed address works
-    aws_access_key_id: SecretStr = Field(SecretStr(""), validation_alias="AWS_ACCESS_KEY_ID")
-    aws_secret_access_key: SecretStr = Field(SecretStr(""), validation_alias="AWS_SECRET_ACCESS_KEY")
+    prices: Prices = Field({})
 
     # Sign-in
-    auth_issuer: str = ""
+    auth_issuer: Issuer = ""
     auth_jwks_url: str = ""
     auth_audience: str = ""
     auth_authorized_parties: CommaList = ()
+    auth_jwt_secret: JwtSecret = SecretStr("")  # of HS256 tokens
+    auth_allow_missing_azp: bool = False
+    auth_allow_anonymous: bool = False
+    clerk_webhook_secret: WebhookSecrets = Field((), validation_alias="CLERK_WEBHOOK_SIGNING_SECRET")
 
     # Limits
     max_active_generations: int = Field(1000, ge=1, le=100_000)  # per user
@@ -121,9 +84,9 @@ class Settings(BaseSettings):
     def _agree(self) -> Self:
         problems = [
             *self._auth_problems(),
-            *self._vendor_problems(),
+            *self.vendor_problems(),
             *self._production_problems(),
-            *self._storage_problems(),
+            *self.storage_problems(),
             *self._lease_problems(),
             *self._price_problems(),
         ]
@@ -132,57 +95,21 @@ class Settings(BaseSettings):
         return self
 
     def _auth_problems(self) -> list[str]:
-        if not self.auth_issuer:
-            return []
-        if not self.auth_audience and not self.auth_authorized_parties:
-            return ["TALLYFRAME_AUTH_AUDIENCE or TALLYFRAME_AUTH_AUTHORIZED_PARTIES: one is needed with an issuer"]
-        return []
-
-    def _vendor_problems(self) -> list[str]:
-        problems = [f"{name}: one of its models names a provider that is not listed" for name in self._stray_models()]
-        google = [name for name in (*self.providers_for_images, *self.providers_for_videos) if name != "offline"]
-        if google and not self._has_google_access:
-            return [*problems, f"GEMINI_API_KEY: is not set, and {google[0]!r} needs it"]
-        return problems
-
-    @property
-    def _has_google_access(self) -> bool:
-        in_cloud = self.vertex and self.google_cloud_project and self.google_cloud_location
-        return bool(self.gemini_api_key.get_secret_value() or in_cloud)
-
-    def _stray_models(self) -> list[str]:
-        listed = {
-            "TALLYFRAME_IMAGE_MODEL": (self.image_model, self.providers_for_images),
-            "TALLYFRAME_VIDEO_MODEL": (self.video_model, self.providers_for_videos),
-        }
-        named = {name: {pair.split("=")[0] for pair in pairs if "=" in pair} for name, (pairs, _) in listed.items()}
-        return [name for name, (_, providers) in listed.items() if named[name] - set(providers)]
+        if self.auth_jwt_secret and not (self.auth_issuer and self.auth_audience):
+            return ["TALLYFRAME_AUTH_JWT_SECRET: needs TALLYFRAME_AUTH_ISSUER and TALLYFRAME_AUTH_AUDIENCE"]
+        if self.clerk_webhook_secret and not self.auth_issuer:
+            return ["CLERK_WEBHOOK_SIGNING_SECRET: needs TALLYFRAME_AUTH_ISSUER"]
+        needed = ["TALLYFRAME_AUTH_AUDIENCE or TALLYFRAME_AUTH_AUTHORIZED_PARTIES: one is needed with an issuer"]
+        return needed if self.auth_issuer and not (self.auth_audience or self.auth_authorized_parties) else []
 
     def _production_problems(self) -> list[str]:
-        if self.env != "production" or self._has_google_access:
+        if self.env != "production" or self.has_google_access:
             return []
         named = {"IMAGE_PROVIDERS": self.image_providers, "VIDEO_PROVIDERS": self.video_providers}
         return [
             f"TALLYFRAME_{name}: must be named in production without a GEMINI_API_KEY: nothing falls back to 'offline'"
             for name, value in named.items()
             if not value
-        ]
-
-    def _storage_problems(self) -> list[str]:
-        needed = {
-            "cloudinary": {"CLOUDINARY_URL": self.cloudinary_url.get_secret_value()},
-            "s3": {
-                "TALLYFRAME_S3_BUCKET": self.s3_bucket,
-                "TALLYFRAME_S3_ENDPOINT_URL": self.s3_endpoint_url,
-                "AWS_ACCESS_KEY_ID": self.aws_access_key_id.get_secret_value(),
-                "AWS_SECRET_ACCESS_KEY": self.aws_secret_access_key.get_secret_value(),
-            },
-        }
-        kind = self.storage or ("s3" if self.s3_bucket else "")
-        return [
-            f"{name}: is not set, and the storage {kind!r} needs it"
-            for name, v in needed.get(kind, {}).items()
-            if not v
         ]
 
     def _lease_problems(self) -> list[str]:
@@ -202,37 +129,16 @@ class Settings(BaseSettings):
 
     @property
     def jwks_url(self) -> str:
-        """Where the issuer's keys are: as set, or at the issuer's well-known place."""
-        return self.auth_jwks_url or f"{self.auth_issuer.rstrip('/')}/.well-known/jwks.json"
+        """Where the issuer's keys are: as set, or at its well-known place; empty where a secret alone verifies."""
+        well_known = f"{self.auth_issuer.rstrip('/')}/.well-known/jwks.json"
+        return self.auth_jwks_url or ("" if self.auth_jwt_secret else well_known)
 
-    @property
-    def providers_for_images(self) -> tuple[str, ...]:
-        """The ordered provider names for images; when none is named, Gemini if there is a key, else offline."""
-        return self.image_providers or (("gemini",) if self._has_google_access else ("offline",))
-
-    @property
-    def providers_for_videos(self) -> tuple[str, ...]:
-        """The ordered provider names for videos; when none is named, Omni if there is a key, else offline."""
-        return self.video_providers or (("omni",) if self._has_google_access else ("offline",))
-
-    def model_of(self, provider: str) -> str:
-        """Return the model that a provider is to use: as set for it, or its default."""
-        models = dict(VERTEX_MODELS if self.vertex else DEFAULT_MODELS)
-        for names, providers in (
-            (self.image_model, self.providers_for_images),
-            (self.video_model, self.providers_for_videos),
-        ):
-            for name in names:
-                provider_name, separator, model = name.partition("=")
-                models[provider_name if separator else providers[0]] = model if separator else name
-        return models[provider]
-
-    @property
-    def storage_in_use(self) -> Literal["local", "cloudinary", "s3"]:
-        """Where new files go: as set, or what is configured."""
-        if self.storage:
-            return self.storage
-        return "cloudinary" if self.cloudinary_url.get_secret_value() else "s3" if self.s3_bucket else "local"
+    def secrets(self) -> list[str]:
+        """Return every secret value, and the passwords inside of URLs, for the logs to hide."""
+        values = [value for _, value in self]
+        many = [item for value in values for item in (value if isinstance(value, tuple) else (value,))]
+        found = [item.get_secret_value() for item in many if isinstance(item, SecretStr)]
+        return found + [password for text in found if (password := _password(text))]
 
 
 def load_settings(*, needs: Sequence[str] = (), **overrides: object) -> Settings:
@@ -244,10 +150,18 @@ def load_settings(*, needs: Sequence[str] = (), **overrides: object) -> Settings
         settings = Settings(**overrides)  # type: ignore[arg-type]  # the names are checked by the model itself
     except ValidationError as error:
         raise SettingsError("\n".join(_problem_lines(error))) from None
+    hide(settings.secrets())
     missing = [name for name in needs if not getattr(settings, name).get_secret_value()]
     if missing:
         raise SettingsError("\n".join(f"TALLYFRAME_{name.upper()}: is not set" for name in missing))
     return settings
+
+
+def _password(text: str) -> str | None:
+    try:
+        return urlsplit(text).password
+    except ValueError:  # not a URL at all
+        return None
 
 
 def environment() -> dict[str, str]:

@@ -7,8 +7,6 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from tallyframe.operations.base import AspectRatio
 
-DEFAULT_VIDEO_SECONDS = 6
-
 
 def _no_bool(value: object) -> object:
     """Refuse true and false, which Python takes for 1 and 0."""
@@ -67,7 +65,9 @@ class NewProject(Incoming):
     kind: Kind
     prompt: Prompt | None = None
     prompt_id: UUID | None = None
-    aspect_ratio: AspectRatio = "1:1"
+    aspect_ratio: AspectRatio | None = Field(
+        None, description="Left out: 1:1, or 9:16 for a video where no provider makes square ones."
+    )
     images: Annotated[list[AssetRef | UrlRef], Field(max_length=4)] = []
     duration_seconds: Seconds | None = Field(None, description="Videos only; whole seconds.")
     metadata: Metadata = {}

@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from starlette.responses import Response
 
 from tallyframe.api.services import Serving
+from tallyframe.calls.figures import CallFigures, read as call_figures
 from tallyframe.generations import figures
 
 router = APIRouter(include_in_schema=False)
@@ -33,11 +34,25 @@ def observe_request(method: str, route: str, status: int, seconds: float) -> Non
 class _Snapshot:
     """One reading of the database, as a Prometheus collector."""
 
-    def __init__(self, reading: figures.Figures) -> None:
+    def __init__(self, reading: figures.Figures, calls: CallFigures) -> None:
         self._reading = reading
+        self._calls = calls
 
     def collect(self) -> Iterator[Metric]:
-        reading = self._reading
+        yield from self._of_generations(self._reading)
+        yield from self._of_calls(self._calls)
+
+    def _of_calls(self, reading: CallFigures) -> Iterator[Metric]:
+        in_flight = GaugeMetricFamily("tallyframe_calls_in_flight", "Vendor calls under way", labels=["provider"])
+        for provider, count in reading.in_flight:
+            in_flight.add_metric([provider], count)
+        yield in_flight
+        circuits = GaugeMetricFamily("tallyframe_circuit_open", "1: no orders now", labels=["provider", "model"])
+        for provider, model, is_open in reading.circuits:
+            circuits.add_metric([provider, model], is_open)
+        yield circuits
+
+    def _of_generations(self, reading: figures.Figures) -> Iterator[Metric]:
         outcomes = CounterMetricFamily(
             "tallyframe_generations", "Ended generations", labels=["operation", "provider", "outcome"]
         )
@@ -67,7 +82,7 @@ async def metrics(serving: Serving) -> Response:
     """Return all metrics in Prometheus' text format; the database is read at most every few seconds."""
     if _last["reading"] is None or monotonic() - _last["at"] > serving.settings.metrics_max_age:
         async with serving.db.reading() as reader:
-            _last["reading"], _last["at"] = await figures.read(reader), monotonic()
+            _last["reading"], _last["at"] = (await figures.read(reader), await call_figures(reader)), monotonic()
     snapshot = CollectorRegistry()
-    snapshot.register(_Snapshot(_last["reading"]))
+    snapshot.register(_Snapshot(*_last["reading"]))
     return Response(generate_latest(_registry) + generate_latest(snapshot), media_type="text/plain; version=0.0.4")

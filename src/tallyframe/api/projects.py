@@ -1,5 +1,6 @@
 """Projects: order, poll, cancel, order again, publish, delete."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from tallyframe.errors import (
     TooManyActiveGenerations,
     ValidationFailed,
 )
-from tallyframe.generations import erase, queries, settle
+from tallyframe.generations import erase, offered, queries, settle
 from tallyframe.generations.quote import quote
 from tallyframe.generations.submit import RUN_GENERATION, Accepted, Draft, Order, submit, submit_again
 from tallyframe.outbox.relay import ring
@@ -48,10 +49,11 @@ async def create_project(request: Request, response: Response, user: CurrentUser
         raise PromptNotFound
     if order.kind == "video" and len(given) > 1:
         raise ValidationFailed("A video starts from one picture at most.", pointer="/images")
-    duration = _duration(serving, order.duration_seconds) if order.kind == "video" else None
+    shape = _shape(serving, order.kind, order.aspect_ratio, order.duration_seconds)
     async with pictures.stored(serving, user.id, given) as kept:
-        wanted = _input(order.kind, order.prompt, order.aspect_ratio, kept.ids, duration)
-        draft = Draft(order.kind, order.prompt, None, order.aspect_ratio, order.metadata, kept.ids, kept.new_rows)
+        wanted = _input(order.kind, order.prompt, shape, kept.ids)
+        ratio = shape["aspect_ratio"]
+        draft = Draft(order.kind, order.prompt, None, ratio, order.metadata, kept.ids, kept.new_rows)
         accepted = await submit(serving.db, _order(serving, user, order.kind, wanted), draft)
         if accepted is None:
             raise TooManyActiveGenerations
@@ -104,13 +106,8 @@ async def create_video(
     """Order a video of this project; its image, if it has one, becomes the first frame."""
     row = await _latest(serving, user, project_id)
     first_frame = [row["image_asset_id"]] if row["image_asset_id"] else []
-    wanted = _input(
-        "video",
-        order.prompt or row["prompt"],
-        order.aspect_ratio or row["aspect_ratio"],
-        first_frame,
-        _duration(serving, order.duration_seconds),
-    )
+    shape = _shape(serving, "video", order.aspect_ratio or row["aspect_ratio"], order.duration_seconds)
+    wanted = _input("video", order.prompt or row["prompt"], shape, first_frame)
     return await _order_again(serving, user, project_id, "video", wanted, response)
 
 
@@ -118,6 +115,7 @@ async def create_video(
 async def regenerate(project_id: UUID, response: Response, user: CurrentUser, serving: Serving) -> schemas.Project:
     """Place the project's latest order again, and pay for it again."""
     row = await _latest(serving, user, project_id)
+    _shape(serving, row["operation"], row["input"]["aspect_ratio"], row["input"].get("duration_seconds"))
     return await _order_again(serving, user, project_id, row["operation"], row["input"], response)
 
 
@@ -189,7 +187,7 @@ async def _unchanged(serving: Services, user: User, project_id: UUID, if_none_ma
     version = await queries.project_version(serving.db, user.id, project_id)
     if version is None:
         raise NotFound
-    etag = views.etag(project_id, version["status_sequence"])
+    etag = views.etag(project_id, version["status_sequence"], serving.storages)
     tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
     if etag not in tags and "*" not in tags:
         return None
@@ -201,7 +199,7 @@ async def _unchanged(serving: Services, user: User, project_id: UUID, if_none_ma
 
 async def _answer(serving: Services, user: User, project_id: UUID, response: Response) -> schemas.Project:
     project = views.project(await _found(serving, user, project_id), serving.storages)
-    response.headers["ETag"] = views.etag(project_id, project.status_sequence)
+    response.headers["ETag"] = views.etag(project_id, project.status_sequence, serving.storages)
     response.headers["Cache-Control"] = PRIVATE
     if project.is_generating and project.generation:
         response.headers["Retry-After"] = str(views.retry_after(project.generation.created_at))
@@ -234,16 +232,20 @@ def _order(serving: Services, user: User, operation: str, wanted: dict[str, Any]
     )
 
 
-def _input(kind: str, prompt: str, aspect_ratio: str, images: Any, duration: int | None) -> dict[str, Any]:  # noqa: ANN401
-    order: dict[str, Any] = {"prompt": prompt, "aspect_ratio": aspect_ratio}
+def _input(kind: str, prompt: str, shape: dict[str, Any], images: Sequence[UUID]) -> dict[str, Any]:
     ids = [str(image) for image in images]
+    pictures = {"images": ids} if kind == "image" else {"first_frame": ids[0] if ids else None}
+    return {"prompt": prompt, **shape, **pictures}
+
+
+def _shape(serving: Services, kind: str, ratio: str | None, seconds: int | None) -> dict[str, Any]:
+    """Return the aspect ratio and, of a video, the length; raise ValidationFailed for what no provider here makes."""
     if kind == "image":
-        return {**order, "images": ids}
-    return {**order, "duration_seconds": duration, "first_frame": ids[0] if ids else None}
-
-
-def _duration(serving: Services, asked: int | None) -> int:
-    longest = serving.settings.max_video_seconds
-    if asked is not None and asked > longest:
-        raise ValidationFailed(f"A video lasts 1 to {longest} seconds.", pointer="/duration_seconds")
-    return asked or min(incoming.DEFAULT_VIDEO_SECONDS, longest)
+        chosen = offered.choose_ratio(serving.offers.image, ratio)
+        offered.check_shape(serving.offers.image, chosen)
+        return {"aspect_ratio": chosen}
+    offers, longest = serving.offers.video, serving.settings.max_video_seconds
+    chosen = offered.choose_ratio(offers, ratio)
+    length = offered.choose_seconds(offers, chosen, seconds, longest)
+    offered.check_video(offers, chosen, length, longest)
+    return {"aspect_ratio": chosen, "duration_seconds": length}

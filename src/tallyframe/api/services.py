@@ -16,11 +16,13 @@ from tallyframe.accounts.api_keys import looks_valid, secret_hash
 from tallyframe.accounts.session_tokens import SessionTokens
 from tallyframe.accounts.users import User
 from tallyframe.db import Database
-from tallyframe.errors import Unauthenticated
+from tallyframe.errors import Forbidden, Unauthenticated
 from tallyframe.operations.base import Operations
 from tallyframe.outbox.relay import Doorbell
+from tallyframe.providers.base import Offers
 from tallyframe.settings import Settings
 from tallyframe.storages.base import Storages
+from tallyframe.webhooks.signatures import Signatures
 
 #: Seconds that a known caller is remembered. A key revoked through another process works there for as long.
 REMEMBER = 5.0
@@ -59,7 +61,9 @@ class Services:
     bell: Doorbell
     storages: Storages
     operations: Operations
+    offers: Offers
     tokens: SessionTokens | None
+    clerk: Signatures | None  # of its webhooks
     fetch: Callable[[str, str], Awaitable[bytes]]  # (URL, pointer for errors) → bytes
     uploads: asyncio.Semaphore
     callers: Callers = field(default_factory=Callers)
@@ -89,6 +93,13 @@ async def current_user(
 
 
 CurrentUser = Annotated[User, Depends(current_user)]
+
+
+async def administrator(user: CurrentUser) -> User:
+    """Return who is asking, if they may see everything. Raises Forbidden."""
+    if user.role != "admin":
+        raise Forbidden
+    return user
 
 
 async def _by_key(serving: Services, secret: str) -> User:

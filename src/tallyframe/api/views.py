@@ -1,6 +1,7 @@
 """Rows → what goes over the wire."""
 
 from datetime import UTC, datetime
+from time import time
 from typing import Any, cast
 from uuid import UUID
 
@@ -79,6 +80,11 @@ def retry_after(created_at: datetime) -> int:
     return 2 + min(int(max(age, 0) // 10), 3)
 
 
-def etag(project_id: UUID, sequence: int) -> str:
-    """Return the entity tag of one state of a project."""
-    return f'"{str(project_id)[-12:]}-{sequence}"'
+def etag(project_id: UUID, sequence: int, storages: Storages) -> str:
+    """Return the entity tag of one state of a project.
+
+    Where addresses stop working, it changes twice in their lifetime, so that nobody is left with dead ones.
+    """
+    lifetimes = [storage.url_lifetime for storage in storages.by_name.values() if storage.url_lifetime]
+    period = f"-{int(time() // (min(lifetimes) / 2))}" if lifetimes else ""
+    return f'"{str(project_id)[-12:]}-{sequence}{period}"'

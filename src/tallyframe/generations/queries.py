@@ -207,7 +207,7 @@ async def explore(db: Database, *, before: tuple[datetime, UUID] | None, limit: 
         .join(users, users.c.id == projects.c.user_id)
         .outerjoin(_image, _image.c.id == projects.c.image_asset_id)
         .outerjoin(_video, _video.c.id == projects.c.video_asset_id)
-        .where(projects.c.is_published)
+        .where(projects.c.is_published, users.c.deleted_at.is_(None))
         .order_by(projects.c.published_at.desc(), projects.c.id.desc())
         .limit(limit)
     )

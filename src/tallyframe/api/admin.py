@@ -1,0 +1,109 @@
+"""For administrators: what was asked of the vendors, and what it cost."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+from tallyframe.api import cursors
+from tallyframe.api.services import Serving, administrator
+from tallyframe.calls import queries
+from tallyframe.errors import FailureCode, ValidationFailed
+
+router = APIRouter(prefix="/v1/admin", tags=["admin"], dependencies=[Depends(administrator)])
+
+Status = Literal["running", "succeeded", "accepted", "waiting", "failed", "in_doubt", "abandoned"]
+Kind = Literal["order", "collect", "cancel"]
+
+
+class AiOperation(BaseModel):
+    """One call to a vendor. `attempt` is the generation's; null is what the vendor didn't tell."""
+
+    id: UUID
+    generation_id: UUID
+    operation: str
+    kind: Kind
+    attempt: int
+    provider: str
+    model: str
+    status: Status = Field(
+        description="accepted: a ticket; waiting: not ready yet; in_doubt: it may have been taken and billed all the "
+        "same; abandoned: the worker died or was stopped before an answer came"
+    )
+    error_code: FailureCode | None
+    error: str | None = Field(description="The vendor's own words.")
+    input_tokens: int | None
+    output_tokens: int | None
+    video_seconds: float | None
+    cost_micros: int | None = Field(description="Millionths of a US dollar, where TALLYFRAME_VENDOR_PRICES knows it.")
+    duration_ms: int | None
+    vendor_request_id: str | None
+    created_at: datetime
+
+
+class AiOperationSums(BaseModel):
+    """The figures of all calls that match the filters; null where no call has one."""
+
+    calls: int
+    failed: int
+    in_doubt: int
+    input_tokens: int | None
+    output_tokens: int | None
+    video_seconds: float | None
+    cost_micros: int | None
+    average_ms: float | None
+    p95_ms: float | None
+
+
+class AiOperations(BaseModel):
+    """One page of vendor calls, newest first."""
+
+    data: list[AiOperation]
+    next_cursor: str | None
+    sums: AiOperationSums
+
+
+def _plain(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("contains characters that are not text")
+    return text
+
+
+Name = Annotated[Annotated[str, Field(max_length=200), AfterValidator(_plain)] | None, Field()]
+
+
+class Asked(BaseModel):
+    """Which calls to show."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: AwareDatetime | None = Field(None, alias="from", description="With its time zone.")
+    until: AwareDatetime | None = Field(None, alias="to", description="Up to, and not including.")
+    operation: Name = None
+    kind: Kind | None = None
+    provider: Name = None
+    model: Name = None
+    status: Status | None = None
+    error_code: FailureCode | None = None
+    generation_id: UUID | None = None
+    cursor: str | None = Field(None, max_length=300, description="`next_cursor` of the page before.")
+    limit: int = Field(20, ge=1, le=100, description="How many at most.")
+
+    def filter(self) -> queries.Filter:
+        """Return what to look for. Raises ValidationFailed."""
+        if self.since and self.until and self.since >= self.until:
+            raise ValidationFailed("'from' must be before 'to'.", pointer="/from")
+        return queries.Filter(**self.model_dump(exclude={"cursor", "limit"}))
+
+
+@router.get("/ai-operations")
+async def list_ai_operations(serving: Serving, asked: Annotated[Asked, Query()]) -> AiOperations:
+    """Return the calls to vendors, newest first, and the sums of all that match."""
+    wanted, before = asked.filter(), cursors.decode(asked.cursor, UUID)
+    rows = await queries.listed(serving.db, wanted, before=before[0] if before else None, limit=asked.limit + 1)
+    next_cursor = cursors.encode(str(rows[asked.limit - 1]["id"])) if len(rows) > asked.limit else None
+    data = [AiOperation.model_validate(dict(row)) for row in rows[: asked.limit]]
+    figures = AiOperationSums.model_validate(dict(await queries.sums(serving.db, wanted)))
+    return AiOperations(data=data, next_cursor=next_cursor, sums=figures)

@@ -1,0 +1,143 @@
+"""Looks at a configuration from the outside: is everything there, does it answer, and what is to be done if not?
+
+Nothing here costs anything at a vendor, and nothing is changed.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import httpx
+import sqlalchemy as sa
+from redis.exceptions import RedisError
+
+from tallyframe.accounts.jwks import fetch_key_ids
+from tallyframe.administer import database
+from tallyframe.db import NotMigrated
+from tallyframe.errors import ProviderError, Unavailable
+from tallyframe.logs import hidden
+from tallyframe.migrate import newest_revision
+from tallyframe.outbox.relay import connect, workers
+from tallyframe.providers.base import Provider
+from tallyframe.providers.registry import build_providers
+from tallyframe.settings import Settings
+from tallyframe.storages.base import Storage, StorageError
+from tallyframe.storages.registry import build_storages
+from tallyframe.worker import close
+
+#: Seconds that each check may take.
+PATIENCE = 20.0
+
+
+class Sick(Exception):
+    """A check that failed. The message says what was found and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found."""
+
+    name: str
+    is_well: bool
+    words: str
+
+
+Check = Callable[[], Awaitable[str]]
+
+
+async def examine(settings: Settings) -> AsyncIterator[Finding]:
+    """Make every check that the settings call for, all at once, and yield the findings in order."""
+    providers, storages = build_providers(settings), build_storages(settings)
+    both = {provider.name: provider for provider in (*providers.image, *providers.video)}
+    checks: list[tuple[str, Check]] = [
+        ("postgres", lambda: _postgres(settings)),
+        ("redis", lambda: _redis(settings)),
+        *((f"storage {storage.name}", _storage(storage)) for storage in storages.by_name.values()),
+        *((f"provider {name}", _provider(provider)) for name, provider in both.items()),
+        *_sign_in(settings),
+        ("addresses", lambda: _addresses(settings)),
+    ]
+    try:
+        for finding in await asyncio.gather(*(_find(name, check) for name, check in checks)):
+            yield finding
+    finally:
+        await close(providers, storages)
+
+
+async def _find(name: str, check: Check) -> Finding:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return Finding(name, is_well=True, words=await check())
+    except Sick as sick:
+        return Finding(name, is_well=False, words=hidden(str(sick)))
+    except TimeoutError:
+        return Finding(name, is_well=False, words=f"No answer within {PATIENCE:g} s. Is the address right, and open?")
+
+
+async def _postgres(settings: Settings) -> str:
+    try:
+        async with database(settings.database_url.get_secret_value()) as db:
+            version = (await db.run(sa.text("SHOW server_version"))).scalar_one()
+            revision = (await db.run(sa.text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
+    except NotMigrated:
+        raise Sick("It has not been migrated. Run `tallyframe migrate`.") from None
+    except Unavailable:
+        raise Sick("It can't be reached. Check TALLYFRAME_DATABASE_URL, and that the server runs.") from None
+    if revision != newest_revision():
+        raise Sick(f"Its migrations are at {revision}, and this version needs {newest_revision()}. Migrate it.")
+    return f"{version}, migrations at {revision}"
+
+
+async def _redis(settings: Settings) -> str:
+    redis = connect(settings.redis_url.get_secret_value())
+    try:
+        names = await workers(redis)
+    except (RedisError, OSError) as error:
+        raise Sick(f"It can't be used ({type(error).__name__}). Check TALLYFRAME_REDIS_URL.") from None
+    finally:
+        await redis.aclose(close_connection_pool=True)
+    if not names:
+        raise Sick("It answers, but no worker has shown a sign of life lately. Start `tallyframe worker`.")
+    return f"{len(names)} worker{'s' if len(names) > 1 else ''} alive"
+
+
+def _storage(storage: Storage) -> Check:
+    async def check() -> str:
+        try:
+            return await storage.probe()
+        except StorageError as error:
+            raise Sick(str(error)) from None
+
+    return check
+
+
+def _provider(provider: Provider) -> Check:
+    async def check() -> str:
+        try:
+            return f"{provider.model}: {await provider.probe()}"
+        except ProviderError as error:
+            raise Sick(f"{provider.model}: {error.operator_message or error.message}") from None
+
+    return check
+
+
+def _sign_in(settings: Settings) -> Sequence[tuple[str, Check]]:
+    if not settings.auth_issuer or not settings.jwks_url:
+        return []
+
+    async def check() -> str:
+        try:
+            ids = await fetch_key_ids(settings.jwks_url)
+        except (httpx.HTTPError, ValueError) as error:
+            words = f"{settings.jwks_url} gives no keys ({type(error).__name__}: {error})."
+            raise Sick(f"{words} Check TALLYFRAME_AUTH_ISSUER and TALLYFRAME_AUTH_JWKS_URL.") from None
+        return f"{len(ids)} key{'s' if len(ids) > 1 else ''} of {settings.auth_issuer}"
+
+    return [("sign-in", check)]
+
+
+async def _addresses(settings: Settings) -> str:
+    local = httpx.URL(settings.public_url).host in {"127.0.0.1", "localhost", "::1"}
+    if settings.env == "production" and local:
+        raise Sick(f"TALLYFRAME_PUBLIC_URL is {settings.public_url}, which no user's browser can reach.")
+    return settings.public_url
