@@ -42,6 +42,8 @@ ENVIRONMENT = {
     "ALL_PROXY": ELSEWHERE,
 }
 
+ODD_ADDRESSES = ("host", "ftp://host", "https://", "/path", "https://name:word@host", "https://host?key=x")
+
 Ask = Callable[[Google], Awaitable[Any]]
 
 
@@ -272,6 +274,7 @@ async def test_the_key_is_not_shown() -> None:
         (GoogleAccess(KEY, vertex=True, location="l"), "location is of a project"),
         (GoogleAccess(KEY, timeout=0), "above zero"),
         (GoogleAccess(KEY, max_bytes=0), "above zero"),
+        *((GoogleAccess(KEY, url), "must be like https://host/path") for url in ODD_ADDRESSES),
     ],
 )
 def test_an_access_that_can_not_work_is_refused(

@@ -54,7 +54,7 @@ def outcome(error: ProviderError) -> tuple[FailureCode, tuple[bool, bool, bool]]
         (httpx2.ConnectTimeout("slow"), UNAVAILABLE, AGAIN, AGAIN),
         (httpx2.PoolTimeout("busy"), UNAVAILABLE, AGAIN, AGAIN),
         (httpx2.LocalProtocolError("canary"), INTERNAL, ALARM, ALARM),
-        (httpx2.UnsupportedProtocol("canary"), INTERNAL, ALARM, ALARM),
+        (httpx2.UnsupportedProtocol("Not for x."), INTERNAL, ALARM, ALARM),
         (GoogleAuthError("canary"), INTERNAL, ALARM, ALARM),  # type: ignore[no-untyped-call]
         (httpx2.ReadTimeout("slow"), LATE, DOUBT, DOUBT),
         (httpx2.WriteTimeout("slow"), LATE, DOUBT, DOUBT),
@@ -112,6 +112,12 @@ def test_the_wait_is_handed_on() -> None:
     error = api_error(429, details=[{"retryDelay": "40s"}], retry_after="50")
     assert asking_failed(error).retry_after == refused(error, billing="video").retry_after == 50.0
     assert retry_after(errors.APIError(429, {"error": {"details": [{"retryDelay": "1.5s"}]}}, None)) == 1.5
+
+
+def test_what_we_say_ourselves_is_kept() -> None:
+    for error in (ResponseTooLarge("Over 1 MB."), httpx2.UnsupportedProtocol("Over 1 MB.")):
+        said = refused(error, billing="image").operator_message
+        assert said == f"No usable answer from Google: {type(error).__name__}. Over 1 MB."
 
 
 @pytest.mark.parametrize(

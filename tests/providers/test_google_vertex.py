@@ -149,3 +149,13 @@ def test_googles_own_addresses(access: GoogleAccess, base_url: str, monkeypatch:
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     google = Google(access, credentials=None if access.api_key else Credentials("t"))  # type: ignore[no-untyped-call]
     assert google.client._api_client._http_options.base_url == base_url
+
+
+async def test_no_other_address_is_taken_for_certificates_that_we_do_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_API_USE_MTLS_ENDPOINT", "always")
+    gemini = GeminiImages(Google(GoogleAccess(KEY, vertex=True)), MODEL)
+    with pytest.raises(ProviderError) as caught:
+        await gemini.make_image(ORDER, FIRST)
+    assert (caught.value.code, caught.value.alarm) == (FailureCode.INTERNAL, True)
+    assert "for aiplatform.googleapis.com, not for aiplatform.mtls.googleapis.com" in caught.value.operator_message
+    await gemini.aclose()

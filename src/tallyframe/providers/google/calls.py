@@ -25,21 +25,24 @@ async def get_ready(google: Google) -> None:
         raise refused(error, billing="video") from None
 
 
-async def probe_model(google: Google, model: str) -> str:
-    """Ask for a model's description, which is free, and return a line about it. Raises ProviderError."""
+async def probe_model(google: Google, model: str, *, setting: str) -> str:
+    """Ask for a model's description, which is free, and return a line about it. Raises ProviderError.
+
+    `setting` is the variable to change when Google doesn't know the model.
+    """
     try:
         async with google.deadline():
             await google.ready()
             found = await google.client.aio.models.get(model=model)
     except Exception as error:  # noqa: BLE001 - whatever the SDK raises, none of it may leave: it holds the key
-        raise _probe_failed(error, model, google.access.api_key) from None
+        raise _probe_failed(error, model, setting, google.access.api_key) from None
     return words(f"{model} is there:", found.display_name or found.name or "unnamed", hide=[google.access.api_key])
 
 
-def _probe_failed(error: Exception, model: str, key: str) -> ProviderError:
+def _probe_failed(error: Exception, model: str, setting: str, key: str) -> ProviderError:
     """Nothing was ordered, so nothing is in doubt."""
     found = refused(error, billing="image", hide=[key])
     said = found.operator_message
     if isinstance(error, errors.APIError) and error.code == HTTPStatus.NOT_FOUND:
-        said = f"The model {model} is unknown or retired: change TALLYFRAME_VIDEO_MODEL. {said}"
+        said = f"The model {model} is unknown or retired: change {setting}. {said}"
     return ProviderError(found.code, retryable=not found.alarm, operator_message=said, alarm=found.alarm)

@@ -206,6 +206,9 @@ def _check(access: GoogleAccess) -> None:
         raise ValueError("Vertex mode takes either an API key or a project.")
     if access.location and not access.project:
         raise ValueError("A location is of a project.")
+    base = httpx2.URL(access.base_url or "https://googleapis.com")
+    if base.scheme not in {"http", "https"} or not base.host or base.userinfo or base.query:
+        raise ValueError("Google's address must be like https://host/path.")
 
 
 def _location(access: GoogleAccess) -> str | None:

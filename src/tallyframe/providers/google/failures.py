@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Any, Literal
 
 import httpx2
-from google.auth.exceptions import GoogleAuthError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.genai import errors
 
 from tallyframe.errors import FailureCode, ProviderError
@@ -53,6 +53,9 @@ _NEVER_SENDABLE = _Verdict(FailureCode.INTERNAL, alarm=True)
 _LOST = _Verdict(FailureCode.PROVIDER_UNAVAILABLE, in_doubt=True)
 _TOO_LATE = _Verdict(FailureCode.PROVIDER_TIMEOUT, in_doubt=True)
 _UNREADABLE = _Verdict(FailureCode.PROVIDER_REJECTED, in_doubt=True)
+
+#: Their texts are our own, or about files and hosts.
+_HARMLESS = (ResponseTooLarge, httpx2.UnsupportedProtocol, DefaultCredentialsError)
 
 #: What failed before or instead of a whole answer; the first row that fits says what it means.
 _BROKEN: tuple[tuple[type[Exception], _Verdict], ...] = (
@@ -159,8 +162,9 @@ def _quota(error: errors.APIError, said: str) -> ProviderError:
 
 
 def _failed(error: Exception, verdict: _Verdict) -> ProviderError:
-    """Say what failed by its name only: the texts of transports, decoders and credentials repeat what they choke on."""
-    return _error(verdict, f"No usable answer from Google: {type(error).__name__}.")
+    """Say what failed by its name: the texts of transports, decoders and credentials may repeat what they choke on."""
+    text = error if isinstance(error, _HARMLESS) else ""
+    return _error(verdict, words(f"No usable answer from Google: {type(error).__name__}.", text))
 
 
 def _error(verdict: _Verdict, said: str, wait: float | None = None) -> ProviderError:

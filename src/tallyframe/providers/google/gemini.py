@@ -5,22 +5,21 @@ and is not billed when it ends with an error. An answer can take a minute and ca
 """
 
 import asyncio
-from http import HTTPStatus
+from dataclasses import replace
 
-from google.genai import errors, types
+from google.genai import types
 
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import Call, ImageOrder, Media, Offer, Ticket
-from tallyframe.providers.google.calls import get_ready
+from tallyframe.providers.google.calls import get_ready, probe_model
 from tallyframe.providers.google.candidates import note_usage, picture_in, read_answer
 from tallyframe.providers.google.client import Google
-from tallyframe.providers.google.failures import refused, words
+from tallyframe.providers.google.failures import refused
+from tallyframe.providers.google.fitting import INPUT_PICTURE, fit
 from tallyframe.providers.google.offers import offer
 from tallyframe.providers.received import received_image
 
 SIZES = ("", "512", "1K", "2K", "4K")  # "": the model's own choice
-MAX_PICTURE_BYTES = 7_000_000  # of one picture
-MAX_REQUEST_BYTES = 20_000_000  # of all pictures in base64, and the prompt
 
 _WITHOUT_SIZES = "gemini-2.5-"  # models of this line answer 400 to a size
 
@@ -41,6 +40,8 @@ class GeminiImages:
 
     async def make_image(self, order: ImageOrder, call: Call) -> Media | Ticket:
         """Have the image made: a PNG, JPEG or WebP, whatever the model gives. Raises ProviderError."""
+        pictures = tuple([await fit(picture, INPUT_PICTURE) for picture in order.pictures])
+        order = replace(order, pictures=pictures)
         _check(order, self.offer)
         body = await self._generate(order)
         answer = read_answer(body)
@@ -57,13 +58,7 @@ class GeminiImages:
 
     async def probe(self) -> str:
         """Ask for the model's description, which is free. Raises ProviderError."""
-        try:
-            async with self._google.deadline():
-                await self._google.ready()
-                found = await self._google.client.aio.models.get(model=self.model)
-        except Exception as error:  # noqa: BLE001 - whatever the SDK raises, none of it may leave: it holds the key
-            raise self._probe_failed(error) from None
-        return words(f"{self.model} is there:", found.display_name or found.name or "unnamed", hide=self._secrets())
+        return await probe_model(self._google, self.model, setting="TALLYFRAME_IMAGE_MODEL")
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -91,14 +86,6 @@ class GeminiImages:
             automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
         )
 
-    def _probe_failed(self, error: Exception) -> ProviderError:
-        """Nothing was ordered, so nothing is in doubt."""
-        found = refused(error, billing="image", hide=self._secrets())
-        said = found.operator_message
-        if isinstance(error, errors.APIError) and error.code == HTTPStatus.NOT_FOUND:
-            said = f"The model {self.model} is unknown or retired: change TALLYFRAME_IMAGE_MODEL. {said}"
-        return ProviderError(found.code, retryable=not found.alarm, operator_message=said, alarm=found.alarm)
-
     def _secrets(self, *prompt: str) -> tuple[str, ...]:
         return (self._google.access.api_key, *prompt)
 
@@ -112,14 +99,5 @@ def _contents(order: ImageOrder) -> types.Content:
 def _check(order: ImageOrder, offered: Offer) -> None:
     """Raise ProviderError for what Google would refuse, before anything is sent."""
     if order.aspect_ratio not in offered.aspect_ratios:
-        raise _invalid(f"The aspect ratio must be one of {', '.join(offered.aspect_ratios)}.")
-    sizes = [len(picture.data) for picture in order.pictures]
-    if max(sizes, default=0) > MAX_PICTURE_BYTES:
-        raise _invalid(f"A picture is too large: at most {MAX_PICTURE_BYTES // 10**6} MB each can be used.")
-    in_base64 = sum(-(-size // 3) * 4 for size in sizes)
-    if in_base64 + len(order.prompt.encode(errors="surrogatepass")) > MAX_REQUEST_BYTES:
-        raise _invalid(f"The pictures are too large: {MAX_REQUEST_BYTES * 3 // 4 // 10**6} MB together can be used.")
-
-
-def _invalid(message: str) -> ProviderError:
-    return ProviderError(FailureCode.INVALID_INPUT, message, operator_message=message)
+        said = f"The aspect ratio must be one of {', '.join(offered.aspect_ratios)}."
+        raise ProviderError(FailureCode.INVALID_INPUT, said, operator_message=said)

@@ -18,7 +18,7 @@ from tallyframe.providers.base import Call, Media, Ticket, VideoOrder
 from tallyframe.providers.google.calls import Unreadable, get_ready, probe_model
 from tallyframe.providers.google.client import Google, GoogleAccess
 from tallyframe.providers.google.downloads import fetch_video, unpack_video
-from tallyframe.providers.google.first_frame import fit_first_frame
+from tallyframe.providers.google.fitting import FIRST_FRAME, fit
 from tallyframe.providers.google.interaction_failures import asking_failed, cant_be_stopped, order_failed
 from tallyframe.providers.google.interactions import Film, film_of, is_running, note_usage
 from tallyframe.providers.google.offers import offer
@@ -87,7 +87,7 @@ class OmniVideos:
 
     async def probe(self) -> str:
         """Ask for the model's description, which is free. Raises ProviderError."""
-        return await probe_model(self._google, self.model)
+        return await probe_model(self._google, self.model, setting="TALLYFRAME_VIDEO_MODEL")
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -105,7 +105,7 @@ class OmniVideos:
         body = {"model": self.model, "background": True, "store": True, "response_format": wanted}
         if order.first_frame is None:
             return {**body, "input": order.prompt}
-        frame = await fit_first_frame(order.first_frame)
+        frame = await fit(order.first_frame, FIRST_FRAME)
         picture = {"type": "image", "data": base64.b64encode(frame.data).decode(), "mime_type": frame.content_type}
         task = {"video_config": {"task": "image_to_video"}}
         return {**body, "input": [picture, {"type": "text", "text": order.prompt}], "generation_config": task}

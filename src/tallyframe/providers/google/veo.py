@@ -19,7 +19,7 @@ from tallyframe.providers.google.calls import Unreadable, get_ready, probe_model
 from tallyframe.providers.google.client import Google, GoogleAccess
 from tallyframe.providers.google.downloads import fetch_video
 from tallyframe.providers.google.failures import asking_failed, is_about_policy, refused, words
-from tallyframe.providers.google.first_frame import fit_first_frame
+from tallyframe.providers.google.fitting import FIRST_FRAME, fit
 from tallyframe.providers.google.offers import offer
 from tallyframe.providers.received import received_video
 
@@ -97,7 +97,7 @@ class VeoVideos:
 
     async def probe(self) -> str:
         """Ask for the model's description, which is free. Raises ProviderError."""
-        return await probe_model(self._google, self.model)
+        return await probe_model(self._google, self.model, setting="TALLYFRAME_VIDEO_MODEL")
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -131,7 +131,7 @@ def _in_vertex_mode(google: Google) -> Google:
 async def _source(order: VideoOrder) -> types.GenerateVideosSource:
     if order.first_frame is None:
         return types.GenerateVideosSource(prompt=order.prompt)
-    frame = await fit_first_frame(order.first_frame)
+    frame = await fit(order.first_frame, FIRST_FRAME)
     image = types.Image(image_bytes=frame.data, mime_type=frame.content_type)
     return types.GenerateVideosSource(prompt=order.prompt, image=image)
 

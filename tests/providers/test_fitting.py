@@ -1,4 +1,4 @@
-"""What a first frame becomes before it is sent to Google."""
+"""What a picture becomes before it is sent to Google."""
 
 from io import BytesIO
 
@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from tallyframe.providers.base import Media
-from tallyframe.providers.google.first_frame import MAX_BYTES, fit_first_frame
+from tallyframe.providers.google.fitting import FIRST_FRAME, INPUT_PICTURE, fit
 from tests.support.google_filming import INVALID, failing
 
 
@@ -22,8 +22,8 @@ def noise(size: tuple[int, int], mode: str = "RGB") -> Image.Image:
 
 async def reduced(picture: Media) -> Image.Image:
     """Return the JPEG that a picture becomes."""
-    fitted = await fit_first_frame(picture)
-    assert (fitted.content_type, len(fitted.data) < MAX_BYTES) == ("image/jpeg", True)
+    fitted = await fit(picture, FIRST_FRAME)
+    assert (fitted.content_type, len(fitted.data) < FIRST_FRAME.max_bytes) == ("image/jpeg", True)
     found = Image.open(BytesIO(fitted.data))
     assert (found.format, found.size) == ("JPEG", (fitted.width, fitted.height))
     found.load()
@@ -33,7 +33,7 @@ async def reduced(picture: Media) -> Image.Image:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 async def test_small_picture_stays_as_it_is(kind: str) -> None:
     picture = media(noise((400, 300)), kind)
-    assert await fit_first_frame(picture) is picture
+    assert await fit(picture, FIRST_FRAME) is picture
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ async def test_large_picture_gets_the_size_of_the_video_and_is_never_enlarged(
     size: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     picture = media(noise(size), "PNG", compress_level=0)
-    assert len(picture.data) > MAX_BYTES
+    assert len(picture.data) > FIRST_FRAME.max_bytes
     assert (await reduced(picture)).size == expected
 
 
@@ -65,4 +65,15 @@ async def test_sixteen_bits_keep_their_brightness() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"not a picture", b"GIF89a" + b"\0" * 20])
 async def test_picture_that_cant_be_read_is_the_orders_fault(data: bytes) -> None:
-    await failing(fit_first_frame(Media(data, "image/webp", 1, 1)), INVALID)
+    await failing(fit(Media(data, "image/webp", 1, 1), FIRST_FRAME), INVALID)
+
+
+async def test_input_picture_keeps_more_of_its_size() -> None:
+    fitted = await fit(media(noise((2400, 1600)), "PNG", compress_level=0), INPUT_PICTURE)
+    assert (fitted.content_type, fitted.width, fitted.height) == ("image/jpeg", 2048, 1365)
+    assert len(fitted.data) < INPUT_PICTURE.max_bytes
+
+
+async def test_small_webp_is_an_input_picture_as_it_is() -> None:
+    picture = media(noise((40, 30)), "WEBP")
+    assert await fit(picture, INPUT_PICTURE) is picture

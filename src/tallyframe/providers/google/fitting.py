@@ -1,0 +1,65 @@
+"""Pictures as Google takes them: small enough to be sent inside the order, and of a kind that it knows.
+
+What is larger is reduced instead of being refused: an image made in 2K, or an upload that is within our own limit,
+easily has more bytes than Google takes, and more pixels than the model looks at.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from io import BytesIO
+
+from PIL import Image, ImageOps
+
+from tallyframe.errors import FailureCode, ProviderError
+from tallyframe.providers.base import Media
+
+_QUALITY = 90  # of 100
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a picture may have: bytes of the file, pixels of its longest side, and the content types taken."""
+
+    max_bytes: int
+    longest_side: int
+    taken: frozenset[str]
+
+
+#: A video's order may have about 4 MB, in base64 and with the prompt; and 720p has no use for more pixels.
+FIRST_FRAME = Room(2_900_000, 1280, frozenset({"image/png", "image/jpeg"}))
+#: An image's order may have about 20 MB, in base64 and with the prompt: room for four such pictures.
+INPUT_PICTURE = Room(3_500_000, 2048, frozenset({"image/png", "image/jpeg", "image/webp"}))
+
+
+async def fit(picture: Media, room: Room) -> Media:
+    """Give the picture back as it is, or as a JPEG that is reduced to the room if it has too many bytes or isn't taken.
+
+    Raises ProviderError (invalid_input) if it would have to be changed and can't be decoded.
+    """
+    if picture.content_type in room.taken and len(picture.data) <= room.max_bytes:
+        return picture
+    return await asyncio.to_thread(_reduce, picture.data, room.longest_side)
+
+
+def _reduce(data: bytes, longest_side: int) -> Media:
+    try:
+        with Image.open(BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as picture:
+            picture.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
+            reduced = _on_white(ImageOps.exif_transpose(picture))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise ProviderError(
+            FailureCode.INVALID_INPUT, "A picture can't be read.", operator_message="Pillow can't decode the picture."
+        ) from None
+    out = BytesIO()
+    reduced.save(out, "JPEG", quality=_QUALITY)
+    return Media(out.getvalue(), "image/jpeg", *reduced.size)
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    """Give a picture as RGB, because a JPEG has no transparency."""
+    if picture.mode.startswith("I;16"):  # convert() alone would cut off at 255 instead of scaling
+        picture = picture.point(lambda value: value / 256).convert("L")
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    cutout = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", cutout.size, "white"), cutout).convert("RGB")
