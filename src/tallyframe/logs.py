@@ -15,6 +15,12 @@ SECRET_TEXTS = re.compile(
     r"|(?<=earer )\S+|(?<=X-Amz-Signature=)[0-9a-fA-F]+|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
 )
 HIDDEN = "[hidden]"
+
+#: Libraries of which only warnings are of interest; some write addresses and orders at lower levels.
+CHATTY = (
+    *("httpx", "httpcore", "httpx2", "httpcore2", "google_genai", "urllib3", "cloudinary", "svix"),
+    *("arq", "uvicorn", "sqlalchemy", "alembic"),
+)
 SHORTEST = 8  # characters; what is shorter would be found in innocent words
 
 EventDict = MutableMapping[str, Any]
@@ -70,5 +76,5 @@ def configure_logs(log_format: Literal["json", "console"], level: str, process: 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    for chatty in ("httpx", "httpcore", "arq", "uvicorn", "sqlalchemy", "alembic"):
+    for chatty in CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
