@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -188,3 +189,24 @@ async def test_a_name_too_long_for_the_disk_is_an_error_of_the_storage(storage: 
     for action in (storage.get(key), storage.put(key, b"", "image/png"), storage.delete(key)):
         with pytest.raises(StorageError):
             await action
+
+
+async def test_the_probe_writes_and_leaves_nothing(storage: LocalStorage, folder: Path) -> None:
+    found = await storage.probe()
+    assert re.fullmatch(rf"{re.escape(str(folder))} is writable, \d+\.\d GiB free", found)
+    assert list(folder.iterdir()) == []
+    await storage.aclose()
+
+
+@pytest.mark.parametrize("in_the_way", ["data", "data/media"])
+async def test_the_probe_of_a_folder_that_can_not_be(storage: LocalStorage, tmp_path: Path, in_the_way: str) -> None:
+    (tmp_path / in_the_way).parent.mkdir(exist_ok=True)
+    (tmp_path / in_the_way).write_bytes(b"a file")
+    with pytest.raises(StorageError, match=r"can't write to '/.*/data/media': \[\d+\] "):
+        await storage.probe()
+
+
+async def test_the_probe_of_a_full_disk(storage: LocalStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb"))
+    with pytest.raises(StorageError, match=r"can't write to '/.*/data/media': \[28\] No space left"):
+        await storage.probe()

@@ -3,15 +3,13 @@
 import asyncio
 import contextlib
 import os
-import re
+import shutil
 import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
 from tallyframe.storages.base import StorageError
-
-#: One path, relative, of plain segments. No segment starts with a dot, so temporary files have names no key can have.
-_KEY = re.compile(r"(?=.{1,300}\Z)(?!.*\.\.)[a-z0-9_-][a-z0-9._-]*(/[a-z0-9_-][a-z0-9._-]*)*")
+from tallyframe.storages.keys import checked
 
 _FILE_MODE = 0o640  # the group is for a web server that reads along
 _FOLDER_MODE = 0o750
@@ -24,6 +22,7 @@ class LocalStorage:
     """
 
     name = "local"
+    url_lifetime: float | None = None
 
     def __init__(self, folder: Path, public_url: str) -> None:
         self._folder = folder
@@ -44,7 +43,14 @@ class LocalStorage:
     def url(self, key: str, *, download_as: str | None = None) -> str:
         """Return <public_url>/media/<key>; `download_as` becomes ?download=<name>. A bad key: StorageError."""
         suffix = "" if download_as is None else f"?download={quote(download_as, safe='')}"
-        return f"{self._public_url}/media/{_checked(key)}{suffix}"
+        return f"{self._public_url}/media/{checked(key)}{suffix}"
+
+    async def probe(self) -> str:
+        """Write to the folder, leaving nothing, and return its path and the free space. Raises StorageError."""
+        return await asyncio.to_thread(self._probe)
+
+    async def aclose(self) -> None:
+        """Nothing is held open between calls."""
 
     def open_path(self, key: str) -> Path | None:
         """Return the real path of `key`, or None if it is no key, no regular file, or not inside the folder."""
@@ -76,6 +82,16 @@ class LocalStorage:
         except OSError as error:
             raise _failure("delete", key, error) from error
 
+    def _probe(self) -> str:
+        try:
+            self._folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(prefix=".", suffix=".part", dir=self._folder) as file:
+                file.write(b"probe")
+            free = shutil.disk_usage(self._folder).free
+        except OSError as error:
+            raise _failure("write to", str(self._folder), error) from error
+        return f"{self._folder} is writable, {free / 2**30:.1f} GiB free"
+
     def _sync_folders(self, path: Path) -> None:
         """Make the new names themselves, of the file and of folders above it, survive a power cut. Raises OSError."""
         root = self._folder.resolve()
@@ -85,7 +101,7 @@ class LocalStorage:
 
     def _path(self, key: str) -> Path:
         """Return where `key` lives. Raises StorageError for a bad key, and where a link would lead elsewhere."""
-        path = self._folder.resolve() / _checked(key)
+        path = self._folder.resolve() / checked(key)
         try:
             real = path.resolve()
         except RuntimeError as error:  # a loop of links, on Python 3.11 and 3.12
@@ -93,12 +109,6 @@ class LocalStorage:
         if real != path or path.is_symlink():  # a link in a loop resolves to itself from Python 3.13 on
             raise StorageError(f"The key {key!r} leads through a link.")
         return path
-
-
-def _checked(key: str) -> str:
-    if not _KEY.fullmatch(key):
-        raise StorageError(f"{key[:300]!r} is no storage key.")
-    return key
 
 
 def _replace(path: Path, data: bytes) -> None:
@@ -126,5 +136,5 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _failure(verb: str, key: str, error: OSError) -> StorageError:
-    return StorageError(f"The local storage can't {verb} {key!r}: [{error.errno}] {error.strerror}")
+def _failure(verb: str, what: str, error: OSError) -> StorageError:
+    return StorageError(f"The local storage can't {verb} {what!r}: [{error.errno}] {error.strerror}")

@@ -1,11 +1,47 @@
-"""Which storage takes new files, and which can still be read, by the settings."""
+"""Which storage takes new files, and which can still be read, by the settings.
+
+Each is imported only when it is configured: a vendor's client library takes memory and time to load.
+"""
+
+from typing import Any
 
 from tallyframe.settings import Settings
-from tallyframe.storages.base import Storages
+from tallyframe.storages.base import Storage, Storages
 from tallyframe.storages.local import LocalStorage
 
 
 def build_storages(settings: Settings) -> Storages:
     """Make the storages that the settings configure."""
     local = LocalStorage(settings.data_dir / "media", settings.public_url.rstrip("/"))
-    return Storages(current=local, by_name={local.name: local}, open_path=local.open_path)
+    storages: list[Storage] = [local]
+    if settings.cloudinary_url.get_secret_value():
+        storages.append(_cloudinary(settings))
+    if settings.s3_bucket:
+        storages.append(_s3(settings))
+    by_name = {storage.name: storage for storage in storages}
+    return Storages(current=by_name[settings.storage_in_use], by_name=by_name, open_path=local.open_path)
+
+
+def _cloudinary(settings: Settings) -> Storage:
+    from tallyframe.storages.cloudinary import CloudinaryStorage
+
+    addresses = {"upload_prefix": settings.cloudinary_upload_prefix, "delivery_url": settings.cloudinary_delivery_url}
+    changed: dict[str, Any] = {name: address for name, address in addresses.items() if address}
+    url = settings.cloudinary_url.get_secret_value()
+    return CloudinaryStorage(url, timeout=settings.storage_timeout, max_bytes=settings.max_media_bytes, **changed)
+
+
+def _s3(settings: Settings) -> Storage:
+    from tallyframe.storages.s3 import S3Storage
+
+    return S3Storage(
+        settings.s3_bucket,
+        endpoint_url=settings.s3_endpoint_url,
+        access_key_id=settings.aws_access_key_id.get_secret_value(),
+        secret_access_key=settings.aws_secret_access_key.get_secret_value(),
+        region=settings.s3_region,
+        public_url=settings.s3_public_url,
+        url_lifetime=settings.s3_url_lifetime,
+        timeout=settings.storage_timeout,
+        max_bytes=settings.max_media_bytes,
+    )
