@@ -4,12 +4,14 @@ import re
 from pathlib import Path
 
 from tallyframe.generations.states import Status
+from tallyframe.generations.tables import generation_steps
+from tallyframe.tables import metadata
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "tallyframe"
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 FENCED = re.findall(r"^```\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-HOUSE, LAYERS, REQUEST, STATES = FENCED
+HOUSE, LAYERS, REQUEST, RUN, STATES = FENCED
 
 PATH = re.compile(r"(?:[a-z_]+/)+(?:[a-z0-9_]+\.(?:py|sql))?|[a-z_]+\.(?:py|toml)")
 
@@ -43,12 +45,34 @@ def test_the_story_is_drawn_whole() -> None:
 
 
 def test_every_part_has_its_layer() -> None:
-    layered = set(re.findall(r"[a-z]+", LAYERS))
+    layered = set(re.findall(r"[a-z_]+", LAYERS))
     assert layered == {path.stem for path in SOURCE.iterdir() if not path.name.startswith("__")}
 
 
 def test_every_state_is_drawn() -> None:
     assert all(status in STATES for status in Status)
+
+
+def test_every_state_of_a_step_is_drawn_and_explained() -> None:
+    check = next(check for check in generation_steps.constraints if str(check.name).endswith("state"))
+    states = set(re.findall(r"'(\w+)'", str(check.sqltext)))  # type: ignore[attr-defined]  # it is a CHECK
+    assert "withdrawn" in states
+    assert {state for state in states if not re.search(rf"\b{state}\b", RUN)} == set()
+    assert {state for state in states if f"`{state}`" not in PAGE} == set()
+
+
+def test_every_table_is_listed_with_its_owner() -> None:
+    listed = {
+        table: owner
+        for names, owner in re.findall(r"^\| (`.+`) \| `(\w+)/` \|$", PAGE, re.MULTILINE)
+        for table in re.findall(r"\w+", names)
+    }
+    assert listed == {
+        table: path.parent.name
+        for path in SOURCE.glob("*/tables.py")
+        for table in re.findall(r'sa\.Table\(\s*"(\w+)"', path.read_text())
+    }
+    assert set(listed) == set(metadata.tables)
 
 
 def test_every_function_it_names_is_there() -> None:

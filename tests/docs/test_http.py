@@ -7,6 +7,7 @@ from pathlib import Path
 from tallyframe.api import incoming, orders, projects, services
 from tallyframe.assets import fetch, pictures
 from tallyframe.errors import TallyframeError
+from tallyframe.generations import offered
 from tallyframe.main import create_app
 from tallyframe.settings import Settings, load_settings
 
@@ -39,14 +40,16 @@ def test_every_field_of_an_order_is_explained() -> None:
 
 
 def test_every_setting_it_names_exists() -> None:
-    names = {name.removeprefix("TALLYFRAME_").lower() for name in re.findall(r"TALLYFRAME_[A-Z_]+", PAGE)}
+    names = {name.removeprefix("TALLYFRAME_").lower() for name in re.findall(r"TALLYFRAME_[A-Z0-9_]+", PAGE)}
     assert names <= set(Settings.model_fields)
 
 
 def test_the_limits_are_those_of_the_code() -> None:
     settings = load_settings()
     assert f"images` | 0 to {orders.MAX_IMAGES} pictures" in FLAT
-    assert f"; {incoming.DEFAULT_VIDEO_SECONDS} by default" in FLAT
+    first, second, third = (f"`{ratio}`" for ratio in offered.FAVOURITE_RATIOS)
+    assert f"the first of {first}, {second} and {third} that is offered" in FLAT
+    assert f"the longest offered length of up to {offered.FAVOURITE_SECONDS} seconds" in FLAT
     assert f"{pictures.MAX_SIDE:,} pixels a side" in FLAT
     assert f"up to {fetch.MAX_REDIRECTS} redirects, {fetch.MAX_URL:,} characters" in FLAT
     assert f"ports {' and '.join(map(str, fetch.PORTS))}" in FLAT

@@ -14,6 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from tallyframe.settings import Settings
+from tallyframe.vendor_settings import VendorSettings
 from tests.support.processes import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -105,15 +106,24 @@ def shown(default: object) -> str:
 def test_the_table_has_every_setting_with_its_default() -> None:
     table = README.split("## Configuration")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \|$", table, re.MULTILINE)
-    wanted = {
-        str(field.validation_alias or f"TALLYFRAME_{name.upper()}"): shown(field.get_default())
+    fields = {
+        str(field.validation_alias or f"TALLYFRAME_{name.upper()}"): (name, field)
         for name, field in Settings.model_fields.items()
     }
-    assert {name: default for name, default, _ in rows} == wanted
-    assert [name for name, _, _ in rows] == list(wanted)  # in the same order, so that both are easy to compare
+    assert {name: default for name, default, _ in rows} == {
+        variable: shown(field.get_default()) for variable, (_, field) in fields.items()
+    }
+    for is_vendors in (False, True):  # in the same order, so that table and code are easy to compare
+        part = [
+            variable for variable, (name, _) in fields.items() if (name in VendorSettings.model_fields) == is_vendors
+        ]
+        assert [name for name, _, _ in rows if name in part] == part
 
 
-UNITS = ("bytes", "connections", "credits", "generations", "pictures", "pixels", "seconds", "tries")
+UNITS = (
+    *("bytes", "calls", "connections", "credits", "days", "failures", "generations", "pictures", "pixels"),
+    *("seconds", "tries"),
+)
 
 
 def test_every_number_in_the_table_has_a_unit() -> None:

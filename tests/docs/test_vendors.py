@@ -1,0 +1,154 @@
+"""docs/vendors.md against the code: settings, defaults, models, offers, failures, events, limits."""
+
+import re
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from tallyframe import setting_types
+from tallyframe.api.admin import AiOperation, AiOperationSums, Asked
+from tallyframe.calls import gate, tables
+from tallyframe.errors import FAILURE_POLICY, FailureCode
+from tallyframe.generations import retry, storing, withdraw
+from tallyframe.providers import received
+from tallyframe.providers.base import Offer
+from tallyframe.providers.google import candidates, client, veo
+from tallyframe.providers.google.fitting import FIRST_FRAME, INPUT_PICTURE
+from tallyframe.providers.google.offers import offer
+from tallyframe.providers.offline import OfflineProvider
+from tallyframe.settings import DEFAULT_PRICES, Settings
+from tallyframe.storages import cloudinary, s3
+from tallyframe.vendor_settings import VendorSettings
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "vendors.md").read_text()
+FLAT = " ".join(PAGE.split())
+SOURCE = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+EVENTS = set(re.findall(r"log\.(?:info|warning|error|exception)\(\s*\"(\w+)\"", SOURCE))
+FIELDS = {
+    str(field.validation_alias or f"TALLYFRAME_{name.upper()}"): name for name, field in Settings.model_fields.items()
+}
+
+
+def section(title: str) -> str:
+    return re.split(r"\n##+ ", PAGE.split(f"# {title}\n", maxsplit=1)[1], maxsplit=1)[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of all tables in it, without their heads."""
+    table = r"(?:^\|.*\|\n)+"
+    lines = [line for found in re.findall(table, text, re.MULTILINE) for line in found.splitlines()[2:]]
+    return [[cell.strip() for cell in line[1:-1].split("|")] for line in lines]
+
+
+def shown(default: object) -> str:
+    """A default as the tables write it."""
+    if isinstance(default, SecretStr):
+        default = default.get_secret_value()
+    if default in ("", ()):
+        return "—"
+    return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+
+
+def test_every_setting_it_names_exists() -> None:
+    named = set(re.findall(r"\b(?:TALLYFRAME|GEMINI|GOOGLE_CLOUD|CLOUDINARY|AWS|CLERK)_[A-Z0-9_]+\b", PAGE))
+    assert named - {"TALLYFRAME_URL"} <= set(FIELDS)  # that one is of the README's walk
+
+
+def test_every_setting_about_vendors_is_explained() -> None:
+    vendors = {*VendorSettings.model_fields, "retry_max_wait", "max_retries"}
+    wanted = {variable for variable, name in FIELDS.items() if name in vendors or name.startswith(("auth_", "clerk_"))}
+    assert {variable for variable in wanted if f"`{variable}" not in PAGE} == set()
+
+
+def test_every_default_it_states_is_that_of_the_code() -> None:
+    stated = [(row[0].strip("`"), row[1]) for row in rows(PAGE) if row[0].strip("`") in FIELDS]
+    assert len(stated) > 35
+    wrong = {name for name, value in stated if value != shown(Settings.model_fields[FIELDS[name]].get_default())}
+    assert wrong == set()
+    assert f"{DEFAULT_PRICES['image']} for an image and {DEFAULT_PRICES['video']} for a video" in FLAT
+
+
+def test_the_models_are_those_of_the_code() -> None:
+    default, vertex = setting_types.DEFAULT_MODELS, setting_types.VERTEX_MODELS
+    table = PAGE.split("\n| provider | with a key | in Vertex mode |\n")[1].split("\n\n")[0]
+    assert rows(f"| |\n{table}\n") == [[f"`{name}`", f"`{default[name]}`", f"`{vertex[name]}`"] for name in default]
+
+
+def test_the_offers_are_those_of_the_code() -> None:
+    found = {row[0].strip("`"): row[1:] for row in rows(section("Gemini, Omni and Veo")) if "`9:16`" in row[1]}
+    assert set(found) == {name for names in setting_types.KNOWN_PROVIDERS.values() for name in names}
+    for name, (shapes, seconds) in found.items():
+        made = OfflineProvider.offer if name == "offline" else offer(name, setting_types.DEFAULT_MODELS[name])
+        assert tuple(re.findall(r"\d+:\d+", shapes)) == made.aspect_ratios
+        usual, _, longer = seconds.partition("; models named `gemini-omni-1.2…`: ")
+        assert usual == lengths(made)
+        assert longer == (lengths(offer(name, "gemini-omni-1.2-flash")) if name == "omni" else "")
+
+
+def lengths(made: Offer) -> str:
+    if len(made.seconds) > 3:
+        assert list(made.seconds) == list(range(made.seconds[0], made.seconds[-1] + 1))
+        return f"{made.seconds[0]} to {made.seconds[-1]}"
+    return ", ".join(map(str, made.seconds))
+
+
+def test_the_failures_have_the_published_codes_and_faults() -> None:
+    listed = [row[1:4] for row in rows(section("When Google fails")) if len(row) == 6]
+    codes = [re.findall(r"\w+", code)[0] for code, *_ in listed]
+    assert set(codes) == set(FailureCode) - {FailureCode.CANCELED, FailureCode.STORAGE_UNAVAILABLE}
+    assert listed == [[f"`{code}`", FAILURE_POLICY[FailureCode(code)][0], "yes"] for code in codes]
+
+
+def test_google_s_reasons_and_codes_mean_what_it_says() -> None:
+    table = [row for row in rows(section("When Google fails")) if len(row) == 6]
+    refusals = next(row[0] for row in table if row[1] == "`content_policy`")
+    assert set(re.findall(r"`([A-Z_]+)`", refusals)) <= candidates._POLICY_REASONS
+    assert f"stops at `{candidates._OUT_OF_TOKENS}`" in PAGE
+    for number, code in veo._CODES.items():
+        said = " ".join(row[0] for row in table if row[1] == f"`{code}`")
+        assert re.search(rf"Veo's codes? (?:\d+ and )?{number}\b", said), (number, code)
+
+
+def test_every_event_code_and_state_it_names_is_there() -> None:
+    named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", PAGE))
+    fields = {*AiOperation.model_fields, *AiOperationSums.model_fields, *Asked.model_fields, "operator_message"}
+    known = {*EVENTS, *FailureCode, *tables.STATUSES, *fields, "download_url", "generation_steps", "ai_operations"}
+    assert '"fell_back"' in SOURCE
+    assert named - known <= {"fell_back", "budget_exceeded"}
+    assert {"provider_failed", "provider_alarm", "call_not_recorded", "withdraw_failed", "store_failed"} <= named
+
+
+def test_every_status_and_filter_of_the_log_is_explained() -> None:
+    log = section("The log of calls")
+    assert [row[0] for row in rows(log)] == [f"`{status}`" for status in tables.STATUSES]
+    filters = {field.alias or name for name, field in Asked.model_fields.items()}
+    assert {name for name in filters if f"`{name}`" not in log} == set()
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    policy = retry.RetryPolicy(max_retries=0, max_wait=0)
+    assert f"after {policy.base:g}, 2, 4 … {policy.longest:g} seconds" in FLAT
+    assert f"at most {client.CONNECT_SECONDS:g} of them for the connection" in FLAT
+    assert f"waits for {gate.SLOT_WAIT:g} seconds" in FLAT
+    assert f"free again {gate.SLOT_GRACE:g} seconds after the timeout" in FLAT
+    assert f"{withdraw.MOST_RINGS} times in all" in FLAT
+    assert f'"{withdraw.STOPPED}"' in FLAT
+    assert f'"{withdraw.NOT_STOPPED}"' in FLAT
+    *most, last = (f"{seconds:g}" for seconds in storing.STORE_RETRIES)
+    assert f"again after {', '.join(most)} and {last} seconds" in FLAT
+
+
+def test_the_sizes_are_those_of_the_code() -> None:
+    room = f"above {INPUT_PICTURE.max_bytes:,} bytes with at most {INPUT_PICTURE.longest_side:,} pixels a side"
+    assert f"an image's pictures {room}" in FLAT
+    assert (
+        f"first frame above {FIRST_FRAME.max_bytes:,} bytes, or a WebP, with at most {FIRST_FRAME.longest_side:,}."
+        in FLAT
+    )
+    assert INPUT_PICTURE.taken - FIRST_FRAME.taken == {"image/webp"}
+    assert (received.received_image.__kwdefaults__ or {})["max_pixels"] == 40_000_000
+    assert "at most 40 million pixels" in FLAT
+    assert (cloudinary.CloudinaryStorage.__init__.__kwdefaults__ or {})["chunk_bytes"] == 20_000_000
+    assert "Files above 20 MB go up in chunks" in FLAT
+    assert f"Files above {s3._PART_BYTES // 2**20} MiB go up in parts" in FLAT
