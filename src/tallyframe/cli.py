@@ -120,8 +120,10 @@ def api(
     import uvicorn
 
     from tallyframe.logs import configure_logs
+    from tallyframe.main import check
 
     settings = _settings(data_dir, "database_url", "redis_url")
+    check(settings)  # so that a mistake is told in a line, and not by each process
     configure_logs(settings.log_format, settings.log_level, "api")
     uvicorn.run(
         "tallyframe.main:serve",

@@ -128,7 +128,7 @@ def _sign_in(settings: Settings) -> Sequence[tuple[str, Check]]:
     async def check() -> str:
         try:
             ids = await fetch_key_ids(settings.jwks_url)
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx.HTTPError, TimeoutError, ValueError) as error:
             words = f"{settings.jwks_url} gives no keys ({type(error).__name__}: {error})."
             raise Sick(f"{words} Check TALLYFRAME_AUTH_ISSUER and TALLYFRAME_AUTH_JWKS_URL.") from None
         return f"{len(ids)} key{'s' if len(ids) > 1 else ''} of {settings.auth_issuer}"

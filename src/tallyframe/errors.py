@@ -180,7 +180,8 @@ class GenerationError(Exception):
         self.code = code
         self.message = message or FAILURE_POLICY[code][2]
         self.retryable = retryable
-        self.operator_message = operator_message
+        # What a vendor says may hold what no row can: NUL, and halves of characters.
+        self.operator_message = operator_message.replace("\x00", "").encode(errors="replace").decode()
         super().__init__(f"{code}: {self.message}")
 
 

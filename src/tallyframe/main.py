@@ -67,6 +67,12 @@ def serve() -> FastAPI:
     return create_app(settings)
 
 
+def check(settings: Settings) -> None:
+    """Raise SettingsError for what only the adapters can tell of their settings."""
+    build_storages(settings)
+    offers(settings)
+
+
 DESCRIPTION = """Turns prompts and pictures into images and videos, and counts every credit on the way.
 
 Order with `POST /v1/projects`, then poll the project at the pace of `Retry-After` until it stops generating. What

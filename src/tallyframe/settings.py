@@ -70,7 +70,7 @@ class Settings(VendorSettings):
     worker_concurrency: int = Field(10, ge=1, le=1000)  # generations at once per worker
     database_pool_size: int = Field(10, ge=1, le=500)  # connections per process
     statement_timeout: Seconds = 15.0  # seconds per SQL statement
-    shutdown_grace: Seconds = 25.0  # seconds a worker waits for its generations when it is asked to stop
+    shutdown_grace: Seconds = 130.0  # seconds a stopping worker waits for its generations; more than a call takes
     upload_threads: int = Field(2, ge=1, le=64)  # pictures decoded at once per API process; one may take 0.5 GB
 
     # Observability

@@ -26,9 +26,9 @@ from tallyframe.generations.context import Means
 from tallyframe.generations.erase import ERASE_PROJECT, erase
 from tallyframe.generations.retry import RetryPolicy
 from tallyframe.generations.run import Limits, Runner
-from tallyframe.generations.settle import WITHDRAW
 from tallyframe.generations.submit import RUN_GENERATION
 from tallyframe.generations.sweep import sweep
+from tallyframe.generations.tables import WITHDRAW
 from tallyframe.generations.withdraw import withdraw
 from tallyframe.operations.registry import operations
 from tallyframe.outbox.relay import QUEUE, connect, pack, relay, unpack, worker_key
@@ -45,6 +45,7 @@ SWEEP_EVERY = 5.0  # seconds
 TIDY_EVERY = 60.0  # seconds
 POLL_EVERY = 0.05  # seconds between looks into the queue
 HEALTH_EVERY = 15  # seconds
+LATE_SECONDS = 5.0  # that a stopping worker waits for answers which nobody waits for any more
 
 
 class DoorbellWorker(Worker):
@@ -114,6 +115,7 @@ async def run_worker(settings: Settings) -> None:
         await asyncio.gather(*loops, return_exceptions=True)
         with suppress(RedisError, OSError):
             await worker.close()
+        await runner.means.late.aclose(LATE_SECONDS)
         await close(runner.means.providers, runner.means.storages)
         await db.close()
         log.info("worker_stopped", worker=runner.worker)

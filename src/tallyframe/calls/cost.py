@@ -26,6 +26,9 @@ class Price(Protocol):
         ...
 
 
+#: What a column can hold.
+MOST = 2**63 - 1
+
 Prices = Mapping[str, Price]  # by model
 
 
@@ -36,4 +39,5 @@ def cost_micros(price: Price | None, usage: Usage) -> int | None:
         return None
     tokens = price.input * (usage.input_tokens or 0) + price.output * (usage.output_tokens or 0)
     video = price.second * Decimal(str(usage.seconds or 0)) * 1_000_000
-    return int((tokens + video).quantize(Decimal(1), ROUND_HALF_UP))
+    micros = int((tokens + video).quantize(Decimal(1), ROUND_HALF_UP))
+    return micros if micros <= MOST else None

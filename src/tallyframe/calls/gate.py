@@ -77,6 +77,7 @@ class Record:
     usage: Usage = field(default_factory=Usage)
     status: str = "succeeded"
     error: ProviderError | None = None
+    probes: bool = False  # it is the one order that tries a circuit which was open
     started: float = field(default_factory=monotonic)
 
 
@@ -108,9 +109,9 @@ class Gate:
         await self._prepare(provider.name)
         until = monotonic() + SLOT_WAIT
         while True:
-            row = (await self._db.run(statements.ENTER, self._entry(provider, about, record))).one()
+            row = await self._ask(provider, about, record)
             if row.entered:
-                record.started = monotonic()
+                record.started, record.probes = monotonic(), row.probes
                 return
             if row.open_for is not None:
                 raise CircuitOpen(float(row.open_for))
@@ -118,8 +119,19 @@ class Gate:
                 raise NoSlot
             await asyncio.sleep(SLOT_LOOK * random.uniform(0.75, 1.25))  # noqa: S311  # jitter, no secret
 
+    async def _ask(self, provider: Provider, about: About, record: Record) -> "sa.Row[*tuple[Any, ...]]":
+        """Ask to be let through. Who is cancelled meanwhile leaves again, should the answer be yes."""
+        asking = asyncio.ensure_future(self._db.run(statements.ENTER, self._entry(provider, about, record)))
+        try:
+            return (await asyncio.shield(asking)).one()
+        except asyncio.CancelledError:
+            await asyncio.wait({asking})
+            record.status = "abandoned"
+            await self._leave(provider, about, record)
+            raise
+
     def _entry(self, provider: Provider, about: About, record: Record) -> dict[str, Any]:
-        hold = timedelta(seconds=self._limits.timeout + SLOT_GRACE)
+        hold = timedelta(seconds=longest_call(self._limits.timeout))
         return {
             "id": record.id,
             "generation_id": about.generation_id,
@@ -148,11 +160,15 @@ class Gate:
     async def _leave(self, provider: Provider, about: About, record: Record) -> None:
         try:
             await self._db.run(statements.LEAVE, self._exit(provider, about, record))
-        except (Unavailable, sa.exc.SQLAlchemyError) as error:  # the answer counts, and not its record
+        except (Unavailable, sa.exc.SQLAlchemyError, ArithmeticError) as error:  # the answer counts, not its record
             log.warning("call_not_recorded", call_id=str(record.id), error=type(error).__name__)
 
     def _exit(self, provider: Provider, about: About, record: Record) -> dict[str, Any]:
-        error, usage = record.error, record.usage
+        error = record.error
+        asked_in_vain = about.kind == "collect" and error is not None and error.retryable
+        # Who is asked again tells the same figures again, and they count once.
+        told = record.usage.sound()
+        usage = Usage(request_id=told.request_id) if asked_in_vain else told
         pause = _pause(error, self._limits.retry_max_wait)
         cooldown = self._limits.breaker_cooldown * random.uniform(1.0, 1.25)  # noqa: S311  # jitter, no secret
         return {
@@ -171,10 +187,16 @@ class Gate:
             "guarded": self._is_guarded(provider, about),
             "ill": error is not None and (error.alarm or error.code in _ILL),
             "answered": record.status != "abandoned",
+            "probes": record.probes,
             "failures": self._limits.breaker_failures,
             "cooldown": timedelta(seconds=cooldown),
             "pause": timedelta(seconds=pause) if pause else None,
         }
+
+
+def longest_call(timeout: float) -> float:
+    """Return the seconds after which a call's worker must be dead: a collect may look, and then download."""
+    return 2 * timeout + SLOT_GRACE
 
 
 def _pause(error: ProviderError | None, longest: float) -> float | None:

@@ -37,7 +37,7 @@ ENTER = sa.text("""
           AND (NOT EXISTS (SELECT FROM circuit) OR EXISTS (SELECT FROM probe))
         RETURNING id
     )
-    SELECT EXISTS (SELECT FROM call) AS entered,
+    SELECT EXISTS (SELECT FROM call) AS entered, EXISTS (SELECT FROM probe) AS probes,
            (SELECT greatest(extract(epoch FROM open_until - now()), 1) FROM circuit) AS open_for
 """).bindparams(
     *(sa.bindparam(name, type_=sa.Uuid()) for name in ("id", "generation_id")),
@@ -62,7 +62,8 @@ LEAVE = sa.text("""
         SELECT :provider, :model, 1, now() + coalesce(:pause, CASE WHEN :failures <= 1 THEN :cooldown END)
         WHERE :guarded AND :ill
         ON CONFLICT (provider, model) DO UPDATE
-        SET failures = circuit.failures + 1, probe_until = NULL,
+        SET failures = circuit.failures + 1,
+            probe_until = CASE WHEN NOT :probes THEN circuit.probe_until END,
             open_until = CASE
                 WHEN :pause IS NOT NULL THEN greatest(circuit.open_until, now() + :pause)
                 WHEN circuit.failures + 1 >= :failures THEN greatest(circuit.open_until, now() + :cooldown)
@@ -72,7 +73,7 @@ LEAVE = sa.text("""
         UPDATE provider_circuits
         SET failures = CASE WHEN :answered THEN 0 ELSE failures END,
             open_until = CASE WHEN NOT :answered THEN open_until END,
-            probe_until = NULL
+            probe_until = CASE WHEN NOT :answered AND NOT :probes THEN probe_until END
         WHERE :guarded AND NOT :ill AND provider = :provider AND model = :model
           AND (failures > 0 OR open_until IS NOT NULL)
     )
@@ -86,7 +87,7 @@ LEAVE = sa.text("""
     *(sa.bindparam(name, type_=sa.BigInteger()) for name in ("input_tokens", "output_tokens", "cost_micros")),
     *(sa.bindparam(name, type_=sa.Integer()) for name in ("duration_ms", "failures")),
     sa.bindparam("video_seconds", type_=sa.Float()),
-    *(sa.bindparam(name, type_=sa.Boolean()) for name in ("guarded", "ill", "answered")),
+    *(sa.bindparam(name, type_=sa.Boolean()) for name in ("guarded", "ill", "answered", "probes")),
     *(sa.bindparam(name, type_=sa.Interval()) for name in ("cooldown", "pause")),
 )
 

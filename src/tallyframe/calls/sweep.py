@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from tallyframe.calls import statements
-from tallyframe.calls.gate import SLOT_GRACE
+from tallyframe.calls.gate import longest_call
 from tallyframe.db import Database
 
 #: Rows that one sweep changes or removes at most; the next sweep goes on.
@@ -17,7 +17,7 @@ async def tidy(db: Database, call_timeout: float, days: int) -> tuple[int, int]:
 
 async def abandon_lost(db: Database, *, call_timeout: float) -> int:
     """Mark calls that have run for longer than any may, `call_timeout` in seconds, as abandoned; return how many."""
-    age = timedelta(seconds=call_timeout + SLOT_GRACE)
+    age = timedelta(seconds=longest_call(call_timeout))
     return (await db.run(statements.ABANDON, {"age": age, "batch": BATCH})).rowcount
 
 

@@ -9,9 +9,10 @@ How a step goes, by what the latest try left behind:
     done                        the kept result
 """
 
+import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 from uuid import UUID
@@ -23,10 +24,11 @@ from tallyframe.assets import rows as asset_rows
 from tallyframe.calls.gate import About, CircuitOpen, Gate, NoSlot
 from tallyframe.db import Database
 from tallyframe.errors import FailureCode, GenerationError, ProviderError
-from tallyframe.generations.deals import Deal, can_make, is_about_the_order, named, remaining
+from tallyframe.generations.deals import Deal, can_make, ends_it, named, remaining
+from tallyframe.generations.late import Latecomers
 from tallyframe.generations.lease import Claim
 from tallyframe.generations.retry import RetryPolicy, wanted_wait
-from tallyframe.generations.steps import Step, Steps
+from tallyframe.generations.steps import ClaimLost, Step, Steps
 from tallyframe.generations.storing import store
 from tallyframe.operations.base import Stored
 from tallyframe.providers.base import Call, ImageOrder, Media, Providers, Ticket, VideoOrder
@@ -50,6 +52,14 @@ class Snoozed(Exception):
         self.seconds = seconds
 
 
+class TryAgain(Exception):
+    """This provider may do better in `seconds`: leave, and be run again then."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"again in {seconds} s")
+        self.seconds = seconds
+
+
 class NextProvider(Exception):
     """This provider has said its last word, and there is another one: leave, and be run again at once."""
 
@@ -63,6 +73,7 @@ class Means:
     storages: Storages
     gate: Gate
     retry: RetryPolicy
+    late: Latecomers = field(default_factory=Latecomers)
 
 
 class RunContext:
@@ -72,6 +83,7 @@ class RunContext:
         self._means = means
         self._claim = claim
         self._steps = Steps(means.db, claim)
+        self._tries: Sequence[Step] = ()  # earlier ones of the step under way
 
     async def pictures(self, asset_ids: Sequence[UUID]) -> tuple[Media, ...]:
         """Return the bytes of the input pictures. Raises GenerationError when one is gone or can't be read."""
@@ -108,7 +120,9 @@ class RunContext:
             others = remaining(able, {step.provider for step in tries if step.is_final} | {latest.provider})
             return await self._collect(role, latest, latest.ticket, deal, others)
         if latest and latest.state == "intent":
-            await self._doubt(role, latest, repeatable=named(deals, latest.provider).provider.repeatable)
+            repeatable = any(deal.provider.repeatable for deal in deals if deal.provider.name == latest.provider)
+            await self._doubt(role, latest, repeatable=repeatable)
+        self._tries = tries
         return await self._order(role, self._open(able, tries))
 
     def _open(self, able: Sequence[Deal], tries: Sequence[Step]) -> list[Deal]:
@@ -116,7 +130,7 @@ class RunContext:
         said = [step for step in tries if step.is_final and step.error_code]
         left = remaining(able, {step.provider for step in said})
         latest = FailureCode(said[-1].error_code or "") if said else None
-        if latest and (not left or said[-1].state == "in_doubt" or is_about_the_order(latest)):
+        if latest and (not left or said[-1].state == "in_doubt" or ends_it(latest)):
             raise GenerationError(latest, operator_message="as an earlier try has found")
         if not left:
             raise GenerationError(FailureCode.INVALID_INPUT, "No provider makes this shape and length any more.")
@@ -146,13 +160,12 @@ class RunContext:
 
     async def _place(self, role: Role, deal: Deal, others: Sequence[Deal]) -> Stored:
         attempt = self._claim.attempt
+        ordering = asyncio.create_task(self._ask(role, deal))
         try:
-            async with self._means.gate.call(deal.provider, self._about("order", attempt)) as record:
-                await self._steps.intend(role, deal.provider)
-                answer = await deal.make(Call(self._key(role, attempt), attempt, record.usage))
-                if isinstance(answer, Ticket):
-                    record.status = "accepted"
-                    await self._steps.keep_ticket(role, attempt, answer.value)
+            answer = await asyncio.shield(ordering)
+        except asyncio.CancelledError:  # nobody waits any more, but the vendor is at work
+            self._means.late.follow(ordering, self._steps, role, attempt)
+            raise
         except NoSlot:
             raise Snoozed(_jittered(SLOT_AGAIN)) from None
         except ProviderError as error:
@@ -160,6 +173,18 @@ class RunContext:
         if isinstance(answer, Ticket):
             raise Snoozed(answer.poll_after)
         return await self._store_new(role, attempt, answer)
+
+    async def _ask(self, role: Role, deal: Deal) -> Media | Ticket:
+        attempt, kept = self._claim.attempt, True
+        async with self._means.gate.call(deal.provider, self._about("order", attempt)) as record:
+            await self._steps.intend(role, deal.provider)
+            answer = await deal.make(Call(self._key(role, attempt), attempt, record.usage))
+            if isinstance(answer, Ticket):
+                record.status = "accepted"
+                kept = await self._steps.keep_ticket(role, attempt, answer.value)
+        if not kept:
+            raise ClaimLost
+        return answer
 
     async def _store_new(self, role: Role, attempt: int, media: Media) -> Stored:
         try:
@@ -199,12 +224,13 @@ class RunContext:
             )
             await self._steps.doubt(role, attempt, doubt)
             return doubt
-        if not self._means.retry.gives_up(error, self._claim.retries):
+        retries = sum(step.provider == deal.provider.name for step in self._tries)
+        if not self._means.retry.gives_up(error, retries):
             await self._steps.fail(role, attempt, error)
-            return error
+            return TryAgain(self._means.retry.delay(error, retries))
         final = GenerationError(error.code, error.message, operator_message=error.operator_message)
         await self._steps.fail(role, attempt, final)
-        return NextProvider() if others and not is_about_the_order(error.code) else final
+        return NextProvider() if others and not ends_it(error.code) else final
 
     def _tell(self, deal: Deal, error: ProviderError) -> None:
         about = {"provider": deal.provider.name, "model": deal.provider.model, "code": error.code.value}

@@ -12,7 +12,7 @@ from tallyframe import observe
 from tallyframe.db import Database
 from tallyframe.errors import FailureCode, GenerationError, Unavailable
 from tallyframe.generations import lease, settle
-from tallyframe.generations.context import Means, NextProvider, RunContext, Snoozed
+from tallyframe.generations.context import Means, NextProvider, RunContext, Snoozed, TryAgain
 from tallyframe.generations.lease import Claim
 from tallyframe.generations.steps import ClaimLost
 from tallyframe.operations.base import Operations, Stored
@@ -66,7 +66,7 @@ class Runner:
         try:
             outputs = await self._with_heartbeat(claim, self._operate(claim))
             return _won(await settle.succeed(self.db, claim, outputs), "succeeded")
-        except (Snoozed, NextProvider) as left:
+        except (Snoozed, TryAgain, NextProvider) as left:
             return await self._leave(claim, left)
         except GenerationError as error:
             return await self._retry_or_fail(claim, error)
@@ -88,9 +88,11 @@ class Runner:
         order = operation.Input.model_validate(claim.input)
         return await operation.run(order, RunContext(self.means, claim))
 
-    async def _leave(self, claim: Claim, left: Snoozed | NextProvider) -> str:
+    async def _leave(self, claim: Claim, left: Snoozed | TryAgain | NextProvider) -> str:
         if isinstance(left, Snoozed):
             return _won(await lease.snooze(self.db, claim, seconds=left.seconds), "snoozed")
+        if isinstance(left, TryAgain):
+            return _won(await lease.retry(self.db, claim, seconds=left.seconds, counts=False), "retried")
         return _won(await lease.fall_back(self.db, claim), "fell_back")
 
     async def _retry_or_fail(self, claim: Claim, error: GenerationError) -> str:

@@ -17,15 +17,12 @@ from tallyframe.errors import FailureCode
 from tallyframe.generations.lease import Claim, held
 from tallyframe.generations.states import Status, sources
 from tallyframe.generations.submit import RUN_GENERATION
-from tallyframe.generations.tables import generation_steps, generations
+from tallyframe.generations.tables import WITHDRAW, generation_steps, generations
 from tallyframe.ids import new_id
 from tallyframe.ledger import entries
 from tallyframe.operations.base import Stored
 from tallyframe.outbox.put import put, taken
 from tallyframe.projects.tables import changed, projects
-
-#: The worker's function that tells a vendor that nobody waits any more.
-WITHDRAW = "withdraw"
 
 
 async def succeed(db: Database, claim: Claim, outputs: Sequence[Stored]) -> bool:
@@ -74,7 +71,8 @@ async def _refund(
 def with_open_ticket(settled: sa.CTE) -> sa.Subquery:
     """Return those of the ended generations for which a vendor is still at work."""
     step = generation_steps.c
-    open_ticket = sa.exists().where(step.generation_id == settled.c.id, step.state == "ticket")
+    has_ticket = step.state.in_(("ticket", "in_doubt")) & step.ticket.is_not(None)
+    open_ticket = sa.exists().where(step.generation_id == settled.c.id, has_ticket)
     return sa.select(settled.c.id).where(open_ticket).subquery()
 
 

@@ -14,9 +14,10 @@ from sqlalchemy.sql import Executable
 from tallyframe.db import Database, together
 from tallyframe.errors import GenerationError
 from tallyframe.generations.lease import Claim, held, touch
-from tallyframe.generations.tables import generation_steps, generations
+from tallyframe.generations.tables import WITHDRAW, generation_steps, generations
 from tallyframe.logs import hidden
 from tallyframe.operations.base import Stored
+from tallyframe.outbox.put import put
 from tallyframe.providers.base import Provider
 
 
@@ -61,9 +62,27 @@ class Steps:
         insert = sa.insert(generation_steps).from_select([*row, "generation_id"], sa.select(*literals, shown.c.id))
         await self._write(together(sa.select(shown.c.id), insert, touch(shown)))
 
-    async def keep_ticket(self, name: str, attempt: int, ticket: str) -> None:
-        """Commit the vendor's ticket, before anything waits for it. Raises ClaimLost."""
-        await self._change(name, attempt, {"state": "ticket", "ticket": ticket})
+    async def keep_ticket(self, name: str, attempt: int, ticket: str) -> bool:
+        """Commit the vendor's ticket, before anything waits for it.
+
+        False: the claim is lost. The ticket is kept all the same: who has taken over may collect it, and when the
+        generation has ended, the vendor will be told.
+        """
+        try:
+            await self._change(name, attempt, {"state": "ticket", "ticket": ticket})
+        except ClaimLost:
+            await self._db.run(self._late_ticket(name, attempt, ticket))
+            return False
+        return True
+
+    def _late_ticket(self, name: str, attempt: int, ticket: str) -> Executable:
+        row = generation_steps.c
+        state = sa.case((row.state == "intent", "ticket"), else_=row.state)
+        update = sa.update(generation_steps).where(self._try(name, attempt), row.state.in_(("intent", "in_doubt")))
+        kept = update.values(ticket=ticket, state=state).returning(row.generation_id).cte("kept")
+        ended = sa.select(generations.c.id).join(kept, kept.c.generation_id == generations.c.id)
+        nobody_waits = ended.where(generations.c.finished_at.is_not(None)).subquery()
+        return together(sa.select(kept.c.generation_id), put(WITHDRAW, nobody_waits))
 
     async def finish(self, name: str, attempt: int, result: Stored) -> None:
         """Commit what the step made. Raises ClaimLost."""
@@ -81,6 +100,12 @@ class Steps:
         words = {"error_code": error.code.value, "operator_message": hidden(error.operator_message)[:2000] or None}
         ended = {"state": state, "ended_at": sa.func.now(), "is_final": not error.retryable}
         await self._change(name, attempt, {**ended, **words})
+
+    async def end_late(self, name: str, attempt: int, state: str, words: str) -> None:
+        """Note what came of an order that nobody waited for any more. Changes nothing else."""
+        values = {"state": state, "operator_message": hidden(words)[:2000] or None, "ended_at": sa.func.now()}
+        still_open = generation_steps.c.state.in_(("intent", "in_doubt"))
+        await self._db.run(sa.update(generation_steps).where(self._try(name, attempt), still_open).values(**values))
 
     async def orphan(self, name: str, attempt: int, result: Stored) -> None:
         """Keep, for the operator, a success that came after the generation had ended. Changes nothing else."""

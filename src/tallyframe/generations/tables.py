@@ -50,6 +50,9 @@ generations = sa.Table(
 #: Literal, and not bound: the planner uses the partial indexes above only if it sees that the query matches them.
 IS_LIVE = generations.c.status.in_([sa.literal_column(f"'{state}'") for state in LIVE])
 
+#: The worker's function that tells a vendor that nobody waits any more.
+WITHDRAW = "withdraw"
+
 #: One row per try of a durable step. `intent` is committed before a vendor is called, `ticket` before anything waits.
 generation_steps = sa.Table(
     "generation_steps",

@@ -9,8 +9,7 @@ from tallyframe.calls.gate import About, NoSlot
 from tallyframe.db import Database
 from tallyframe.errors import ProviderError
 from tallyframe.generations.context import Means
-from tallyframe.generations.settle import WITHDRAW
-from tallyframe.generations.tables import generation_steps, generations
+from tallyframe.generations.tables import WITHDRAW, generation_steps, generations
 from tallyframe.outbox.tables import outbox
 from tallyframe.providers.base import Provider
 
@@ -18,6 +17,8 @@ log = structlog.get_logger()
 
 #: Rings after which a vendor that can't be asked is left alone; they are 5, 10, 20, 40 and then 60 seconds apart.
 MOST_RINGS = 10
+
+_OPEN = generation_steps.c.state.in_(("ticket", "in_doubt"))
 
 STOPPED = "stopped at the vendor"
 NOT_STOPPED = "could not be stopped at the vendor, which may bill it"
@@ -53,7 +54,8 @@ async def _open_tickets(db: Database, generation_id: UUID) -> "list[sa.Row[*tupl
     query = (
         sa.select(step.name, step.attempt, step.provider, step.ticket, generations.c.operation)
         .join(generations, generations.c.id == step.generation_id)
-        .where(step.generation_id == generation_id, step.state == "ticket", generations.c.finished_at.is_not(None))
+        .where(step.generation_id == generation_id, step.ticket.is_not(None), _OPEN)
+        .where(generations.c.finished_at.is_not(None))
     )
     return list((await db.run(query)).all())
 
@@ -76,4 +78,4 @@ async def _book(db: Database, generation_id: UUID, step: "sa.Row[*tuple[str, int
     row = generation_steps.c
     this = (row.generation_id == generation_id) & (row.name == step.name) & (row.attempt == step.attempt)
     ended = {"state": "withdrawn", "operator_message": words, "ended_at": sa.func.now()}
-    await db.run(sa.update(generation_steps).where(this, row.state == "ticket").values(**ended))
+    await db.run(sa.update(generation_steps).where(this, _OPEN).values(**ended))

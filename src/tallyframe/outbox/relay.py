@@ -5,7 +5,6 @@ Ringing twice is harmless, because the worker must win the claim.
 """
 
 import asyncio
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -114,7 +113,7 @@ def _mark_rung() -> sa.Executable:
         .cte("due")
     )
     pause = sa.func.least(RING_AGAIN * sa.func.power(2, outbox.c.rings), RING_AGAIN_MAX)
-    again = sa.func.now() + sa.literal(timedelta(seconds=1), sa.Interval()) * pause
+    again = sa.func.now() + sa.func.make_interval(0, 0, 0, 0, 0, 0, pause, type_=sa.Interval())
     return (
         sa.update(outbox)
         .where(outbox.c.kind == due.c.kind, outbox.c.ref == due.c.ref)

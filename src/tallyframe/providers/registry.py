@@ -6,7 +6,7 @@ Each is imported only when it is asked for: a vendor's client library takes memo
 from typing import TYPE_CHECKING
 
 from tallyframe.providers.base import ImageProvider, Offer, Offers, Providers, VideoProvider
-from tallyframe.settings import Settings
+from tallyframe.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from tallyframe.providers.google.client import GoogleAccess
@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
 
 def build_providers(settings: Settings) -> Providers:
-    """Make the providers that the settings name."""
-    return Providers(
-        image=tuple(_image(name, settings) for name in settings.providers_for_images),
-        video=tuple(_video(name, settings) for name in settings.providers_for_videos),
-    )
+    """Make the providers that the settings name. Raises SettingsError."""
+    try:
+        return Providers(
+            image=tuple(_image(name, settings) for name in settings.providers_for_images),
+            video=tuple(_video(name, settings) for name in settings.providers_for_videos),
+        )
+    except ValueError as error:  # what only the adapter itself can tell of its settings
+        raise SettingsError(f"Google's settings: {error}") from None
 
 
 def offers(settings: Settings) -> Offers:

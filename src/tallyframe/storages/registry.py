@@ -5,20 +5,24 @@ Each is imported only when it is configured: a vendor's client library takes mem
 
 from typing import Any
 
-from tallyframe.settings import Settings
+from tallyframe.settings import Settings, SettingsError
 from tallyframe.storages.base import Storage, Storages
 from tallyframe.storages.local import LocalStorage
+from tallyframe.storages.unconfigured import ByName
 
 
 def build_storages(settings: Settings) -> Storages:
     """Make the storages that the settings configure."""
     local = LocalStorage(settings.data_dir / "media", settings.public_url.rstrip("/"))
     storages: list[Storage] = [local]
-    if settings.cloudinary_url.get_secret_value():
-        storages.append(_cloudinary(settings))
-    if settings.s3_bucket:
-        storages.append(_s3(settings))
-    by_name = {storage.name: storage for storage in storages}
+    try:
+        if settings.cloudinary_url.get_secret_value():
+            storages.append(_cloudinary(settings))
+        if settings.s3_bucket:
+            storages.append(_s3(settings))
+    except ValueError as error:  # what only the storage itself can tell of its settings
+        raise SettingsError(str(error)) from None
+    by_name = ByName({storage.name: storage for storage in storages}, settings.public_url.rstrip("/"))
     return Storages(current=by_name[settings.storage_in_use], by_name=by_name, open_path=local.open_path)
 
 

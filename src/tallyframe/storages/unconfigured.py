@@ -1,0 +1,53 @@
+"""In the place of a storage that still holds media but whose settings are gone."""
+
+from collections.abc import Mapping
+
+from tallyframe.storages.base import Storage, StorageError
+
+
+class Unconfigured:
+    """Everything fails, so that what is elsewhere still works; addresses lead to a 404 below `public_url`."""
+
+    url_lifetime: float | None = None
+
+    def __init__(self, name: str, public_url: str) -> None:
+        self.name = name
+        self._public_url = public_url
+
+    async def put(self, key: str, data: bytes, content_type: str) -> None:  # noqa: ARG002 - the port
+        """Raise StorageError."""
+        raise self._gone()
+
+    async def get(self, key: str) -> bytes:  # noqa: ARG002 - the port
+        """Raise StorageError."""
+        raise self._gone()
+
+    async def delete(self, key: str) -> None:  # noqa: ARG002 - the port
+        """Raise StorageError."""
+        raise self._gone()
+
+    def url(self, key: str, *, download_as: str | None = None) -> str:  # noqa: ARG002 - the port
+        """Return an address at which there is nothing."""
+        return f"{self._public_url}/media/{self.name}-is-not-configured/{key}"
+
+    async def probe(self) -> str:
+        """Raise StorageError."""
+        raise self._gone()
+
+    async def aclose(self) -> None:
+        """There is nothing to close."""
+
+    def _gone(self) -> StorageError:
+        return StorageError(f"The storage {self.name!r} holds media, but its settings are gone: set them again.")
+
+
+class ByName(dict[str, Storage]):
+    """The storages that are configured; any other name gives one that says so."""
+
+    def __init__(self, storages: Mapping[str, Storage], public_url: str) -> None:
+        super().__init__(storages)
+        self._public_url = public_url
+
+    def __missing__(self, name: str) -> Storage:
+        """Return the stand-in for a storage that isn't configured."""
+        return Unconfigured(name, self._public_url)
