@@ -7,24 +7,16 @@ import pytest
 
 from tallyframe.administer import add_user
 from tallyframe.db import Database
-from tallyframe.embedded import Servers
 from tallyframe.settings import Settings
-from tests.conftest import owner_of, with_database
 from tests.support.calling import Desk
 from tests.support.postings import Postings
 from tests.support.scripted import Scripted
+from tests.support.shared import shared_database
 
 _count = iter(range(1_000_000))
 
 
-@pytest.fixture(scope="package")
-async def database_url(servers: Servers, template: str) -> AsyncIterator[str]:
-    """A migrated database that these tests share."""
-    async with owner_of(servers.database_url) as owner:
-        await owner.execute(f"CREATE DATABASE test_calls TEMPLATE {template}")
-    yield with_database(servers.database_url, "test_calls")
-    async with owner_of(servers.database_url) as owner:
-        await owner.execute("DROP DATABASE test_calls WITH (FORCE)")
+database_url = shared_database("test_calls", "package")
 
 
 @pytest.fixture
@@ -37,10 +29,8 @@ async def elsewhere(settings: Settings) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def desk(db: Database, elsewhere: Database, owner: Any) -> AsyncIterator[Desk]:
-    """A vendor that nobody else calls, and a generation to call it for. Ended while both workers still have Postgres."""
-    user, _ = await add_user(
-        db, "caller@example.com", admin=False, member=False, credits_given=None, signup_credits=0
-    )
+    """A vendor that nobody else calls, and a generation to call it for; ended while both workers have Postgres."""
+    user, _ = await add_user(db, "caller@example.com", admin=False, member=False, credits_given=None, signup_credits=0)
     generation = await Postings(owner, user.account_id, user.id).generation()
     desk = Desk(db, owner, generation, Scripted(f"vendor{next(_count)}"))
     yield desk

@@ -1,17 +1,23 @@
 """The circuit: a vendor that fails again and again is left alone, and tried by one order before all others."""
 
 import asyncio
+from datetime import datetime
+from time import sleep
 
 import pytest
 
-from tallyframe.calls.gate import CircuitOpen
+from tallyframe.calls.gate import CircuitOpen, Record
 from tallyframe.db import Database
 from tallyframe.errors import FailureCode, ProviderError
+from tallyframe.settings import Settings
 from tests.support.calling import Desk, until_true
 from tests.support.scripted import Scripted, failing, final, limits
 
 COOLDOWN = 30.0  # seconds, in all of these tests
 LONGEST = COOLDOWN * 1.25  # with its jitter
+
+CIRCUIT = "SELECT FROM provider_circuits WHERE provider = $1"
+BLOCKED = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 
 
 async def test_it_opens_after_failures_in_a_row(desk: Desk) -> None:
@@ -65,9 +71,14 @@ async def test_one_order_tries_first_even_when_ten_ask_at_once(desk: Desk, elsew
     await desk.fail(gates[0], 3)
     await desk.later(LONGEST)
     answered = asyncio.Event()
-    asking = [asyncio.create_task(desk.call(gates[number % 2], answered)) for number in range(10)]
+    async with desk.owner.transaction():  # all ten see that one of them may try, before any of them does
+        await desk.owner.execute(f"{CIRCUIT} FOR UPDATE", desk.provider.name)
+        asking = [asyncio.create_task(desk.call(gates[number % 2], answered)) for number in range(10)]
+        async with asyncio.timeout(5):
+            while await desk.owner.fetchval(BLOCKED) < len(asking):
+                await asyncio.sleep(0.01)
     await until_true(lambda: sum(task.done() for task in asking) >= 9)
-    assert len(desk.entered) == 3 + 1
+    assert (len(desk.entered), await desk.held()) == (3 + 1, 1)
     answered.set()
     outcomes = await asyncio.gather(*asking, return_exceptions=True)
     assert sum(isinstance(outcome, CircuitOpen) for outcome in outcomes) == 9
@@ -113,14 +124,18 @@ async def test_a_pause_is_no_longer_than_the_longest_wait(desk: Desk) -> None:
 async def test_what_was_under_way_before_shortens_no_pause(desk: Desk) -> None:
     gate = desk.gate(breaker_failures=1)
     given_up = await desk.start(gate, asyncio.Event())
+    opened: list[datetime] = []
+
+    async def fail_late(_: Record) -> None:
+        await desk.fail(gate)
+        opened.append((await desk.circuit())["open_until"])
+        raise failing(FailureCode.PROVIDER_QUOTA, retry_after=1)
+
     with pytest.raises(ProviderError):
-        async with gate.call(desk.provider, desk.about()):
-            await desk.fail(gate)
-            before = (await desk.circuit())["open_until"]
-            raise failing(FailureCode.PROVIDER_QUOTA, retry_after=1)
+        await desk.call(gate, fail_late)
     given_up.cancel()
     await asyncio.gather(given_up, return_exceptions=True)
-    assert (await desk.circuit())["open_until"] == before
+    assert [(await desk.circuit())["open_until"]] == opened
 
 
 async def test_a_full_quota_without_a_time_is_one_failure_of_many(desk: Desk) -> None:
@@ -195,13 +210,32 @@ async def test_an_abandoned_try_leaves_the_next_one_free(desk: Desk) -> None:
     await another
 
 
+async def test_a_try_canceled_just_as_it_is_let_through_leaves_the_next_one_free(
+    desk: Desk, settings: Settings
+) -> None:
+    worker = Database(settings.database_url.get_secret_value(), pool_size=1, statement_timeout=15)
+    gate = desk.gate(worker)
+    await desk.fail(gate, 3)
+    await desk.later(LONGEST)
+    for steps in range(8):  # of the event loop, until the question to Postgres is under way
+        await desk.call(gate, kind="collect")
+        task = asyncio.create_task(desk.call(gate, asyncio.Event()))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        sleep(0.003)  # Postgres has answered, and nobody has read it yet
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    await worker.close()
+    assert (await desk.circuit())["probe_until"] is None
+
+
 async def test_a_try_that_died_with_its_worker_blocks_no_longer_than_a_call_may_take(desk: Desk) -> None:
     gate = desk.gate(timeout=30.0)
     await desk.fail(gate, 3)
     await desk.later(LONGEST)
     answered = asyncio.Event()
     frozen = await desk.start(gate, answered)
-    await desk.later(30)
+    await desk.later(60)
     await desk.refused(gate)
     await desk.later(60)
     await desk.call(gate)

@@ -1,17 +1,18 @@
 """The slots: no vendor has more calls in flight than it may have, of all workers together."""
 
 import asyncio
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 
 from tallyframe.calls.gate import CircuitOpen, Gate, NoSlot
 from tallyframe.db import Database
+from tallyframe.settings import Settings
 from tests.support.calling import Desk, Outcome
 from tests.support.scripted import failing, final, limits
 
 LONGEST_COOLDOWN = 30 * 1.25  # seconds
-HOLD = 30.0 + 60.0  # seconds: a call's timeout in these tests, and the grace
+HOLD = 2 * 30.0 + 60.0  # seconds: a call's timeout in these tests, twice, and the grace
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +85,22 @@ async def test_a_slot_is_free_after_a_cancellation(desk: Desk) -> None:
         await task
     assert await desk.held() == 0
     await desk.call(gate)
+
+
+async def test_a_cancellation_at_any_moment_of_being_let_through_holds_nothing(desk: Desk, settings: Settings) -> None:
+    worker = Database(settings.database_url.get_secret_value(), pool_size=1, statement_timeout=15)
+    gate = desk.gate(worker)
+    for steps in range(12):  # of the event loop, until the question to Postgres is under way
+        await desk.call(gate)
+        task = asyncio.create_task(desk.call(gate, asyncio.Event()))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        sleep(0.003)  # Postgres has answered, and nobody has read it yet
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    await worker.close()
+    assert [row["status"] for row in await desk.rows() if row["status"] == "running"] == []
+    assert await desk.held() == 0
 
 
 async def test_the_slot_of_a_dead_worker_comes_back_when_its_call_must_be_over(desk: Desk, elsewhere: Database) -> None:

@@ -1,7 +1,7 @@
 """Calls at one vendor through the gate, as workers make them. Time passes in the database, and not in the test."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -20,8 +20,8 @@ _CIRCUITS = """
 _SLOTS = "UPDATE provider_slots SET held_until = held_until - $1::interval WHERE provider = $2"
 _CALLS = "UPDATE ai_operations SET created_at = created_at - $1::interval WHERE provider = $2"
 
-#: What becomes of a call: it is answered, it fails, or it waits for the event.
-Outcome = Exception | asyncio.Event | None
+#: What becomes of a call: it is answered, it fails, it waits for the event, or this happens during it.
+Outcome = Exception | asyncio.Event | Callable[[Record], Awaitable[None]] | None
 
 
 @dataclass
@@ -48,8 +48,10 @@ class Desk:
             self.entered.append(record.id)
             if isinstance(outcome, Exception):
                 raise outcome
-            if outcome:
+            if isinstance(outcome, asyncio.Event):
                 await outcome.wait()
+            elif outcome:
+                await outcome(record)
         return record
 
     async def fail(self, gate: Gate, times: int = 1, error: ProviderError | None = None, **more: Any) -> None:

@@ -127,6 +127,8 @@ class Gate:
         except asyncio.CancelledError:
             await asyncio.wait({asking})
             record.status = "abandoned"
+            if not asking.cancelled() and not asking.exception():
+                record.probes = asking.result().one().probes
             await self._leave(provider, about, record)
             raise
 

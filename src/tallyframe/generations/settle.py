@@ -69,10 +69,13 @@ async def _refund(
 
 
 def with_open_ticket(settled: sa.CTE) -> sa.Subquery:
-    """Return those of the ended generations for which a vendor is still at work."""
+    """Return those of the ended generations for which a vendor may still be at work.
+
+    Also those whose ticket is being written at this very moment, which this statement can't see.
+    """
     step = generation_steps.c
     has_ticket = step.state.in_(("ticket", "in_doubt")) & step.ticket.is_not(None)
-    open_ticket = sa.exists().where(step.generation_id == settled.c.id, has_ticket)
+    open_ticket = sa.exists().where(step.generation_id == settled.c.id, has_ticket | (step.state == "intent"))
     return sa.select(settled.c.id).where(open_ticket).subquery()
 
 

@@ -37,7 +37,7 @@ async def withdraw(means: Means, generation_id: UUID) -> str:
         return "not_taken"
     for step in await _open_tickets(means.db, generation_id):
         try:
-            words = await _stop(means, generation_id, step)
+            words = await _stop(means, generation_id, step) if rung <= MOST_RINGS else NOT_STOPPED
         except (ProviderError, NoSlot) as error:
             if rung < MOST_RINGS:
                 log.warning("withdraw_failed", generation_id=str(generation_id), error=type(error).__name__)
