@@ -27,7 +27,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("source", "event_id", name=op.f("pk_webhook_events")),
     )
-    op.execute("GRANT SELECT, INSERT ON webhook_events TO tallyframe_app")
+    op.execute("GRANT SELECT, INSERT, DELETE ON webhook_events TO tallyframe_app")
 
 
 def downgrade() -> None:

@@ -49,6 +49,7 @@ class Settings(VendorSettings):
     auth_jwt_secret: JwtSecret = SecretStr("")  # of HS256 tokens
     auth_allow_missing_azp: bool = False
     auth_allow_anonymous: bool = False
+    webhook_events_days: int = Field(30, ge=2, le=36_500)  # days that a webhook's event is known when it comes again
     clerk_webhook_secret: WebhookSecrets = Field((), validation_alias="CLERK_WEBHOOK_SIGNING_SECRET")
 
     # Limits

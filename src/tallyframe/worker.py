@@ -37,6 +37,7 @@ from tallyframe.providers.registry import build_providers
 from tallyframe.settings import Settings
 from tallyframe.storages.base import Storages
 from tallyframe.storages.registry import build_storages
+from tallyframe.webhooks.received import prune
 
 log = structlog.get_logger()
 
@@ -186,6 +187,7 @@ def _loops(settings: Settings, db: Database, redis: ArqRedis) -> list[Any]:
         _every(RELAY_EVERY, "relay", lambda: relay(db, redis)),
         _every(SWEEP_EVERY, "sweep", lambda: sweep(db)),
         _every(TIDY_EVERY, "tidy", lambda: tidy(db, settings.provider_timeout, settings.ai_operations_days)),
+        _every(TIDY_EVERY, "forget_events", lambda: prune(db, days=settings.webhook_events_days)),
     ]
 
 

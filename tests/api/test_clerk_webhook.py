@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from tallyframe.db import Database
 from tallyframe.settings import Settings
 from tallyframe.webhooks.clerk import follow
+from tallyframe.webhooks.received import prune
 from tests.conftest import ClientFor
 from tests.support.clerk import BORN, Clerk, address, clerk_and_clients, new_event_id, other_event, user_event
 from tests.support.jwks import JwksStub
@@ -97,6 +98,15 @@ async def test_the_same_event_is_followed_once(clerk: Clerk, owner: Any) -> None
     assert await counts(owner) == (1, 1, 1, 20)
     noted = await owner.fetch("SELECT source, event_id, type FROM webhook_events")
     assert [tuple(row) for row in noted] == [("clerk", event_id, "user.created")]
+
+
+async def test_events_are_forgotten_after_their_days(clerk: Clerk, owner: Any, db: Database) -> None:
+    for days in (29, 31):
+        await clerk.tell(user_event("user.created"), event_id=f"msg_{days}")
+        age = "UPDATE webhook_events SET received_at = now() - make_interval(days => $1) WHERE event_id = $2"
+        await owner.execute(age, days, f"msg_{days}")
+    assert await prune(db, days=30) == 1
+    assert await owner.fetchval("SELECT event_id FROM webhook_events") == "msg_29"
 
 
 async def test_ten_deliveries_at_once_are_followed_once(clerk: Clerk, owner: Any, db: Database) -> None:
