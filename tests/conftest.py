@@ -152,9 +152,11 @@ async def rich(db: Database, client_for: ClientFor) -> Member:
 
 
 @pytest.fixture
-def bench(settings: Settings, db: Database) -> Bench:
+async def bench(settings: Settings, db: Database) -> AsyncIterator[Bench]:
     """Runs generations in this process, as a worker would."""
-    return Bench(settings, db)
+    workbench = Bench(settings, db)
+    yield workbench
+    await workbench.end_all()
 
 
 @pytest.fixture

@@ -19,12 +19,16 @@ def upgrade() -> None:
     _make_ai_operations()
     _make_provider_state()
     _allow_states(f"{STATES}, 'withdrawn'")
+    open_steps = sa.text("state IN ('intent', 'ticket')")
+    op.create_index("ix_generation_steps_open", "generation_steps", ["generation_id"], postgresql_where=open_steps)
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ai_operations TO tallyframe_app")
     op.execute("GRANT SELECT, INSERT, UPDATE ON provider_circuits, provider_slots TO tallyframe_app")
 
 
 def downgrade() -> None:
     """Go back: what was withdrawn counts as failed, as before."""
+    op.execute("DELETE FROM outbox WHERE kind = 'withdraw'")  # nobody knows how any more
+    op.drop_index("ix_generation_steps_open", "generation_steps")
     op.execute("UPDATE generation_steps SET state = 'failed' WHERE state = 'withdrawn'")
     _allow_states(STATES)
     for table in ("provider_slots", "provider_circuits", "ai_operations"):
@@ -76,6 +80,7 @@ def _make_provider_state() -> None:
         sa.Column("provider", sa.Text(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("failed_generation_id", sa.Uuid(), nullable=True),
         sa.Column("open_until", sa.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("probe_until", sa.TIMESTAMP(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("provider", "model", name=op.f("pk_provider_circuits")),

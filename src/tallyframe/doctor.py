@@ -1,6 +1,6 @@
 """Looks at a configuration from the outside: is everything there, does it answer, and what is to be done if not?
 
-Nothing here costs anything at a vendor, and nothing is changed.
+Nothing here costs anything at a vendor, and nothing is changed but that the folder of local media is made.
 """
 
 import asyncio
@@ -56,6 +56,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         *((f"provider {name}", _provider(provider)) for name, provider in both.items()),
         *_sign_in(settings),
         ("addresses", lambda: _addresses(settings)),
+        ("patience", lambda: _patience(settings)),
     ]
     try:
         for finding in await asyncio.gather(*(_find(name, check) for name, check in checks)):
@@ -72,6 +73,8 @@ async def _find(name: str, check: Check) -> Finding:
         return Finding(name, is_well=False, words=hidden(str(sick)))
     except TimeoutError:
         return Finding(name, is_well=False, words=f"No answer within {PATIENCE:g} s. Is the address right, and open?")
+    except Exception as error:  # noqa: BLE001  # a mistake in one setting must not hide what the others have
+        return Finding(name, is_well=False, words=hidden(f"{type(error).__name__}: {error}")[:500])
 
 
 async def _postgres(settings: Settings) -> str:
@@ -134,6 +137,15 @@ def _sign_in(settings: Settings) -> Sequence[tuple[str, Check]]:
         return f"{len(ids)} key{'s' if len(ids) > 1 else ''} of {settings.auth_issuer}"
 
     return [("sign-in", check)]
+
+
+async def _patience(settings: Settings) -> str:
+    if settings.shutdown_grace <= settings.provider_timeout:
+        words = "TALLYFRAME_SHUTDOWN_GRACE is not above TALLYFRAME_PROVIDER_TIMEOUT: a deploy can cut an order that is"
+        raise Sick(f"{words} under way, which is then in doubt and refunded.")
+    return (
+        f"a stopping worker waits {settings.shutdown_grace:g} s, a call takes {settings.provider_timeout:g} s at most"
+    )
 
 
 async def _addresses(settings: Settings) -> str:

@@ -189,11 +189,12 @@ class ProviderError(GenerationError):
     """A vendor's failure, mapped at the adapter's edge. Never carries a key, a prompt or a vendor's exception.
 
     `retryable` here is said of the same order at the same vendor. `retry_after` (seconds) is what the vendor asked
-    for. `in_doubt`: the order may have been taken, and billed, although no answer came. `alarm`: somebody who runs the
-    service has to do something (a bad key, a bill, a retired model), and no user is at fault.
+    for. `in_doubt`: the order may have been taken, and billed, although no answer came. `spent`: the work was done, or
+    may have been, but can't be had: buying it elsewhere would pay twice. `alarm`: somebody who runs the service has to
+    do something (a bad key, a bill, a retired model), and no user is at fault.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # by keyword, read like a form
         self,
         code: FailureCode,
         message: str = "",
@@ -202,9 +203,11 @@ class ProviderError(GenerationError):
         operator_message: str = "",
         retry_after: float | None = None,
         in_doubt: bool = False,
+        spent: bool = False,
         alarm: bool = False,
     ) -> None:
         super().__init__(code, message, retryable=retryable, operator_message=operator_message)
         self.retry_after = retry_after
         self.in_doubt = in_doubt
+        self.spent = spent
         self.alarm = alarm

@@ -87,6 +87,7 @@ class Settings(VendorSettings):
             *self._auth_problems(),
             *self.vendor_problems(),
             *self._production_problems(),
+            *self._open_problems(),
             *self.storage_problems(),
             *self._lease_problems(),
             *self._price_problems(),
@@ -112,6 +113,18 @@ class Settings(VendorSettings):
             for name, value in named.items()
             if not value
         ]
+
+    def _open_problems(self) -> list[str]:
+        """In production, what carries keys or decides who is who must not travel in the open."""
+        addresses = {
+            "TALLYFRAME_AUTH_ISSUER": self.auth_issuer if not self.auth_jwks_url else "",
+            "TALLYFRAME_AUTH_JWKS_URL": self.auth_jwks_url,
+            "TALLYFRAME_GEMINI_BASE_URL": self.gemini_base_url,
+            "TALLYFRAME_CLOUDINARY_UPLOAD_PREFIX": self.cloudinary_upload_prefix,
+        }
+        is_open = {name: url.startswith("http://") and not _is_local(url) for name, url in addresses.items()}
+        said = "must be https in production, but on this machine"
+        return [f"{name}: {said}" for name, opened in is_open.items() if opened and self.env == "production"]
 
     def _lease_problems(self) -> list[str]:
         if self.heartbeat_seconds * 2 <= self.lease_seconds:
@@ -156,6 +169,10 @@ def load_settings(*, needs: Sequence[str] = (), **overrides: object) -> Settings
     if missing:
         raise SettingsError("\n".join(f"TALLYFRAME_{name.upper()}: is not set" for name in missing))
     return settings
+
+
+def _is_local(url: str) -> bool:
+    return urlsplit(url).hostname in {"127.0.0.1", "::1", "localhost"}
 
 
 def _password(text: str) -> str | None:

@@ -117,6 +117,7 @@ async def run_worker(settings: Settings) -> None:
         with suppress(RedisError, OSError):
             await worker.close()
         await runner.means.late.aclose(LATE_SECONDS)
+        await runner.means.gate.aclose()
         await close(runner.means.providers, runner.means.storages)
         await db.close()
         log.info("worker_stopped", worker=runner.worker)
@@ -143,7 +144,7 @@ def build_runner(settings: Settings, db: Database) -> Runner:
         providers=build_providers(settings),
         storages=build_storages(settings),
         gate=Gate(db, _call_limits(settings)),
-        retry=RetryPolicy(settings.max_retries, settings.retry_max_wait, settings.provider_poll),
+        retry=RetryPolicy(settings.max_retries, settings.retry_max_wait, collect_again=settings.provider_poll),
     )
     return Runner(means, operations(), limits, f"{platform.node()}:{os.getpid()}")
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from tallyframe.api.admin import DEFAULT_DAYS
 from tallyframe.calls.tables import ai_operations
 from tallyframe.db import Database
 from tallyframe.ids import new_id
@@ -49,7 +50,8 @@ async def write(db: Database, generation: UUID, **more: Any) -> str:
 
 
 async def page(member: Member, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    answer = await member.http.get(PATH, params=dict(query or {}))
+    since = {"from": (NOON - timedelta(days=1)).isoformat()}
+    answer = await member.http.get(PATH, params={**since, **(query or {})})
     assert answer.status_code == 200, answer.text
     assert set(answer.json()) == {"data", "next_cursor", "sums"}
     body: dict[str, Any] = answer.json()
@@ -58,6 +60,16 @@ async def page(member: Member, query: Mapping[str, Any] | None = None) -> dict[s
 
 def ids(body: dict[str, Any]) -> list[str]:
     return [row["id"] for row in body["data"]]
+
+
+async def test_without_a_time_it_shows_the_last_days(admin: Member, db: Database, generation: UUID) -> None:
+    now = datetime.now(UTC)
+    old = await write(db, generation, created_at=now - timedelta(days=DEFAULT_DAYS, minutes=1))
+    new = await write(db, generation, created_at=now - timedelta(days=DEFAULT_DAYS, minutes=-1))
+    assert ids((await admin.http.get(PATH)).json()) == [new]
+    until = {"to": (now - timedelta(hours=1)).isoformat()}
+    assert ids((await admin.http.get(PATH, params=until)).json()) == [new, old]
+    assert ids((await admin.http.get(PATH, params={"generation_id": str(generation)})).json()) == [new, old]
 
 
 async def test_only_administrators_see_it(

@@ -29,9 +29,10 @@ async def elsewhere(settings: Settings) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def desk(db: Database, elsewhere: Database, owner: Any) -> AsyncIterator[Desk]:
-    """A vendor that nobody else calls, and a generation to call it for; ended while both workers have Postgres."""
+    """A vendor that nobody else calls, and generations to call it for; ended while both workers have Postgres."""
     user, _ = await add_user(db, "caller@example.com", admin=False, member=False, credits_given=None, signup_credits=0)
-    generation = await Postings(owner, user.account_id, user.id).generation()
-    desk = Desk(db, owner, generation, Scripted(f"vendor{next(_count)}"))
+    postings = Postings(owner, user.account_id, user.id)
+    generations = [await postings.generation() for _ in range(12)]
+    desk = Desk(db, owner, generations, Scripted(f"vendor{next(_count)}"))
     yield desk
     await desk.end_all()

@@ -75,8 +75,7 @@ async def test_what_is_old_is_removed_and_nothing_else(desk: Desk, monkeypatch: 
     assert await prune(desk.db, days=90) == 1
     assert [row["id"] for row in await desk.rows()] == [*old, new]
     await desk.later(2 * DAY)
-    assert await tidy(desk.db, 30, 90) == (0, 2)  # and the next time goes on
-    assert await tidy(desk.db, 30, 90) == (0, 1)
+    assert await tidy(desk.db, 30, 90) == (0, 3)  # in as many statements as it takes
     assert [row["id"] for row in await desk.rows()] == [new]
 
 

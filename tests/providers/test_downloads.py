@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tallyframe.errors import FailureCode
 from tallyframe.providers.google.client import Google
 from tallyframe.providers.google.downloads import fetch_video, unpack_video
 from tests.support.google_filming import (
@@ -90,6 +91,8 @@ async def test_a_redirect_is_not_followed(status: int) -> None:
 
 
 MP4 = {"Content-Type": "video/mp4"}
+#: It is paid, and what came may have been a proxy's word.
+ASK_FOR_A_BETTER = (FailureCode.PROVIDER_REJECTED, True, False, False)
 FAILURES: dict[str, tuple[Reply, Expected]] = {
     "404": (failure(404, "NOT_FOUND", "No such file."), REJECTED),
     "removed": (
@@ -105,10 +108,10 @@ FAILURES: dict[str, tuple[Reply, Expected]] = {
     "dropped": (DROP, UNAVAILABLE),
     "cut": (Reply(200, film(), MP4, cut_after=700), UNAVAILABLE),
     "hangs": (hang(), ASK_LATER),
-    "empty": (Reply(200, b"", MP4), REJECTED),
-    "html": (Reply(200, b"<html>", {"Content-Type": "text/html"}), REJECTED),
-    "json": (answer({"error": "none"}), REJECTED),
-    "damaged": (Reply(200, film()[:300], MP4), REJECTED),
+    "empty": (Reply(200, b"", MP4), ASK_FOR_A_BETTER),
+    "html": (Reply(200, b"<html>", {"Content-Type": "text/html"}), ASK_FOR_A_BETTER),
+    "json": (answer({"error": "none"}), ASK_FOR_A_BETTER),
+    "damaged": (Reply(200, film()[:300], MP4), ASK_FOR_A_BETTER),
     "too large": (Reply(200, film(), MP4, pad_to=TOO_MUCH), REJECTED),
     "compressed": (Reply(200, film(), {**MP4, "Content-Encoding": "gzip"}), UNAVAILABLE),
 }

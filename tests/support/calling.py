@@ -28,23 +28,37 @@ Outcome = Exception | asyncio.Event | Callable[[Record], Awaitable[None]] | None
 class Desk:
     db: Database
     owner: Any
-    generation_id: UUID
+    generation_ids: list[UUID]
     provider: Scripted
+    turn: int = 0
+    gates: list[Gate] = field(default_factory=list)
     entered: list[UUID] = field(default_factory=list)  # the calls that were let through
     started: "list[asyncio.Task[Record]]" = field(default_factory=list)
 
+    @property
+    def generation_id(self) -> UUID:
+        return self.generation_ids[0]
+
     def gate(self, db: Database | None = None, **more: Any) -> Gate:
         """The gate of one worker."""
-        return Gate(db or self.db, limits(self.provider.name, **more))
+        self.gates.append(Gate(db or self.db, limits(self.provider.name, **more)))
+        return self.gates[-1]
 
-    def about(self, kind: str = "order", attempt: int = 1) -> About:
-        return About(self.generation_id, "image", attempt, kind)
+    def about(self, kind: str = "order", attempt: int = 1, turn: int = 0) -> About:
+        """What a call is for; `turn` says for which of the generations."""
+        return About(self.generation_ids[turn % len(self.generation_ids)], "image", attempt, kind)
 
     async def call(
-        self, gate: Gate, outcome: Outcome = None, *, kind: str = "order", provider: Scripted | None = None
+        self,
+        gate: Gate,
+        outcome: Outcome = None,
+        *,
+        kind: str = "order",
+        provider: Scripted | None = None,
+        turn: int = 0,
     ) -> Record:
         """Make a call, from its beginning to its end."""
-        async with gate.call(provider or self.provider, self.about(kind)) as record:
+        async with gate.call(provider or self.provider, self.about(kind, turn=turn)) as record:
             self.entered.append(record.id)
             if isinstance(outcome, Exception):
                 raise outcome
@@ -55,10 +69,11 @@ class Desk:
         return record
 
     async def fail(self, gate: Gate, times: int = 1, error: ProviderError | None = None, **more: Any) -> None:
-        """Make calls that fail: it may be that the vendor is ill, unless the error says otherwise."""
+        """Make calls that fail, each for another generation: it may be that the vendor is ill, or what `error` says."""
         for _ in range(times):
+            self.turn += 1
             with pytest.raises(ProviderError):
-                await self.call(gate, error or failing(), **more)
+                await self.call(gate, error or failing(), **{"turn": self.turn, **more})
 
     async def refused(self, gate: Gate, **more: Any) -> float:
         """Check that a call is stopped by the circuit; return for how many seconds it says that this will last."""
@@ -82,6 +97,8 @@ class Desk:
         for task in self.started:
             task.cancel()
         await asyncio.gather(*self.started, return_exceptions=True)
+        for gate in self.gates:
+            await gate.aclose()
 
     async def later(self, seconds: float) -> None:
         """Let time pass for this provider."""

@@ -1,7 +1,7 @@
 """Runs generations in the test's own process, without arq, so that each move can be looked at."""
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -21,11 +21,19 @@ from tallyframe.worker import build_runner
 class Bench:
     settings: Settings
     db: Database
+    made: list[Runner] = field(default_factory=list)
 
     def runner(self, **parts: Any) -> Runner:
         """A runner; `parts` of its means replace what the settings would give."""
         runner = build_runner(self.settings, self.db)
-        return replace(runner, means=replace(runner.means, **parts))
+        self.made.append(replace(runner, means=replace(runner.means, **parts)))
+        return self.made[-1]
+
+    async def end_all(self) -> None:
+        """Give up what is still under way."""
+        for runner in self.made:
+            await runner.means.late.aclose(0)
+            await runner.means.gate.aclose()
 
     def with_provider(self, provider: Any) -> Runner:
         return self.runner(providers=Providers(image=(provider,), video=(provider,)))

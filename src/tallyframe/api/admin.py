@@ -1,6 +1,6 @@
 """For administrators: what was asked of the vendors, and what it cost."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -13,6 +13,9 @@ from tallyframe.calls import queries
 from tallyframe.errors import FailureCode, ValidationFailed
 
 router = APIRouter(prefix="/v1/admin", tags=["admin"], dependencies=[Depends(administrator)])
+
+#: Days that are looked at when nothing is said of the time: the log may have millions of rows.
+DEFAULT_DAYS = 7
 
 Status = Literal["running", "succeeded", "accepted", "waiting", "failed", "in_doubt", "abandoned"]
 Kind = Literal["order", "collect", "cancel"]
@@ -79,7 +82,11 @@ class Asked(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    since: AwareDatetime | None = Field(None, alias="from", description="With its time zone.")
+    since: AwareDatetime | None = Field(
+        None,
+        alias="from",
+        description=f"With its time zone. Left out: {DEFAULT_DAYS} days before `to`, unless it is one generation's.",
+    )
     until: AwareDatetime | None = Field(None, alias="to", description="Up to, and not including.")
     operation: Name = None
     kind: Kind | None = None
@@ -95,7 +102,11 @@ class Asked(BaseModel):
         """Return what to look for. Raises ValidationFailed."""
         if self.since and self.until and self.since >= self.until:
             raise ValidationFailed("'from' must be before 'to'.", pointer="/from")
-        return queries.Filter(**self.model_dump(exclude={"cursor", "limit"}))
+        wanted = self.model_dump(exclude={"cursor", "limit"})
+        if self.since is None and self.generation_id is None:
+            before = self.until or datetime.now(UTC)
+            wanted["since"] = before - timedelta(days=DEFAULT_DAYS)
+        return queries.Filter(**wanted)
 
 
 @router.get("/ai-operations")

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
@@ -15,6 +15,7 @@ import structlog
 
 from tallyframe.calls import statements
 from tallyframe.calls.cost import Prices, cost_micros
+from tallyframe.calls.tables import ai_operations
 from tallyframe.db import Database
 from tallyframe.errors import FailureCode, ProviderError, Unavailable
 from tallyframe.ids import new_id
@@ -26,6 +27,7 @@ log = structlog.get_logger()
 #: Seconds that a call waits for a slot before it gives its worker back.
 SLOT_WAIT = 5.0
 SLOT_LOOK = 0.2  # seconds between looks
+LEAVE_AGAIN = 1.0  # seconds between tries to write down a call while the database is away
 #: Seconds beyond the timeout of a call after which its slot counts as left by a dead worker.
 SLOT_GRACE = 60.0
 #: Failures that say something of the vendor's health, and not of the order.
@@ -33,11 +35,15 @@ _ILL = frozenset({FailureCode.PROVIDER_UNAVAILABLE, FailureCode.PROVIDER_TIMEOUT
 
 
 class CircuitOpen(Exception):
-    """The provider's model has failed too often lately; nothing was asked. `seconds` until it may be tried."""
+    """The provider's model has failed too often lately; nothing was asked. `seconds` until it may be tried.
 
-    def __init__(self, seconds: float) -> None:
+    `is_being_tried`: one order is trying it right now, so it may close at any moment.
+    """
+
+    def __init__(self, seconds: float, *, is_being_tried: bool = False) -> None:
         super().__init__(f"open for {seconds:.1f} s")
         self.seconds = seconds
+        self.is_being_tried = is_being_tried
 
 
 class NoSlot(Exception):
@@ -88,6 +94,7 @@ class Gate:
         self._db = db
         self._limits = limits
         self._prepared: set[str] = set()
+        self._leaving: set[asyncio.Task[None]] = set()  # kept here, because the event loop itself would forget them
 
     @asynccontextmanager
     async def call(self, provider: Provider, about: About) -> AsyncIterator[Record]:
@@ -114,7 +121,7 @@ class Gate:
                 record.started, record.probes = monotonic(), row.probes
                 return
             if row.open_for is not None:
-                raise CircuitOpen(float(row.open_for))
+                raise CircuitOpen(float(row.open_for), is_being_tried=row.open_for <= 0)
             if monotonic() > until:
                 raise NoSlot
             await asyncio.sleep(SLOT_LOOK * random.uniform(0.75, 1.25))  # noqa: S311  # jitter, no secret
@@ -133,7 +140,7 @@ class Gate:
             raise
 
     def _entry(self, provider: Provider, about: About, record: Record) -> dict[str, Any]:
-        hold = timedelta(seconds=longest_call(self._limits.timeout))
+        hold = timedelta(seconds=longest_call(self._limits.timeout, about.kind))
         return {
             "id": record.id,
             "generation_id": about.generation_id,
@@ -142,7 +149,7 @@ class Gate:
             "attempt": about.attempt,
             "provider": provider.name,
             "model": provider.model,
-            "most": self._limits.in_flight.get(provider.name),
+            "most": None if about.kind == "cancel" else self._limits.in_flight.get(provider.name),
             "guarded": self._is_guarded(provider, about),
             "hold": hold,
         }
@@ -159,18 +166,44 @@ class Gate:
         await self._db.run(statements.MAKE_SLOTS, {"provider": provider, "most": most})
         self._prepared.add(provider)
 
+    async def aclose(self) -> None:
+        """Give up what could not be written down so far; before the database is closed."""
+        for task in list(self._leaving):
+            task.cancel()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
+
+    async def failures(self, about: About, code: FailureCode) -> int:
+        """Return how many calls of this kind have failed so for this generation."""
+        row = ai_operations.c
+        same = (row.generation_id == about.generation_id) & (row.kind == about.kind) & (row.error_code == code.value)
+        return int((await self._db.run(sa.select(sa.func.count()).where(same))).scalar_one())
+
     async def _leave(self, provider: Provider, about: About, record: Record) -> None:
+        """Write down what came of the call. The answer counts, and not its record: it waits for no database."""
         try:
-            await self._db.run(statements.LEAVE, self._exit(provider, about, record))
-        except (Unavailable, sa.exc.SQLAlchemyError, ArithmeticError) as error:  # the answer counts, not its record
+            parameters = self._exit(provider, about, record)
+            await self._db.run(statements.LEAVE, parameters)
+        except Unavailable:
+            task = asyncio.create_task(self._leave_later(parameters, longest_call(self._limits.timeout)))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+        except (sa.exc.SQLAlchemyError, ArithmeticError) as error:
             log.warning("call_not_recorded", call_id=str(record.id), error=type(error).__name__)
+
+    async def _leave_later(self, parameters: dict[str, Any], seconds: float) -> None:
+        """Go on trying while the slot would be held without it."""
+        until = monotonic() + seconds
+        while monotonic() < until:
+            await asyncio.sleep(LEAVE_AGAIN)
+            with suppress(Unavailable):
+                await self._db.run(statements.LEAVE, parameters)
+                return
+        log.warning("call_not_recorded", call_id=str(parameters["id"]), error="Unavailable")
 
     def _exit(self, provider: Provider, about: About, record: Record) -> dict[str, Any]:
         error = record.error
-        asked_in_vain = about.kind == "collect" and error is not None and error.retryable
-        # Who is asked again tells the same figures again, and they count once.
         told = record.usage.sound()
-        usage = Usage(request_id=told.request_id) if asked_in_vain else told
+        usage = told if _is_last_word(about, record) else Usage(request_id=told.request_id)
         pause = _pause(error, self._limits.retry_max_wait)
         cooldown = self._limits.breaker_cooldown * random.uniform(1.0, 1.25)  # noqa: S311  # jitter, no secret
         return {
@@ -185,9 +218,10 @@ class Gate:
             "video_seconds": usage.seconds,
             "cost_micros": cost_micros(self._limits.prices.get(provider.model), usage),
             "duration_ms": round((monotonic() - record.started) * 1000),
-            "vendor_request_id": usage.request_id,
+            "vendor_request_id": hidden(usage.request_id) if usage.request_id else None,
             "guarded": self._is_guarded(provider, about),
-            "ill": error is not None and (error.alarm or error.code in _ILL),
+            "generation_id": about.generation_id,
+            "ill": error is not None and (error.alarm or error.in_doubt or error.code in _ILL),
             "answered": record.status != "abandoned",
             "probes": record.probes,
             "failures": self._limits.breaker_failures,
@@ -196,9 +230,15 @@ class Gate:
         }
 
 
-def longest_call(timeout: float) -> float:
+def _is_last_word(about: About, record: Record) -> bool:
+    """Tell whether the figures of a call count: who is asked again about the same work tells them again."""
+    asked_in_vain = about.kind == "collect" and record.error is not None and record.error.retryable
+    return record.status not in {"accepted", "waiting"} and not asked_in_vain
+
+
+def longest_call(timeout: float, kind: str = "collect") -> float:
     """Return the seconds after which a call's worker must be dead: a collect may look, and then download."""
-    return 2 * timeout + SLOT_GRACE
+    return (2 if kind == "collect" else 1) * timeout + SLOT_GRACE
 
 
 def _pause(error: ProviderError | None, longest: float) -> float | None:

@@ -38,7 +38,7 @@ ENTER = sa.text("""
         RETURNING id
     )
     SELECT EXISTS (SELECT FROM call) AS entered, EXISTS (SELECT FROM probe) AS probes,
-           (SELECT greatest(extract(epoch FROM open_until - now()), 1) FROM circuit) AS open_for
+           (SELECT extract(epoch FROM open_until - now()) FROM circuit) AS open_for
 """).bindparams(
     *(sa.bindparam(name, type_=sa.Uuid()) for name in ("id", "generation_id")),
     *(sa.bindparam(name, type_=sa.Text()) for name in ("operation", "kind", "provider", "model")),
@@ -47,7 +47,8 @@ ENTER = sa.text("""
     sa.bindparam("hold", type_=sa.Interval()),
 )
 
-#: A sick vendor opens its circuit after some failures in a row, or as soon as it asks for a pause; an answer closes it.
+#: A sick vendor opens its circuit after some failures in a row, each of another generation, or as soon as it asks for a
+#: pause. Only the order that tries it again closes it: an answer to one from before says nothing of now.
 LEAVE = sa.text("""
     WITH ended AS (
         UPDATE ai_operations
@@ -58,28 +59,31 @@ LEAVE = sa.text("""
     ), freed AS (
         UPDATE provider_slots SET held_until = now(), holder = NULL WHERE provider = :provider AND holder = :id
     ), sick AS (
-        INSERT INTO provider_circuits AS circuit (provider, model, failures, open_until)
-        SELECT :provider, :model, 1, now() + coalesce(:pause, CASE WHEN :failures <= 1 THEN :cooldown END)
+        INSERT INTO provider_circuits AS circuit (provider, model, failures, failed_generation_id, open_until)
+        SELECT :provider, :model, 1, :generation_id,
+               now() + coalesce(:pause, CASE WHEN :failures <= 1 THEN :cooldown END)
         WHERE :guarded AND :ill
         ON CONFLICT (provider, model) DO UPDATE
-        SET failures = circuit.failures + 1,
+        SET failures = circuit.failures + (circuit.failed_generation_id IS DISTINCT FROM :generation_id)::int,
+            failed_generation_id = :generation_id,
             probe_until = CASE WHEN NOT :probes THEN circuit.probe_until END,
             open_until = CASE
                 WHEN :pause IS NOT NULL THEN greatest(circuit.open_until, now() + :pause)
-                WHEN circuit.failures + 1 >= :failures THEN greatest(circuit.open_until, now() + :cooldown)
+                WHEN circuit.failures + (circuit.failed_generation_id IS DISTINCT FROM :generation_id)::int
+                     >= :failures OR :probes THEN greatest(circuit.open_until, now() + :cooldown)
                 ELSE circuit.open_until
             END
     ), recovered AS (
         UPDATE provider_circuits
-        SET failures = CASE WHEN :answered THEN 0 ELSE failures END,
-            open_until = CASE WHEN NOT :answered THEN open_until END,
-            probe_until = CASE WHEN NOT :answered AND NOT :probes THEN probe_until END
+        SET failures = CASE WHEN :answered AND (:probes OR open_until IS NULL) THEN 0 ELSE failures END,
+            open_until = CASE WHEN NOT :answered OR NOT :probes THEN open_until END,
+            probe_until = CASE WHEN NOT :probes THEN probe_until END
         WHERE :guarded AND NOT :ill AND provider = :provider AND model = :model
           AND (failures > 0 OR open_until IS NOT NULL)
     )
     SELECT 1
 """).bindparams(
-    sa.bindparam("id", type_=sa.Uuid()),
+    *(sa.bindparam(name, type_=sa.Uuid()) for name in ("id", "generation_id")),
     *(
         sa.bindparam(name, type_=sa.Text())
         for name in ("provider", "model", "status", "error_code", "error", "vendor_request_id")

@@ -40,7 +40,8 @@ provider_circuits = sa.Table(
     metadata,
     sa.Column("provider", sa.Text, primary_key=True),
     sa.Column("model", sa.Text, primary_key=True),
-    sa.Column("failures", sa.Integer, nullable=False, server_default="0"),  # in a row
+    sa.Column("failures", sa.Integer, nullable=False, server_default="0"),  # in a row, each of another generation
+    id_column("failed_generation_id", nullable=True),  # the latest that failed
     time_column("open_until", nullable=True),
     time_column("probe_until", nullable=True),  # one order is trying until then
 )

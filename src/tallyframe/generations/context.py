@@ -25,7 +25,7 @@ from tallyframe.calls.gate import About, CircuitOpen, Gate, NoSlot
 from tallyframe.db import Database
 from tallyframe.errors import FailureCode, GenerationError, ProviderError
 from tallyframe.generations.deals import Deal, can_make, ends_it, named, remaining
-from tallyframe.generations.late import Latecomers
+from tallyframe.generations.late import Latecomers, Order as LateOrder
 from tallyframe.generations.lease import Claim
 from tallyframe.generations.retry import RetryPolicy, wanted_wait
 from tallyframe.generations.steps import ClaimLost, Step, Steps
@@ -40,6 +40,9 @@ Role = Literal["image", "video"]
 
 #: Seconds until an order that found no free slot at its provider tries again.
 SLOT_AGAIN = 2.0
+
+#: Times that a finished result may turn out to be no use, before it counts as one that can't be had.
+MOST_BAD_RESULTS = 5
 
 IN_DOUBT = "We lost track of what the provider did with this. Your credits are back; you can order it again."
 
@@ -113,7 +116,7 @@ class RunContext:
     async def _durably(self, role: Role, deals: Sequence[Deal], able: Sequence[Deal]) -> Stored:
         tries = await self._steps.tries(role)
         latest = tries[-1] if tries else None
-        if latest and latest.state == "done" and latest.result:
+        if latest and latest.state in {"done", "orphaned"} and latest.result:  # an orphan, if nobody came in between
             return Stored(**latest.result)
         if latest and latest.state == "ticket" and latest.ticket:
             deal = named(deals, latest.provider)
@@ -146,17 +149,18 @@ class RunContext:
 
     async def _order(self, role: Role, deals: Sequence[Deal]) -> Stored:
         """Order from the first provider whose circuit is closed."""
-        waits: list[float] = []
+        stopped: list[CircuitOpen] = []
         for deal in deals:
             others = [other for other in deals if other is not deal]
             try:
                 return await self._place(role, deal, others)
             except CircuitOpen as circuit:
-                waits.append(circuit.seconds)
+                stopped.append(circuit)
+        if any(circuit.is_being_tried for circuit in stopped):
+            raise Snoozed(_jittered(SLOT_AGAIN))
         words = f"the circuits of {', '.join(deal.provider.name for deal in deals)} are open"
-        raise ProviderError(
-            FailureCode.PROVIDER_UNAVAILABLE, retryable=True, retry_after=min(waits), operator_message=words
-        )
+        wait = max(min(circuit.seconds for circuit in stopped), 1.0)
+        raise ProviderError(FailureCode.PROVIDER_UNAVAILABLE, retryable=True, retry_after=wait, operator_message=words)
 
     async def _place(self, role: Role, deal: Deal, others: Sequence[Deal]) -> Stored:
         attempt = self._claim.attempt
@@ -164,7 +168,7 @@ class RunContext:
         try:
             answer = await asyncio.shield(ordering)
         except asyncio.CancelledError:  # nobody waits any more, but the vendor is at work
-            self._means.late.follow(ordering, self._steps, role, attempt)
+            self._means.late.follow(ordering, LateOrder(self._steps, role, attempt, deal.provider.repeatable))
             raise
         except NoSlot:
             raise Snoozed(_jittered(SLOT_AGAIN)) from None
@@ -205,7 +209,7 @@ class RunContext:
         except NoSlot:
             raise Snoozed(_jittered(SLOT_AGAIN)) from None
         except ProviderError as error:
-            if error.retryable or error.alarm:  # asking failed, and that is no verdict on what was ordered
+            if await self._is_no_verdict(error, step.attempt):
                 self._tell(deal, error)
                 raise Snoozed(_jittered(max(self._means.retry.collect_again, wanted_wait(error)))) from None
             raise await self._verdict(role, step.attempt, error, deal, others) from None
@@ -213,15 +217,22 @@ class RunContext:
             raise Snoozed(answer.poll_after)
         return await self._store(role, step.attempt, answer)
 
+    async def _is_no_verdict(self, error: ProviderError, attempt: int) -> bool:
+        """Tell whether just the asking failed. A result that is no use again and again is one that can't be had."""
+        if error.code is FailureCode.PROVIDER_REJECTED and error.retryable:
+            bad = await self._means.gate.failures(self._about("collect", attempt), error.code)
+            error.retryable, error.spent = bad < MOST_BAD_RESULTS, True
+        return error.retryable or error.alarm
+
     async def _verdict(
         self, role: Role, attempt: int, error: ProviderError, deal: Deal, others: Sequence[Deal]
     ) -> Exception:
         """Keep what the provider said, and return what the run is to do about it."""
         self._tell(deal, error)
-        if error.in_doubt:
-            doubt = GenerationError(
-                error.code, IN_DOUBT, retryable=deal.provider.repeatable, operator_message=error.operator_message
-            )
+        if error.in_doubt or error.spent:
+            again = error.in_doubt and deal.provider.repeatable
+            words = IN_DOUBT if error.in_doubt else error.message
+            doubt = GenerationError(error.code, words, retryable=again, operator_message=error.operator_message)
             await self._steps.doubt(role, attempt, doubt)
             return doubt
         retries = sum(step.provider == deal.provider.name for step in self._tries)

@@ -6,11 +6,12 @@ know: a ticket that comes then is kept, so that it can be withdrawn; a result is
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 
 import structlog
 
 from tallyframe.calls.gate import CircuitOpen, NoSlot
-from tallyframe.errors import ProviderError, Unavailable
+from tallyframe.errors import FailureCode, GenerationError, ProviderError
 from tallyframe.generations.steps import ClaimLost, Steps
 from tallyframe.providers.base import Media, Ticket
 
@@ -20,15 +21,25 @@ log = structlog.get_logger()
 _NOTHING_TO_BOOK = (ClaimLost, CircuitOpen, NoSlot, asyncio.CancelledError)
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order under way. `repeatable`: may it be placed again when nobody knows what became of it?"""
+
+    steps: Steps
+    role: str
+    attempt: int
+    repeatable: bool
+
+
 class Latecomers:
     """The orders of this process whose run has ended before them."""
 
     def __init__(self) -> None:
         self._followed: set[asyncio.Task[None]] = set()
 
-    def follow(self, ordering: asyncio.Task[Media | Ticket], steps: Steps, role: str, attempt: int) -> None:
+    def follow(self, ordering: asyncio.Task[Media | Ticket], order: "Order") -> None:
         """Book what comes of the order, when it comes."""
-        task = asyncio.create_task(_book(ordering, steps, role, attempt))
+        task = asyncio.create_task(_book(ordering, order))
         self._followed.add(task)
         task.add_done_callback(self._followed.discard)
 
@@ -41,22 +52,26 @@ class Latecomers:
         await asyncio.gather(*self._followed, return_exceptions=True)
 
 
-async def _book(ordering: asyncio.Task[Media | Ticket], steps: Steps, role: str, attempt: int) -> None:
+async def _book(ordering: asyncio.Task[Media | Ticket], order: Order) -> None:
     try:
         with suppress(*_NOTHING_TO_BOOK):
-            await _note(ordering, steps, role, attempt)
-    except Unavailable:  # the database is away: the step stays an intent, which whoever comes next books as a doubt
-        log.warning("late_answer_lost", role=role, attempt=attempt)
+            await _note(ordering, order)
+    except Exception:  # the database is away, or a bug: the step stays an intent, which is booked as a doubt later
+        log.exception("late_answer_lost", role=order.role, attempt=order.attempt)
     finally:
         ordering.cancel()
 
 
-async def _note(ordering: asyncio.Task[Media | Ticket], steps: Steps, role: str, attempt: int) -> None:
+async def _note(ordering: asyncio.Task[Media | Ticket], order: Order) -> None:
     try:
         answer = await ordering
     except ProviderError as error:
-        await steps.end_late(role, attempt, "in_doubt" if error.in_doubt else "failed", error.operator_message)
+        if error.in_doubt:
+            error.retryable = order.repeatable
+        await order.steps.end_late(order.role, order.attempt, error, delivered=False)
         return
     if isinstance(answer, Media):
-        await steps.end_late(role, attempt, "orphaned", "came after the end, and was not kept")
-        log.warning("orphaned_result", role=role, key=None)
+        words = "A result came when nobody waited for it any more; it was not kept."
+        came = GenerationError(FailureCode.PROVIDER_TIMEOUT, retryable=order.repeatable, operator_message=words)
+        await order.steps.end_late(order.role, order.attempt, came, delivered=True)
+        log.warning("orphaned_result", role=order.role, key=None)

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from tallyframe.errors import GenerationError, ProviderError
+from tallyframe.errors import FailureCode, GenerationError, ProviderError
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +12,7 @@ class RetryPolicy:
 
     max_retries: int  # at one provider
     max_wait: float  # seconds; a vendor that asks for more patience is given up
+    max_rejected: int = 2  # the same for answers without a usable result, each of which may be billed
     collect_again: float = 5.0  # seconds until a ticket is asked for again when asking failed
     base: float = 1.0  # seconds before the first retry; it doubles with each one
     longest: float = 60.0  # seconds that doubling leads to at most
@@ -19,7 +20,10 @@ class RetryPolicy:
     def gives_up(self, error: GenerationError, retries: int) -> bool:
         """Tell whether this is the end at this provider, after `retries` further tries already made there."""
         asked_for = wanted_wait(error)
-        return not error.retryable or retries >= self.max_retries or asked_for > self.max_wait
+        most = self.max_retries
+        if error.code is FailureCode.PROVIDER_REJECTED:
+            most = min(most, self.max_rejected)
+        return not error.retryable or retries >= most or asked_for > self.max_wait
 
     def delay(self, error: GenerationError, retries: int) -> float:
         """Return the seconds before retry number `retries` (from 0): what the vendor asks for, at least, plus jitter.

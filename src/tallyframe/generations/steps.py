@@ -9,16 +9,20 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.sql import Executable
 
 from tallyframe.db import Database, together
-from tallyframe.errors import GenerationError
+from tallyframe.errors import GenerationError, ProviderError, Unavailable
 from tallyframe.generations.lease import Claim, held, touch
+from tallyframe.generations.steadily import steadily
 from tallyframe.generations.tables import WITHDRAW, generation_steps, generations
 from tallyframe.logs import hidden
 from tallyframe.operations.base import Stored
 from tallyframe.outbox.put import put
 from tallyframe.providers.base import Provider
+
+log = structlog.get_logger()
 
 
 class ClaimLost(Exception):
@@ -69,6 +73,13 @@ class Steps:
         generation has ended, the vendor will be told.
         """
         try:
+            return await steadily(lambda: self._keep_ticket(name, attempt, ticket))
+        except Unavailable:  # all that can still be done for it
+            log.exception("ticket_lost", generation_id=str(self._claim.id), attempt=attempt, ticket=ticket)
+            raise
+
+    async def _keep_ticket(self, name: str, attempt: int, ticket: str) -> bool:
+        try:
             await self._change(name, attempt, {"state": "ticket", "ticket": ticket})
         except ClaimLost:
             await self._db.run(self._late_ticket(name, attempt, ticket))
@@ -86,7 +97,8 @@ class Steps:
 
     async def finish(self, name: str, attempt: int, result: Stored) -> None:
         """Commit what the step made. Raises ClaimLost."""
-        await self._change(name, attempt, {"state": "done", "result": asdict(result), "ended_at": sa.func.now()})
+        done = {"state": "done", "result": asdict(result), "ended_at": sa.func.now()}
+        await steadily(lambda: self._change(name, attempt, done))
 
     async def fail(self, name: str, attempt: int, error: GenerationError) -> None:
         """Commit the vendor's verdict, with its own words for the operator. Raises ClaimLost."""
@@ -101,11 +113,24 @@ class Steps:
         ended = {"state": state, "ended_at": sa.func.now(), "is_final": not error.retryable}
         await self._change(name, attempt, {**ended, **words})
 
-    async def end_late(self, name: str, attempt: int, state: str, words: str) -> None:
-        """Note what came of an order that nobody waited for any more. Changes nothing else."""
-        values = {"state": state, "operator_message": hidden(words)[:2000] or None, "ended_at": sa.func.now()}
+    async def end_late(self, name: str, attempt: int, error: GenerationError, *, delivered: bool) -> None:
+        """Note what came of an order that nobody waited for any more: the vendor's verdict, or a result.
+
+        A result is an orphan where the generation has ended. Where it hasn't, it is lost and may have been billed: so
+        this is a doubt like any other, and nobody may order again what it doesn't allow.
+        """
+        ended = sa.exists().where(generations.c.id == self._claim.id, generations.c.finished_at.is_not(None))
+        doubt = "in_doubt" if delivered or (isinstance(error, ProviderError) and error.in_doubt) else "failed"
+        values = {
+            "state": sa.case((ended, "orphaned"), else_=doubt) if delivered else doubt,
+            "error_code": error.code.value,
+            "is_final": not error.retryable,
+            "operator_message": hidden(error.operator_message)[:2000] or None,
+            "ended_at": sa.func.now(),
+        }
         still_open = generation_steps.c.state.in_(("intent", "in_doubt"))
-        await self._db.run(sa.update(generation_steps).where(self._try(name, attempt), still_open).values(**values))
+        update = sa.update(generation_steps).where(self._try(name, attempt), still_open).values(**values)
+        await steadily(lambda: self._db.run(update))
 
     async def orphan(self, name: str, attempt: int, result: Stored) -> None:
         """Keep, for the operator, a success that came after the generation had ended. Changes nothing else."""

@@ -10,6 +10,7 @@ from tallyframe.db import Database
 from tallyframe.errors import FailureCode, GenerationError
 from tallyframe.generations import lease
 from tallyframe.generations.lease import Claim
+from tallyframe.generations.steadily import steadily
 from tallyframe.generations.steps import ClaimLost, Steps
 from tallyframe.operations.base import Stored
 from tallyframe.providers.base import Media
@@ -25,9 +26,9 @@ async def store(
     db: Database, claim: Claim, storage: Storage, role: Literal["image", "video"], attempt: int, media: Media
 ) -> Stored:
     """Store the bytes and finish the step. Raises ClaimLost, and GenerationError when the storage fails for long."""
-    if not await lease.show_storing(db, claim):
+    if not await steadily(lambda: lease.show_storing(db, claim)):
         raise ClaimLost
-    stored = _describe(claim, storage, role, media)
+    stored = await asyncio.to_thread(_describe, claim, storage, role, media)  # hashing 100 MB takes a while
     await _put(storage, stored.key, media)
     steps = Steps(db, claim)
     try:

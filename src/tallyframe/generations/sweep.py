@@ -1,22 +1,29 @@
 """What got lost is rung again, and what is too old ends. Any number of sweepers may run at once."""
 
+from datetime import datetime, timedelta
+
 import sqlalchemy as sa
 
 from tallyframe.db import Database
 from tallyframe.generations import settle
 from tallyframe.generations.submit import RUN_GENERATION
-from tallyframe.generations.tables import IS_LIVE, generations
+from tallyframe.generations.tables import IS_LIVE, WITHDRAW, generation_steps, generations
 from tallyframe.outbox.put import missing, put
 
 #: Generations that one sweep ends or rings at most; the next sweep goes on.
 BATCH = 500
+
+#: Seconds after the end of a generation after which an order of its is no longer under way.
+UNDER_WAY = 600.0
 
 EXPIRED = "This did not finish in time. Your credits are back; you can order it again."
 
 
 async def sweep(db: Database) -> tuple[int, int]:
     """Ring what nobody holds and nobody would ring; expire what is too old. Return how many (rung, expired)."""
-    return await ring_lost(db), await expire_old(db)
+    rung, expired = await ring_lost(db), await expire_old(db)
+    await withdraw_lost(db)
+    return rung, expired
 
 
 async def ring_lost(db: Database) -> int:
@@ -35,3 +42,17 @@ async def expire_old(db: Database) -> int:
     query = sa.select(row.id).where(IS_LIVE, row.expires_at <= sa.func.now()).limit(BATCH)
     ids = (await db.run(query)).scalars().all()
     return sum([await settle.expire(db, generation_id, EXPIRED) for generation_id in ids])
+
+
+async def withdraw_lost(db: Database) -> int:
+    """Write an outbox row for each ended generation with an open step that has none: a vendor may be at work on it."""
+    step = generation_steps.c
+    is_open = step.state.in_([sa.literal_column("'intent'"), sa.literal_column("'ticket'")])
+    ended = sa.select(generations.c.id).join(generation_steps, step.generation_id == generations.c.id).distinct()
+    lost = ended.where(is_open, ~IS_LIVE, missing(WITHDRAW, generations.c.id), is_over(generations.c.finished_at))
+    return (await db.run(put(WITHDRAW, lost.limit(BATCH).cte("lost")))).rowcount
+
+
+def is_over(finished_at: "sa.ColumnElement[datetime]") -> "sa.ColumnElement[bool]":
+    """Return the condition that whatever was under way at the end has had its time."""
+    return finished_at < sa.func.now() - sa.literal(timedelta(seconds=UNDER_WAY), sa.Interval())

@@ -74,5 +74,6 @@ generation_steps = sa.Table(
         "state IN ('intent', 'ticket', 'done', 'failed', 'in_doubt', 'orphaned', 'withdrawn')", name="state"
     ),
     sa.CheckConstraint("state <> 'ticket' OR ticket IS NOT NULL", name="ticket"),
+    sa.Index("ix_generation_steps_open", "generation_id", postgresql_where=sa.text("state IN ('intent', 'ticket')")),
     sa.CheckConstraint("state <> 'done' OR result IS NOT NULL", name="done_has_result"),
 )

@@ -5,10 +5,11 @@ from uuid import UUID
 import sqlalchemy as sa
 import structlog
 
-from tallyframe.calls.gate import About, NoSlot
+from tallyframe.calls.gate import About
 from tallyframe.db import Database
 from tallyframe.errors import ProviderError
 from tallyframe.generations.context import Means
+from tallyframe.generations.sweep import is_over
 from tallyframe.generations.tables import WITHDRAW, generation_steps, generations
 from tallyframe.outbox.tables import outbox
 from tallyframe.providers.base import Provider
@@ -38,13 +39,14 @@ async def withdraw(means: Means, generation_id: UUID) -> str:
     for step in await _open_tickets(means.db, generation_id):
         try:
             words = await _stop(means, generation_id, step) if rung <= MOST_RINGS else NOT_STOPPED
-        except (ProviderError, NoSlot) as error:
+        except ProviderError as error:
             if rung < MOST_RINGS:
                 log.warning("withdraw_failed", generation_id=str(generation_id), error=type(error).__name__)
                 return "again"
             words = NOT_STOPPED
         await _book(means.db, generation_id, step, words)
         log.info("withdrawn", generation_id=str(generation_id), provider=step.provider, words=words)
+    await _book_doubts(means.db, generation_id)
     await means.db.run(sa.delete(outbox).where(outbox.c.kind == WITHDRAW, outbox.c.ref == generation_id))
     return "withdrawn"
 
@@ -58,6 +60,15 @@ async def _open_tickets(db: Database, generation_id: UUID) -> "list[sa.Row[*tupl
         .where(generations.c.finished_at.is_not(None))
     )
     return list((await db.run(query)).all())
+
+
+async def _book_doubts(db: Database, generation_id: UUID) -> None:
+    """Book orders of which nothing was ever heard: the worker died with them, and the vendor may have billed them."""
+    row = generation_steps.c
+    over = sa.exists().where(generations.c.id == generation_id, is_over(generations.c.finished_at))
+    doubt = {"state": "in_doubt", "is_final": True, "operator_message": "never answered", "ended_at": sa.func.now()}
+    silent = (row.generation_id == generation_id) & (row.state == "intent")
+    await db.run(sa.update(generation_steps).where(silent, over).values(**doubt))
 
 
 async def _stop(means: Means, generation_id: UUID, step: "sa.Row[*tuple[str, int, str, str, str]]") -> str:

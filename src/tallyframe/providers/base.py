@@ -66,7 +66,7 @@ class Usage:
             input_tokens=self.input_tokens if 0 <= (self.input_tokens or 0) <= _MOST_TOKENS else None,
             output_tokens=self.output_tokens if 0 <= (self.output_tokens or 0) <= _MOST_TOKENS else None,
             seconds=self.seconds if 0 <= (self.seconds or 0) <= _MOST_SECONDS else None,
-            request_id=self.request_id if self.request_id and self.request_id.isprintable() else None,
+            request_id=self.request_id[:200] if self.request_id and self.request_id.isprintable() else None,
         )
 
 

@@ -4,6 +4,7 @@ A result names its file by an address, with or without `?alt=media`. Whatever ho
 one, so the key goes nowhere else; here an address that isn't of the Files API at all ends the matter before.
 """
 
+import asyncio
 import base64
 import binascii
 import re
@@ -30,8 +31,8 @@ _GONE = "may not exist"  # with 403: a file that has been removed looks like one
 async def fetch_video(google: Google, address: str, *, hide: Iterable[str] = ()) -> Media:
     """Download a result and look at it.
 
-    `address` is "https://…/files/<id>…" or "files/<id>". Raises ProviderError: retryable when asking failed, final when
-    there is no such file, it is too large, it isn't an MP4, or the address is none of the Files API.
+    `address` is "https://…/files/<id>…" or "files/<id>". Raises ProviderError: retryable when asking failed or what
+    came isn't an MP4; spent when there is no such file, it is too large, or the address is none of the Files API.
     """
     hidden = [google.access.api_key, *hide]
     name, version = _file(google, address, hidden)
@@ -44,16 +45,21 @@ async def fetch_video(google: Google, address: str, *, hide: Iterable[str] = ())
             )
     except Exception as error:  # noqa: BLE001 - whatever the SDK raises, none of it may leave: it holds the key
         raise _failed(error, hidden) from None
-    return await received_video(data)
+    try:
+        return await received_video(data)
+    except ProviderError as error:  # it is paid, and what came may be a proxy's word: ask again, and not elsewhere
+        raise ProviderError(error.code, retryable=True, operator_message=error.operator_message) from None
 
 
 async def unpack_video(data: str) -> Media:
-    """Look at a result that came inside an answer, in standard base64. Raises ProviderError (final) if it is none."""
+    """Look at a result that came inside an answer, in standard base64. Raises ProviderError (spent) if it is none."""
     try:
-        film = base64.b64decode(data, validate=True)
+        return await received_video(await asyncio.to_thread(base64.b64decode, data, validate=True))
     except (binascii.Error, ValueError):
-        raise ProviderError(FailureCode.PROVIDER_REJECTED, operator_message="The video is no base64.") from None
-    return await received_video(film)
+        said = "The video is no base64."
+    except ProviderError as error:
+        said = error.operator_message
+    raise ProviderError(FailureCode.PROVIDER_REJECTED, spent=True, operator_message=said)
 
 
 def _file(google: Google, address: str, hide: Iterable[str]) -> tuple[str, str | None]:
@@ -65,7 +71,7 @@ def _file(google: Google, address: str, hide: Iterable[str]) -> tuple[str, str |
     if google.access.vertex or not ours or not match:
         advice = "Unset the bucket for results." if scheme == "gs" else ""
         said = words(advice, "The video is not in the Files API but at", address, hide=hide)
-        raise ProviderError(FailureCode.PROVIDER_REJECTED, operator_message=said)
+        raise ProviderError(FailureCode.PROVIDER_REJECTED, spent=True, operator_message=said)
     return f"files/{match['id']}", match["version"]
 
 
@@ -81,5 +87,5 @@ def _parts(address: str) -> tuple[str, str, str]:
 def _failed(error: Exception, hide: Iterable[str]) -> ProviderError:
     if isinstance(error, errors.APIError) and error.code == HTTPStatus.FORBIDDEN and _GONE in str(error.message):
         said = words(f"HTTP {error.code}:", error.message, hide=hide)
-        return ProviderError(FailureCode.PROVIDER_REJECTED, operator_message=said)
+        return ProviderError(FailureCode.PROVIDER_REJECTED, spent=True, operator_message=said)
     return asking_failed(error, hide=hide)

@@ -89,7 +89,7 @@ def asking_failed(error: Exception, *, hide: Iterable[str] = ()) -> ProviderErro
     """Return what a failed question about a ticket means: ask again, unless Google doesn't know it or says too much."""
     if isinstance(error, ResponseTooLarge) or (isinstance(error, errors.APIError) and error.code in {404, 410}):
         said = words(_said(error), hide=hide) if isinstance(error, errors.APIError) else str(error)
-        return ProviderError(FailureCode.PROVIDER_REJECTED, operator_message=said)
+        return ProviderError(FailureCode.PROVIDER_REJECTED, spent=True, operator_message=said)
     found = refused(error, billing="image", hide=hide)
     code = FailureCode.PROVIDER_UNAVAILABLE if found.code in _OF_ORDERS else found.code
     return ProviderError(

@@ -1,0 +1,72 @@
+"""What counts for a circuit, and what doesn't: one user's order is not the vendor's health, and neither is the past."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tallyframe.calls import gate as gates
+from tallyframe.calls.statements import LEAVE
+from tallyframe.errors import FailureCode, ProviderError, Unavailable
+from tests.support.calling import Desk, until_true
+from tests.support.scripted import failing
+
+
+async def test_the_tries_of_one_generation_count_once(desk: Desk) -> None:
+    gate = desk.gate()
+    await desk.fail(gate, 10, turn=0)
+    assert (await desk.circuit())["failures"] == 1
+    await desk.fail(gate, 2)
+    await desk.refused(gate)
+
+
+async def test_answers_that_leave_an_order_in_doubt_open_it(desk: Desk) -> None:
+    gate = desk.gate()
+    await desk.fail(gate, 3, ProviderError(FailureCode.PROVIDER_REJECTED, in_doubt=True))
+    await desk.refused(gate)
+
+
+@pytest.mark.parametrize("error", [None, ProviderError(FailureCode.PROVIDER_QUOTA, retryable=True, retry_after=40)])
+async def test_an_answer_to_an_older_order_neither_closes_it_nor_shortens_a_pause(
+    desk: Desk, error: ProviderError | None
+) -> None:
+    gate, answered = desk.gate(), asyncio.Event()
+    older = await desk.start(gate, answered)
+    await desk.fail(gate, 3 if error is None else 1, error or failing())
+    before = (await desk.circuit())["open_until"]
+    answered.set()
+    await older
+    assert (await desk.circuit())["open_until"] == before
+    await desk.refused(gate)
+
+
+async def test_who_is_stopped_by_a_try_under_way_hears_that(desk: Desk) -> None:
+    gate, answered = desk.gate(), asyncio.Event()
+    await desk.fail(gate, 3)
+    await desk.later(3600)
+    trying = await desk.start(gate, answered)
+    with pytest.raises(gates.CircuitOpen) as stopped:
+        await desk.call(gate)
+    assert stopped.value.is_being_tried
+    answered.set()
+    await trying
+    await desk.call(gate)
+
+
+async def test_a_slot_is_free_again_soon_after_a_blip_of_the_database(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gates, "LEAVE_AGAIN", 0.02)
+    gate, real, blips = desk.gate(), desk.db.run, [Unavailable(), Unavailable()]
+
+    async def run(statement: Any, parameters: Any = None) -> Any:
+        if statement is LEAVE and blips:
+            raise blips.pop()
+        return await real(statement, parameters)
+
+    monkeypatch.setattr(desk.db, "run", run)
+    await desk.call(gate)
+    assert await desk.held() == 1
+    await until_true(lambda: not gate._leaving)
+    assert await desk.held() == 0
+    assert [row["status"] for row in await desk.rows()] == ["succeeded"]

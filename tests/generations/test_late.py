@@ -1,0 +1,171 @@
+"""What comes of an order whose run has gone, and what survives a blip of the database: nothing is bought twice."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from tallyframe.db import Database
+from tallyframe.errors import FailureCode, ProviderError, Unavailable
+from tallyframe.generations import lease
+from tallyframe.generations.steps import Steps
+from tallyframe.generations.sweep import UNDER_WAY, sweep
+from tallyframe.generations.withdraw import withdraw
+from tallyframe.providers.base import Media, Ticket
+from tests.support.books import assert_books_balance
+from tests.support.cast import Member
+from tests.support.scripted import PNG, QUICKLY, Scripted, among, final
+from tests.support.working import Bench
+
+STEPS = "SELECT attempt, state, is_final FROM generation_steps ORDER BY attempt"
+LOST = "UPDATE generations SET lease_until = now() - interval '1 second' WHERE lease_until IS NOT NULL"
+
+
+def slow(started: asyncio.Event, go: asyncio.Event, answer: object) -> Callable[[], Awaitable[Any]]:
+    async def say() -> Any:
+        started.set()
+        await go.wait()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return say
+
+
+@pytest.mark.parametrize(
+    ("answer", "booked"),
+    [
+        (PNG, (1, "in_doubt", True)),
+        (ProviderError(FailureCode.PROVIDER_UNAVAILABLE, in_doubt=True), (1, "in_doubt", True)),
+        (final(FailureCode.CONTENT_POLICY), (1, "failed", True)),
+    ],
+    ids=["result", "doubt", "verdict"],
+)
+async def test_what_a_stopped_worker_still_hears_is_booked_and_nobody_orders_again(
+    alice: Member, bench: Bench, db: Database, owner: Any, answer: Media | ProviderError, booked: tuple[Any, ...]
+) -> None:
+    started, go = asyncio.Event(), asyncio.Event()
+    vendor = Scripted("a", make=[slow(started, go, answer)])
+    runner = bench.runner(providers=among(vendor, Scripted("b")), retry=QUICKLY)
+    await alice.order()
+    [generation_id] = await bench.due()
+    run = asyncio.create_task(runner.run(generation_id))
+    await started.wait()
+    run.cancel()  # as at the end of the grace
+    await asyncio.gather(run, return_exceptions=True)
+    go.set()
+    await runner.means.late.aclose(5)
+    assert tuple((await owner.fetch(STEPS))[0]) == booked
+
+    other = Scripted("b")
+    assert await bench.drain(bench.runner(providers=among(vendor, other), retry=QUICKLY)) == ["failed"]
+    assert (vendor.orders, other.orders) == (1, 0)
+    assert await assert_books_balance(db, owner) == {"failed": 1}
+
+
+async def test_a_ticket_that_a_stopped_worker_still_gets_is_collected_by_the_next(
+    alice: Member, bench: Bench, owner: Any
+) -> None:
+    started, go = asyncio.Event(), asyncio.Event()
+    vendor = Scripted("a", make=[slow(started, go, Ticket("t-1", 0.0))])
+    runner = bench.runner(providers=among(vendor), retry=QUICKLY)
+    await alice.order(kind="video")
+    [generation_id] = await bench.due()
+    run = asyncio.create_task(runner.run(generation_id))
+    await started.wait()
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+    go.set()
+    await runner.means.late.aclose(5)
+    assert await bench.drain(runner) == ["succeeded"]
+    assert (vendor.orders, vendor.asked) == (1, ["t-1"])
+
+
+async def test_a_ticket_survives_a_blip_of_the_database(
+    alice: Member, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, blips = Steps._change, [Unavailable(), Unavailable()]
+
+    async def change(steps: Steps, name: str, attempt: int, values: dict[str, Any]) -> None:
+        if blips:
+            raise blips.pop()
+        await real(steps, name, attempt, values)
+
+    monkeypatch.setattr(Steps, "_change", change)
+    monkeypatch.setattr("tallyframe.generations.steadily.PAUSE", 0.01)
+    vendor = Scripted("a", make=[Ticket("t-1", 0.0)])
+    await alice.order(kind="video")
+    assert await bench.drain(bench.runner(providers=among(vendor), retry=QUICKLY)) == ["snoozed", "succeeded"]
+    assert (vendor.orders, vendor.asked, blips) == (1, ["t-1"], [])
+
+
+async def test_what_was_stored_when_the_claim_was_lost_is_used_and_not_bought_again(
+    alice: Member, bench: Bench, db: Database, owner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Steps.finish
+    taken_over: list[object] = []
+
+    async def finish(steps: Steps, *given: Any) -> None:
+        if not taken_over:
+            await owner.execute(LOST)
+            taken_over.append(await lease.claim(db, generation_id, worker="who dies at once", lease_seconds=30))
+        await real(steps, *given)
+
+    monkeypatch.setattr(Steps, "finish", finish)
+    await alice.order()
+    [generation_id] = await bench.due()
+    vendor = Scripted("a")
+    runner = bench.runner(providers=among(vendor), retry=QUICKLY)
+    assert await runner.run(generation_id) == "claim_lost"
+    await owner.execute(LOST)
+    assert await runner.run(generation_id) == "succeeded"
+    assert vendor.orders == 1
+
+
+async def test_a_result_that_is_no_use_again_and_again_ends_it_and_is_bought_nowhere_else(
+    alice: Member, bench: Bench, db: Database, owner: Any
+) -> None:
+    broken = ProviderError(FailureCode.PROVIDER_REJECTED, retryable=True, operator_message="no MP4")
+    vendor, other = Scripted("a", make=[Ticket("t-1", 0.0)], collect=[broken] * 99), Scripted("b")
+    await alice.order(kind="video")
+    outcomes = await bench.drain(bench.runner(providers=among(vendor, other), retry=QUICKLY))
+    assert outcomes == ["snoozed"] * 5 + ["failed"]
+    assert (vendor.orders, other.orders) == (1, 0)
+    assert tuple((await owner.fetch(STEPS))[0]) == (1, "in_doubt", True)
+    assert await assert_books_balance(db, owner) == {"failed": 1}
+
+
+async def test_what_is_paid_but_gone_is_bought_nowhere_else(alice: Member, bench: Bench, owner: Any) -> None:
+    gone = ProviderError(FailureCode.PROVIDER_REJECTED, spent=True, operator_message="no such file")
+    vendor, other = Scripted("a", make=[Ticket("t-1", 0.0)], collect=[gone]), Scripted("b")
+    await alice.order(kind="video")
+    assert await bench.drain(bench.runner(providers=among(vendor, other), retry=QUICKLY)) == ["snoozed", "failed"]
+    assert (vendor.orders, other.orders) == (1, 0)
+    assert await alice.available() == 20
+
+
+@pytest.mark.parametrize(("state", "becomes"), [("ticket", "withdrawn"), ("intent", "in_doubt")])
+async def test_the_sweeper_finds_what_an_ended_generation_has_left_open(
+    alice: Member, bench: Bench, db: Database, owner: Any, state: str, becomes: str
+) -> None:
+    project = await alice.order(kind="video")
+    vendor = Scripted("a", make=[Ticket("t-1", 60)])
+    runner = bench.runner(providers=among(vendor), retry=QUICKLY)
+    generation_id = UUID(project["generation"]["id"])
+    assert await runner.run(generation_id) == "snoozed"
+    assert (await alice.http.post(f"/v1/projects/{project['id']}/cancel")).status_code == 200
+    ticket = "t-1" if state == "ticket" else None
+    await owner.execute("UPDATE generation_steps SET state = $1, ticket = $2", state, ticket)
+    await owner.execute("DELETE FROM outbox")
+    await sweep(db)
+    assert await owner.fetchval("SELECT count(*) FROM outbox") == 0  # it may still be under way
+    past = "UPDATE generations SET finished_at = finished_at - make_interval(secs => $1)"
+    await owner.execute(past, UNDER_WAY + 1)
+    await sweep(db)
+    assert await owner.fetchval("SELECT kind FROM outbox") == "withdraw"
+    assert await withdraw(runner.means, generation_id) == "withdrawn"
+    assert await owner.fetchval("SELECT state FROM generation_steps") == becomes
+    await sweep(db)
+    assert await owner.fetchval("SELECT count(*) FROM outbox") == 0
