@@ -63,7 +63,8 @@ async def test_a_worker_killed_in_an_image_and_in_a_waiting_video(
     image = await alice.order("[hang:3] a cup")
     video = await alice.order("[delay:3] a cup", kind="video", duration_seconds=1)
     steps = "SELECT count(*) FROM generation_steps WHERE state = ANY($1::text[])"
-    while await owner.fetchval(steps, ["intent", "ticket"]) < 2:
+    held = "SELECT count(*) FROM generations WHERE operation = 'video' AND lease_until IS NOT NULL"
+    while await owner.fetchval(steps, ["intent", "ticket"]) < 2 or await owner.fetchval(held):
         await asyncio.sleep(0.05)
     ticket = await owner.fetchval("SELECT ticket FROM generation_steps WHERE ticket IS NOT NULL")
     worker.send(signal.SIGKILL)
