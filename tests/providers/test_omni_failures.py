@@ -188,7 +188,8 @@ async def test_failed_question_is_no_verdict_unless_it_can_never_be_answered(wha
 @pytest.mark.parametrize("ticket", ["v1_unknown", "", "../models", "v1_a/cancel", "v1_a?x=1", "v1_a#x", "a" * 2000])
 async def test_unknown_ticket_is_a_verdict(ticket: str) -> None:
     async with omni(FakeOmni()) as (videos, server):
-        await failing(videos.collect_video(ticket, video(), try_of()), REJECTED)
+        error = await failing(videos.collect_video(ticket, video(), try_of()), REJECTED)
+        assert error.spent is (ticket == "v1_unknown")  # what Google doesn't know any more may have been made
         assert len(server.requests) == (1 if ticket == "v1_unknown" else 0)
 
 

@@ -147,6 +147,7 @@ async def test_end_of_veo_without_a_video_is_final(ending: dict[str, object], ex
         ticket = await ordered(videos)
         error = await failing(videos.collect_video(ticket, video(), try_of()), expected)
         assert said in error.operator_message
+        assert error.spent is (said in {"Unset the bucket", "can't be used"})  # it was made, and will be billed
         await videos.aclose()
 
 

@@ -39,14 +39,7 @@ def named(deals: Sequence[Deal], provider: str) -> Deal:
 def ends_it(code: FailureCode) -> bool:
     """Tell whether a provider's last word ends the generation: then no other provider is asked.
 
-    What could not be stored has been bought, and elsewhere would be bought again.
+    A refusal by one vendor's content policy is not shopped around, and what could not be stored has been bought, and
+    elsewhere would be bought again.
     """
-    return is_about_the_order(code) or code is FailureCode.STORAGE_UNAVAILABLE
-
-
-def is_about_the_order(code: FailureCode) -> bool:
-    """Tell whether a verdict is about what was ordered: then no other provider is asked.
-
-    A refusal by one vendor's content policy is not shopped around.
-    """
-    return FAILURE_POLICY[code][0] == "user"
+    return FAILURE_POLICY[code][0] == "user" or code is FailureCode.STORAGE_UNAVAILABLE

@@ -109,9 +109,7 @@ class Steps:
         await self._end(name, attempt, "in_doubt", error)
 
     async def _end(self, name: str, attempt: int, state: str, error: GenerationError) -> None:
-        words = {"error_code": error.code.value, "operator_message": hidden(error.operator_message)[:2000] or None}
-        ended = {"state": state, "ended_at": sa.func.now(), "is_final": not error.retryable}
-        await self._change(name, attempt, {**ended, **words})
+        await self._change(name, attempt, {"state": state, **_verdict(error)})
 
     async def end_late(self, name: str, attempt: int, error: GenerationError, *, delivered: bool) -> None:
         """Note what came of an order that nobody waited for any more: the vendor's verdict, or a result.
@@ -121,13 +119,8 @@ class Steps:
         """
         ended = sa.exists().where(generations.c.id == self._claim.id, generations.c.finished_at.is_not(None))
         doubt = "in_doubt" if delivered or (isinstance(error, ProviderError) and error.in_doubt) else "failed"
-        values = {
-            "state": sa.case((ended, "orphaned"), else_=doubt) if delivered else doubt,
-            "error_code": error.code.value,
-            "is_final": not error.retryable,
-            "operator_message": hidden(error.operator_message)[:2000] or None,
-            "ended_at": sa.func.now(),
-        }
+        state = sa.case((ended, "orphaned"), else_=doubt) if delivered else doubt
+        values = {"state": state, **_verdict(error)}
         still_open = generation_steps.c.state.in_(("intent", "in_doubt"))
         update = sa.update(generation_steps).where(self._try(name, attempt), still_open).values(**values)
         await steadily(lambda: self._db.run(update))
@@ -150,3 +143,12 @@ class Steps:
         written: UUID | None = (await self._db.run(statement)).scalar_one_or_none()
         if written is None:
             raise ClaimLost
+
+
+def _verdict(error: GenerationError) -> dict[str, Any]:
+    return {
+        "error_code": error.code.value,
+        "is_final": not error.retryable,
+        "operator_message": hidden(error.operator_message)[:2000] or None,
+        "ended_at": sa.func.now(),
+    }

@@ -54,12 +54,22 @@ async def fetch_video(google: Google, address: str, *, hide: Iterable[str] = ())
 async def unpack_video(data: str) -> Media:
     """Look at a result that came inside an answer, in standard base64. Raises ProviderError (spent) if it is none."""
     try:
-        return await received_video(await asyncio.to_thread(base64.b64decode, data, validate=True))
+        film = await asyncio.to_thread(base64.b64decode, data, validate=True)
     except (binascii.Error, ValueError):
         said = "The video is no base64."
+        raise ProviderError(FailureCode.PROVIDER_REJECTED, spent=True, operator_message=said) from None
+    return await inline_video(film)
+
+
+async def inline_video(film: bytes) -> Media:
+    """Look at a result that came inside an answer: it is paid, and asking again would bring the same.
+
+    Raises ProviderError (spent) if it is no video.
+    """
+    try:
+        return await received_video(film)
     except ProviderError as error:
-        said = error.operator_message
-    raise ProviderError(FailureCode.PROVIDER_REJECTED, spent=True, operator_message=said)
+        raise ProviderError(error.code, spent=True, operator_message=error.operator_message) from None
 
 
 def _file(google: Google, address: str, hide: Iterable[str]) -> tuple[str, str | None]:

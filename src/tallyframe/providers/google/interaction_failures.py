@@ -29,7 +29,7 @@ def asking_failed(error: Exception, *, hide: Iterable[str] = ()) -> ProviderErro
     found = _as_elsewhere(error)
     if isinstance(found, errors.APIError) and _UNKNOWN in str(found.message).lower():
         said = words(f"HTTP {found.code}:", found.message, hide=hide)
-        return ProviderError(FailureCode.PROVIDER_REJECTED, operator_message=said)
+        return ProviderError(FailureCode.PROVIDER_REJECTED, spent=True, operator_message=said)
     return failures.asking_failed(found, hide=hide)
 
 

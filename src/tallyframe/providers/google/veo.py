@@ -17,11 +17,10 @@ from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import Call, Media, Ticket, VideoOrder
 from tallyframe.providers.google.calls import Unreadable, get_ready, probe_model
 from tallyframe.providers.google.client import Google, GoogleAccess
-from tallyframe.providers.google.downloads import fetch_video
+from tallyframe.providers.google.downloads import fetch_video, inline_video
 from tallyframe.providers.google.failures import asking_failed, is_about_policy, refused, words
 from tallyframe.providers.google.fitting import FIRST_FRAME, fit
 from tallyframe.providers.google.offers import offer
-from tallyframe.providers.received import received_video
 
 _RESOLUTION = "720p"
 _NAME = re.compile(  # the SDK puts it into the path as it is
@@ -117,7 +116,7 @@ class VeoVideos:
 
     async def _fetch(self, film: types.Video, order: VideoOrder) -> Media:
         if film.video_bytes:
-            return await received_video(film.video_bytes)
+            return await inline_video(film.video_bytes)
         return await fetch_video(self._google, film.uri or "", hide=self._secrets(order))
 
     def _secrets(self, order: VideoOrder) -> tuple[str, ...]:
