@@ -18,7 +18,6 @@ from tallyframe.accounts.jwks import Jwks
 from tallyframe.accounts.session_tokens import SessionTokens
 from tallyframe.api import (
     account,
-    admin,
     assets,
     explore,
     generations,
@@ -31,6 +30,7 @@ from tallyframe.api import (
     schemas,
     webhooks,
 )
+from tallyframe.api.admin import ai_operations
 from tallyframe.api.middleware import Edge
 from tallyframe.api.services import Services
 from tallyframe.assets.fetch import fetch_picture
@@ -50,11 +50,14 @@ ROUTERS = (
     explore.router,
     account.router,
     webhooks.router,
-    admin.router,
+    ai_operations.router,
     media.router,
     health.router,
     metrics.router,
 )
+
+#: Connections for what is done in nobody's name: sign-in, webhooks, metrics, administrators.
+SYSTEM_POOL_SIZE = 4
 
 #: Room for the fields beside the pictures, in bytes.
 FORM_OVERHEAD = 1024 * 1024
@@ -111,17 +114,14 @@ _CORS: dict[str, Any] = {
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
-    db = Database(
-        settings.database_url.get_secret_value(),
-        pool_size=settings.database_pool_size,
-        statement_timeout=settings.statement_timeout,
-    )
+    db, system = _database(settings, settings.database_pool_size), _database(settings, SYSTEM_POOL_SIZE)
     redis = connect(settings.redis_url.get_secret_value())
     jwks = Jwks(settings.jwks_url) if settings.auth_issuer and settings.jwks_url else None
     storages = build_storages(settings)
     app.state.services = Services(
         settings=settings,
         db=db,
+        system=system,
         bell=redis,
         storages=storages,
         operations=operations(),
@@ -138,7 +138,13 @@ async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
         await storage.aclose()
     await redis.aclose(close_connection_pool=True)
     await db.close()
+    await system.close()
     await asyncio.to_thread(observe.stop)
+
+
+def _database(settings: Settings, pool_size: int) -> Database:
+    url = settings.database_url.get_secret_value()
+    return Database(url, pool_size=pool_size, statement_timeout=settings.statement_timeout)
 
 
 def _tokens(settings: Settings, jwks: Jwks | None) -> SessionTokens:

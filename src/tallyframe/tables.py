@@ -1,15 +1,32 @@
 """Every table, for the migrations: importing this module fills `metadata`."""
 
 from tallyframe.accounts import tables as accounts
+from tallyframe.admin import tables as admin
 from tallyframe.assets import tables as assets
+from tallyframe.audit import tables as audit
 from tallyframe.calls import tables as calls
 from tallyframe.db import metadata
+from tallyframe.fleet import tables as fleet
 from tallyframe.generations import tables as generations
+from tallyframe.idempotency import tables as idempotency
 from tallyframe.ledger import tables as ledger
 from tallyframe.outbox import tables as outbox
 from tallyframe.projects import tables as projects
 from tallyframe.webhooks import tables as webhooks
 
-MODULES = (accounts, assets, calls, generations, ledger, outbox, projects, webhooks)
+MODULES = (
+    accounts,
+    admin,
+    assets,
+    audit,
+    calls,
+    fleet,
+    generations,
+    idempotency,
+    ledger,
+    outbox,
+    projects,
+    webhooks,
+)
 
 __all__ = ["MODULES", "metadata"]

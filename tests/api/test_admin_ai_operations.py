@@ -9,7 +9,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from tallyframe.api.admin import DEFAULT_DAYS
+from tallyframe.api.admin.ai_operations import DEFAULT_DAYS
 from tallyframe.calls.tables import ai_operations
 from tallyframe.db import Database
 from tallyframe.ids import new_id

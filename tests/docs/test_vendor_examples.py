@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tallyframe.api.admin import AiOperation, AiOperations
+from tallyframe.api.admin.ai_operations import AiOperation, AiOperations
 from tallyframe.calls.cost import cost_micros
 from tallyframe.doctor import examine
 from tallyframe.providers.base import Usage

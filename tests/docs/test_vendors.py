@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from tallyframe import setting_types
-from tallyframe.api.admin import AiOperation, AiOperationSums, Asked
+from tallyframe.api.admin.ai_operations import AiOperation, AiOperationSums, Asked
 from tallyframe.calls import gate, tables
 from tallyframe.errors import FAILURE_POLICY, FailureCode
 from tallyframe.generations import retry, storing, withdraw

@@ -15,7 +15,7 @@ router = APIRouter(prefix="/v1/explore", tags=["explore"])
 async def explore(serving: Serving, cursor: cursors.Cursor = None, limit: cursors.Limit = 20) -> schemas.Explore:
     """Return what has been published, latest first. No sign-in is needed."""
     before = cursors.decode(cursor, cursors.moment, UUID)
-    rows = await queries.explore(serving.db, before=before, limit=limit + 1)
+    rows = await queries.explore(serving.system, before=before, limit=limit + 1)
     last = rows[limit - 1] if len(rows) > limit else None
     next_cursor = cursors.encode(last["published_at"].isoformat(), str(last["id"])) if last else None
     return schemas.Explore(

@@ -81,7 +81,7 @@ _last: dict[str, Any] = {"at": 0.0, "reading": None}
 async def metrics(serving: Serving) -> Response:
     """Return all metrics in Prometheus' text format; the database is read at most every few seconds."""
     if _last["reading"] is None or monotonic() - _last["at"] > serving.settings.metrics_max_age:
-        async with serving.db.reading() as reader:
+        async with serving.system.reading() as reader:
             _last["reading"], _last["at"] = (await figures.read(reader), await call_figures(reader)), monotonic()
     snapshot = CollectorRegistry()
     snapshot.register(_Snapshot(*_last["reading"]))

@@ -58,6 +58,7 @@ class Services:
 
     settings: Settings
     db: Database
+    system: Database  # sees everybody's rows: for sign-in, webhooks, Explore, metrics and administrators
     bell: Doorbell
     storages: Storages
     operations: Operations
@@ -108,7 +109,7 @@ async def _by_key(serving: Services, secret: str) -> User:
     hashed = secret_hash(secret)
     user = serving.callers.get(hashed)
     if user is None:
-        user = await keys.owner(serving.db, hashed)
+        user = await keys.owner(serving.system, hashed)
         if user is None:
             raise Unauthenticated("This API key is unknown or has been revoked.")
         serving.callers.put(hashed, user)
@@ -122,6 +123,6 @@ async def _by_token(serving: Services, token: str) -> User:
     who = (identity.issuer, identity.subject)
     user = serving.callers.get(who)
     if user is None:
-        user = await users.find_or_sign_up(serving.db, identity, serving.settings.signup_credits)
+        user = await users.find_or_sign_up(serving.system, identity, serving.settings.signup_credits)
         serving.callers.put(who, user)
     return user

@@ -50,7 +50,7 @@ async def clerk_webhook(request: Request, serving: Serving) -> Received:
     body = await _read(request)
     event_id = serving.clerk.verified_id(body, request.headers)
     issuer, grant = serving.settings.auth_issuer, serving.settings.signup_credits
-    followed = await clerk.follow(serving.db, event_id, body, issuer=issuer, grant=grant)
+    followed = await clerk.follow(serving.system, event_id, body, issuer=issuer, grant=grant)
     for credential in followed.stale:
         serving.callers.forget(credential)
     log.info("webhook_received", source=clerk.SOURCE, event_id=event_id, outcome=followed.status)

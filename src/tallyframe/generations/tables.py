@@ -26,6 +26,8 @@ generations = sa.Table(
     sa.Column(
         "fence", sa.Integer, nullable=False, server_default="0"
     ),  # +1 at each claim; a stale worker has an old one
+    # How many of the user's generations were live before it: everybody's first comes before anybody's second.
+    sa.Column("turn", sa.Integer, nullable=False, server_default="0"),
     sa.Column("worker", sa.Text),
     time_column("lease_until", nullable=True),  # set while a worker runs it
     time_column("wake_at", nullable=True),  # set while it waits: for its turn, a ticket or the next try
@@ -43,7 +45,7 @@ generations = sa.Table(
     sa.CheckConstraint("(error_code IS NOT NULL) = (status IN ('failed', 'canceled'))", name="failed_has_error"),
     sa.CheckConstraint("lease_until IS NULL OR status = 'processing'", name="leased_is_processing"),
     sa.CheckConstraint("credits >= 0", name="credits"),
-    sa.Index("ix_generations_live", "created_at", "id", postgresql_where=sa.text(f"status IN ({_live})")),
+    sa.Index("ix_generations_live", "turn", "id", postgresql_where=sa.text(f"status IN ({_live})")),
     sa.Index("ix_generations_live_by_user", "user_id", postgresql_where=sa.text(f"status IN ({_live})")),
 )
 
@@ -68,12 +70,14 @@ generation_steps = sa.Table(
     sa.Column("error_code", sa.Text),
     sa.Column("is_final", sa.Boolean, nullable=False, server_default=sa.false()),  # no further try may be made
     sa.Column("operator_message", sa.Text),  # the vendor's own words
+    sa.Column("resolution", sa.Text),  # what an administrator found out about a doubt
     time_column("created_at", now=True),
     time_column("ended_at", nullable=True),
     sa.CheckConstraint(
         "state IN ('intent', 'ticket', 'done', 'failed', 'in_doubt', 'orphaned', 'withdrawn')", name="state"
     ),
     sa.CheckConstraint("state <> 'ticket' OR ticket IS NOT NULL", name="ticket"),
+    sa.CheckConstraint("resolution IN ('settled', 'refunded')", name="resolution"),
     sa.Index("ix_generation_steps_open", "generation_id", postgresql_where=sa.text("state IN ('intent', 'ticket')")),
     sa.CheckConstraint("state <> 'done' OR result IS NOT NULL", name="done_has_result"),
 )

@@ -1,4 +1,4 @@
-"""For administrators: what was asked of the vendors, and what it cost."""
+"""What was asked of the vendors, and what it cost."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
@@ -113,8 +113,8 @@ class Asked(BaseModel):
 async def list_ai_operations(serving: Serving, asked: Annotated[Asked, Query()]) -> AiOperations:
     """Return the calls to vendors, newest first, and the sums of all that match."""
     wanted, before = asked.filter(), cursors.decode(asked.cursor, UUID)
-    rows = await queries.listed(serving.db, wanted, before=before[0] if before else None, limit=asked.limit + 1)
+    rows = await queries.listed(serving.system, wanted, before=before[0] if before else None, limit=asked.limit + 1)
     next_cursor = cursors.encode(str(rows[asked.limit - 1]["id"])) if len(rows) > asked.limit else None
     data = [AiOperation.model_validate(dict(row)) for row in rows[: asked.limit]]
-    figures = AiOperationSums.model_validate(dict(await queries.sums(serving.db, wanted)))
+    figures = AiOperationSums.model_validate(dict(await queries.sums(serving.system, wanted)))
     return AiOperations(data=data, next_cursor=next_cursor, sums=figures)

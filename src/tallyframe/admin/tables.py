@@ -1,0 +1,20 @@
+"""The row of something that an administrator did. A trigger refuses to change or remove it."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from tallyframe.db import id_column, metadata, time_column
+
+admin_log = sa.Table(
+    "admin_log",
+    metadata,
+    id_column(primary_key=True),
+    id_column("admin_id", sa.ForeignKey("users.id"), nullable=False),  # who
+    sa.Column("action", sa.Text, nullable=False),  # what
+    id_column("user_id", sa.ForeignKey("users.id"), nullable=False, index=True),  # to whom
+    id_column("generation_id", sa.ForeignKey("generations.id"), index=True),  # to which of theirs
+    sa.Column("reason", sa.Text, nullable=False),  # why
+    sa.Column("details", postgresql.JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
+    time_column("created_at", now=True),
+    sa.CheckConstraint("reason <> ''", name="reason"),
+)

@@ -1,0 +1,1 @@
+"""The workers that are there, and how many generations they run."""
