@@ -8,7 +8,7 @@ import asyncpg
 
 from bench.stack import Stack
 from tallyframe.administer import add_user
-from tallyframe.db import Database
+from tallyframe.db import ADMIN_ROLE, Database
 from tallyframe.outbox.relay import connect
 
 USERS = 200
@@ -36,7 +36,7 @@ class Person:
 
 async def cast(database_url: str) -> list[Person]:
     """Make the users."""
-    db = Database(database_url, pool_size=_AT_ONCE, statement_timeout=60)
+    db = Database(database_url, role=ADMIN_ROLE, pool_size=_AT_ONCE, statement_timeout=60)
     turns = asyncio.Semaphore(_AT_ONCE)
     try:
         return list(await asyncio.gather(*(_person(db, turns, number) for number in range(USERS))))

@@ -14,7 +14,7 @@ from uuid import UUID
 from bench.capture import Statement
 from bench.figures import Figures, percentile
 from bench.stack import Stack
-from tallyframe.db import APP_ROLE
+from tallyframe.db import ADMIN_ROLE
 
 CONNECTIONS = 16
 _THREADS = 2
@@ -90,5 +90,5 @@ def _text(value: Any) -> str:  # noqa: ANN401  # as above
 def _environment(stack: Stack) -> dict[str, str]:
     url = urlsplit(stack.database_url)
     names = {"HOST": url.hostname, "PORT": url.port, "USER": url.username, "PASSWORD": url.password}
-    role = {"PGDATABASE": url.path.strip("/"), "PGOPTIONS": f"-c role={APP_ROLE}"}
+    role = {"PGDATABASE": url.path.strip("/"), "PGOPTIONS": f"-c role={ADMIN_ROLE}"}
     return {**{f"PG{name}": str(value) for name, value in names.items()}, **role}

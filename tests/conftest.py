@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tallyframe.administer import add_user
-from tallyframe.db import Database
+from tallyframe.db import ADMIN_ROLE, WORKER_ROLE, Database
 from tallyframe.embedded import Servers, servers as run_servers
 from tallyframe.main import create_app
 from tallyframe.migrate import migrate
@@ -88,9 +88,14 @@ def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 async def db(settings: Settings) -> AsyncIterator[Database]:
-    database = Database(settings.database_url.get_secret_value(), pool_size=8, statement_timeout=15)
-    yield database
-    await database.close()
+    async with acting_as(ADMIN_ROLE, settings) as database:
+        yield database
+
+
+@pytest.fixture
+async def worker_db(settings: Settings) -> AsyncIterator[Database]:
+    async with acting_as(WORKER_ROLE, settings) as database:
+        yield database
 
 
 @pytest.fixture
@@ -152,9 +157,9 @@ async def rich(db: Database, client_for: ClientFor) -> Member:
 
 
 @pytest.fixture
-async def bench(settings: Settings, db: Database) -> AsyncIterator[Bench]:
+async def bench(settings: Settings, worker_db: Database) -> AsyncIterator[Bench]:
     """Runs generations in this process, as a worker would."""
-    workbench = Bench(settings, db)
+    workbench = Bench(settings, worker_db)
     yield workbench
     await workbench.end_all()
 
@@ -165,6 +170,13 @@ async def processes(settings: Settings) -> AsyncIterator[Processes]:
     started = Processes(settings)
     yield started
     await started.end_all()
+
+
+@asynccontextmanager
+async def acting_as(role: str, settings: Settings) -> AsyncIterator[Database]:
+    database = Database(settings.database_url.get_secret_value(), role=role, pool_size=8, statement_timeout=15)
+    yield database
+    await database.close()
 
 
 @asynccontextmanager

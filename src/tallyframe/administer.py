@@ -14,7 +14,7 @@ from tallyframe.accounts.session_tokens import Identity
 from tallyframe.accounts.tables import users as users_table
 from tallyframe.accounts.users import LOCAL, User
 from tallyframe.credits import whole_credits
-from tallyframe.db import Database, Transaction
+from tallyframe.db import ADMIN_ROLE, Database, Transaction
 from tallyframe.ids import new_id
 from tallyframe.ledger import entries
 from tallyframe.ledger.verify import Problem, Summary, summary, verify
@@ -25,7 +25,7 @@ DEV_CREDITS = 10_000
 @asynccontextmanager
 async def database(url: str) -> AsyncIterator[Database]:
     """Open a small pool for one command; audits may take their time."""
-    db = Database(url, pool_size=2, statement_timeout=600)
+    db = Database(url, role=ADMIN_ROLE, pool_size=2, statement_timeout=600)
     try:
         yield db
     finally:

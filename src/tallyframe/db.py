@@ -2,8 +2,10 @@
 
 `transaction()` for several statements that stand or fall together, `run()` for one statement that is its own
 transaction (one round trip), `reading()` for reads. Lower functions take a `Transaction` or `Reader` and never commit.
+`of(user)` gives the same database with only that user's rows in it.
 """
 
+import copy
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -19,8 +21,9 @@ from sqlalchemy.sql.dml import UpdateBase
 
 from tallyframe.errors import Unavailable
 
-#: The role that API and worker act as: it can't change the past. The login role must be a member of it.
-APP_ROLE = "tallyframe_app"
+#: Who a process acts as; the login role must be a member. None can change the past. What each may do, and which rows
+#: it sees, is in the migrations: the API only those of the user it acts for, the other two everybody's.
+API_ROLE, WORKER_ROLE, ADMIN_ROLE = "tallyframe_api", "tallyframe_worker", "tallyframe_admin"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -68,13 +71,13 @@ def sqlstate(error: DBAPIError) -> str:
 
 
 class Database:
-    """A pool of connections to one database."""
+    """A pool of connections to one database, all acting as one role."""
 
-    def __init__(self, url: str, *, pool_size: int, statement_timeout: float, role: str | None = APP_ROLE) -> None:
-        """`statement_timeout` in seconds; `role` is what every connection acts as, None for the login role."""
+    def __init__(self, url: str, *, role: str, pool_size: int, statement_timeout: float) -> None:
+        """`statement_timeout` in seconds."""
         server_settings = {"application_name": "tallyframe", "statement_timeout": str(int(statement_timeout * 1000))}
-        if role:
-            server_settings["role"] = role
+        self._pool_size = pool_size
+        self._user: UUID | None = None
         self._engine: AsyncEngine = create_async_engine(
             sqlalchemy_url(url),
             pool_size=pool_size,
@@ -82,35 +85,95 @@ class Database:
             pool_timeout=5,
             pool_pre_ping=False,
             hide_parameters=True,  # they hold prompts and hashes, and errors are logged
-            connect_args={"server_settings": server_settings, "timeout": 5},
+            connect_args={"server_settings": server_settings | {"role": role}, "timeout": 5},
         )
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    def of(self, user_id: UUID) -> "Database":
+        """Return this database as that user may see and change it, on the same connections."""
+        scoped = copy.copy(self)
+        scoped._user = user_id  # noqa: SLF001  # our own
+        return scoped
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Begin; commit when the block ends, roll back when it raises. Raises Unavailable when Postgres is away."""
         with unavailable_when_lost():
-            async with self._engine.begin() as connection:
+            async with self._acting() if self._user else self._engine.begin() as connection:
                 yield Transaction(connection)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Reader]:
         """Read, each statement with its own snapshot. Raises Unavailable when Postgres is away."""
         with unavailable_when_lost():
-            async with self._autocommit.connect() as connection:
+            async with self._acting() if self._user else self._autocommit.connect() as connection:
                 yield Reader(connection)
 
     async def run(
         self, statement: Executable, parameters: dict[str, Any] | None = None
     ) -> sa.CursorResult[*tuple[Any, ...]]:
-        """Run one statement that is its own transaction, in one round trip, and return its buffered rows."""
+        """Run one statement that is its own transaction and return its buffered rows.
+
+        One round trip; three on behalf of a user.
+        """
         with unavailable_when_lost():
-            async with self._autocommit.connect() as connection:
+            async with self._acting() if self._user else self._autocommit.connect() as connection:
                 return await connection.execute(statement, parameters)
+
+    @asynccontextmanager
+    async def _acting(self) -> AsyncIterator[AsyncConnection]:
+        """Begin a transaction in which only the user's rows are there; commit it, or roll it back on an error."""
+        connection = await self._begun()
+        try:
+            yield connection
+            await _driver(connection).execute("COMMIT")
+        except Exception:
+            await _roll_back(connection)
+            raise
+        except BaseException:  # we are being cancelled: nobody can say what state the connection is in
+            await connection.invalidate()
+            raise
+        finally:
+            await connection.close()
+
+    async def _begun(self) -> AsyncConnection:
+        """Begin on a connection that is alive; those that died while they waited cost nobody an error."""
+        for _ in range(self._pool_size):
+            connection = await self._autocommit.connect()
+            try:
+                # One trip, past SQLAlchemy, which would make three of it. The id is a UUID, so it can't inject.
+                await _driver(connection).execute(f"BEGIN; SELECT set_config('{USER_SETTING}', '{self._user}', true)")
+            except _LOST:
+                await connection.invalidate()
+                await connection.close()
+            except BaseException:
+                await connection.invalidate()
+                await connection.close()
+                raise
+            else:
+                return connection
+        raise Unavailable("The database can't be reached right now. Try again shortly.")
 
     async def close(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
+
+
+#: Whose rows a transaction of the API sees. Local to the transaction, so that it can't leak to the next one.
+USER_SETTING = "tallyframe.user_id"
+
+
+def _driver(connection: AsyncConnection) -> Any:  # noqa: ANN401  # asyncpg has no types
+    """Return asyncpg's own connection."""
+    return connection.sync_connection.connection.driver_connection  # type: ignore[union-attr]  # it is connected
+
+
+async def _roll_back(connection: AsyncConnection) -> None:
+    try:
+        if not connection.invalidated:
+            await _driver(connection).execute("ROLLBACK")
+    except _LOST:
+        await connection.invalidate()
 
 
 _LOST = (
@@ -160,5 +223,5 @@ def _is_lost(error: BaseException) -> bool:
 
 
 def _is_not_migrated(error: DBAPIError) -> bool:
-    no_role = sqlstate(error) == _INVALID_PARAMETER and APP_ROLE in str(error.orig)
+    no_role = sqlstate(error) == _INVALID_PARAMETER and "tallyframe_" in str(error.orig)
     return no_role or sqlstate(error) == _UNDEFINED_TABLE

@@ -34,7 +34,7 @@ from tallyframe.api.admin import ai_operations
 from tallyframe.api.middleware import Edge
 from tallyframe.api.services import Services
 from tallyframe.assets.fetch import fetch_picture
-from tallyframe.db import Database
+from tallyframe.db import ADMIN_ROLE, API_ROLE, Database
 from tallyframe.logs import configure_logs
 from tallyframe.operations.registry import operations
 from tallyframe.outbox.relay import connect
@@ -114,7 +114,8 @@ _CORS: dict[str, Any] = {
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
-    db, system = _database(settings, settings.database_pool_size), _database(settings, SYSTEM_POOL_SIZE)
+    db = _database(settings, API_ROLE, settings.database_pool_size)
+    system = _database(settings, ADMIN_ROLE, SYSTEM_POOL_SIZE)
     redis = connect(settings.redis_url.get_secret_value())
     jwks = Jwks(settings.jwks_url) if settings.auth_issuer and settings.jwks_url else None
     storages = build_storages(settings)
@@ -142,9 +143,9 @@ async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
     await asyncio.to_thread(observe.stop)
 
 
-def _database(settings: Settings, pool_size: int) -> Database:
+def _database(settings: Settings, role: str, pool_size: int) -> Database:
     url = settings.database_url.get_secret_value()
-    return Database(url, pool_size=pool_size, statement_timeout=settings.statement_timeout)
+    return Database(url, role=role, pool_size=pool_size, statement_timeout=settings.statement_timeout)
 
 
 def _tokens(settings: Settings, jwks: Jwks | None) -> SessionTokens:

@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from tallyframe import observe
 from tallyframe.calls.gate import CallLimits, Gate
 from tallyframe.calls.sweep import tidy
-from tallyframe.db import Database
+from tallyframe.db import WORKER_ROLE, Database
 from tallyframe.errors import Unavailable
 from tallyframe.generations.context import Means
 from tallyframe.generations.erase import ERASE_PROJECT, erase
@@ -99,6 +99,7 @@ async def run_worker(settings: Settings) -> None:
     observe.start(settings, "worker")
     db = Database(
         settings.database_url.get_secret_value(),
+        role=WORKER_ROLE,
         pool_size=max(settings.database_pool_size, 4),
         statement_timeout=settings.statement_timeout,
     )

@@ -62,10 +62,10 @@ def ids(body: dict[str, Any]) -> list[str]:
     return [row["id"] for row in body["data"]]
 
 
-async def test_without_a_time_it_shows_the_last_days(admin: Member, db: Database, generation: UUID) -> None:
+async def test_without_a_time_it_shows_the_last_days(admin: Member, worker_db: Database, generation: UUID) -> None:
     now = datetime.now(UTC)
-    old = await write(db, generation, created_at=now - timedelta(days=DEFAULT_DAYS, minutes=1))
-    new = await write(db, generation, created_at=now - timedelta(days=DEFAULT_DAYS, minutes=-1))
+    old = await write(worker_db, generation, created_at=now - timedelta(days=DEFAULT_DAYS, minutes=1))
+    new = await write(worker_db, generation, created_at=now - timedelta(days=DEFAULT_DAYS, minutes=-1))
     assert ids((await admin.http.get(PATH)).json()) == [new]
     until = {"to": (now - timedelta(hours=1)).isoformat()}
     assert ids((await admin.http.get(PATH, params=until)).json()) == [new, old]
@@ -85,10 +85,10 @@ async def test_only_administrators_see_it(
     assert nothing["sums"] == {**dict.fromkeys(nothing["sums"]), **counts}
 
 
-async def test_a_call_with_all_its_figures(admin: Member, db: Database, generation: UUID) -> None:
+async def test_a_call_with_all_its_figures(admin: Member, worker_db: Database, generation: UUID) -> None:
     figures = {"input_tokens": 3, "output_tokens": 1290, "video_seconds": 6.5, "cost_micros": 77_403}
     told = {"error_code": "provider_quota", "error": "slow down", "duration_ms": 1234, "vendor_request_id": "req-1"}
-    call = await write(db, generation, status="failed", attempt=2, **figures, **told)
+    call = await write(worker_db, generation, status="failed", attempt=2, **figures, **told)
     [row] = (await page(admin))["data"]
     names = {"operation": "image", "kind": "order", "provider": "gemini", "model": "flash", "status": "failed"}
     where = {"id": call, "generation_id": str(generation), "attempt": 2, "created_at": "2026-05-17T12:00:00Z"}
@@ -96,13 +96,13 @@ async def test_a_call_with_all_its_figures(admin: Member, db: Database, generati
     assert set(row) == COLUMNS
 
 
-async def test_newest_first(admin: Member, db: Database, generation: UUID) -> None:
-    calls = [await write(db, generation) for _ in range(4)]
+async def test_newest_first(admin: Member, worker_db: Database, generation: UUID) -> None:
+    calls = [await write(worker_db, generation) for _ in range(4)]
     assert ids(await page(admin)) == calls[::-1]
 
 
 @pytest.fixture
-async def many(admin: Member, db: Database, owner: Any, generation: UUID) -> dict[str, str]:
+async def many(admin: Member, worker_db: Database, owner: Any, generation: UUID) -> dict[str, str]:
     """One call that differs from all others in each way, by what it differs in."""
     other = await Postings(owner, admin.user.account_id, admin.user.id).generation()
     hour = timedelta(hours=1)
@@ -118,7 +118,7 @@ async def many(admin: Member, db: Database, owner: Any, generation: UUID) -> dic
         "early": {"created_at": NOON - hour},
         "late": {"created_at": NOON + hour},
     }
-    return {name: await write(db, generation, **row) for name, row in rows.items()}
+    return {name: await write(worker_db, generation, **row) for name, row in rows.items()}
 
 
 @pytest.mark.parametrize(
@@ -155,12 +155,12 @@ async def test_from_a_time_on_and_before_another(admin: Member, many: dict[str, 
     assert ids(elsewhere) == [many["late"]]
 
 
-async def test_filters_together_are_all_meant(admin: Member, db: Database, generation: UUID) -> None:
+async def test_filters_together_are_all_meant(admin: Member, worker_db: Database, generation: UUID) -> None:
     wanted = {"operation": "video", "kind": "collect", "provider": "omni", "model": "pro", "status": "failed"}
     wanted |= {"error_code": "provider_timeout"}
     usual = {"operation": "image", "kind": "order", "provider": "gemini", "model": "flash", "status": "succeeded"}
-    nearly = {name: await write(db, generation, **{**wanted, name: usual.get(name)}) for name in wanted}
-    call = await write(db, generation, **wanted)
+    nearly = {name: await write(worker_db, generation, **{**wanted, name: usual.get(name)}) for name in wanted}
+    call = await write(worker_db, generation, **wanted)
     times = {"from": NOON.isoformat(), "to": (NOON + timedelta(seconds=1)).isoformat()}
     query = {**wanted, **times, "generation_id": str(generation)}
     found = await page(admin, query)
@@ -195,33 +195,35 @@ async def test_what_cannot_be_asked(admin: Member, query: dict[str, str], pointe
 
 
 async def test_pages_without_gaps_or_repeats_while_calls_are_added(
-    admin: Member, db: Database, generation: UUID
+    admin: Member, worker_db: Database, generation: UUID
 ) -> None:
-    calls = [await write(db, generation) for _ in range(7)]
+    calls = [await write(worker_db, generation) for _ in range(7)]
     seen: list[str] = []
     query: dict[str, Any] = {"limit": 3}
     for _ in range(3):
         body = await page(admin, query)
         seen += ids(body)
         query["cursor"] = body["next_cursor"]
-        await write(db, generation)
+        await write(worker_db, generation)
     assert body["next_cursor"] is None
     assert seen == calls[::-1]
 
 
-async def test_a_page_that_is_just_full_is_the_last(admin: Member, db: Database, generation: UUID) -> None:
-    calls = [await write(db, generation) for _ in range(3)]
+async def test_a_page_that_is_just_full_is_the_last(admin: Member, worker_db: Database, generation: UUID) -> None:
+    calls = [await write(worker_db, generation) for _ in range(3)]
     body = await page(admin, {"limit": 3})
     assert (ids(body), body["next_cursor"]) == (calls[::-1], None)
 
 
-async def test_sums_are_of_all_that_match_and_not_of_the_page(admin: Member, db: Database, generation: UUID) -> None:
+async def test_sums_are_of_all_that_match_and_not_of_the_page(
+    admin: Member, worker_db: Database, generation: UUID
+) -> None:
     for number in range(1, 21):
         tokens = {"input_tokens": number, "output_tokens": 2**33, "cost_micros": 10}
-        await write(db, generation, provider="a", duration_ms=number * 100, **tokens)
-    await write(db, generation, provider="a", status="failed", video_seconds=2.5)
-    await write(db, generation, provider="a", status="in_doubt", video_seconds=4.0)
-    await write(db, generation, provider="b", status="failed", cost_micros=1_000_000)
+        await write(worker_db, generation, provider="a", duration_ms=number * 100, **tokens)
+    await write(worker_db, generation, provider="a", status="failed", video_seconds=2.5)
+    await write(worker_db, generation, provider="a", status="in_doubt", video_seconds=4.0)
+    await write(worker_db, generation, provider="b", status="failed", cost_micros=1_000_000)
     body = await page(admin, {"provider": "a", "limit": 2})
     assert len(body["data"]) == 2
     assert body["sums"] == {

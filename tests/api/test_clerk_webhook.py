@@ -100,12 +100,12 @@ async def test_the_same_event_is_followed_once(clerk: Clerk, owner: Any) -> None
     assert [tuple(row) for row in noted] == [("clerk", event_id, "user.created")]
 
 
-async def test_events_are_forgotten_after_their_days(clerk: Clerk, owner: Any, db: Database) -> None:
+async def test_events_are_forgotten_after_their_days(clerk: Clerk, owner: Any, worker_db: Database) -> None:
     for days in (29, 31):
         await clerk.tell(user_event("user.created"), event_id=f"msg_{days}")
         age = "UPDATE webhook_events SET received_at = now() - make_interval(days => $1) WHERE event_id = $2"
         await owner.execute(age, days, f"msg_{days}")
-    assert await prune(db, days=30) == 1
+    assert await prune(worker_db, days=30) == 1
     assert await owner.fetchval("SELECT event_id FROM webhook_events") == "msg_29"
 
 

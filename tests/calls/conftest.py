@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tallyframe.administer import add_user
-from tallyframe.db import Database
+from tallyframe.db import WORKER_ROLE, Database
 from tallyframe.settings import Settings
 from tests.support.calling import Desk
 from tests.support.postings import Postings
@@ -22,17 +22,17 @@ database_url = shared_database("test_calls", "package")
 @pytest.fixture
 async def elsewhere(settings: Settings) -> AsyncIterator[Database]:
     """Another worker's connections."""
-    database = Database(settings.database_url.get_secret_value(), pool_size=8, statement_timeout=15)
+    database = Database(settings.database_url.get_secret_value(), role=WORKER_ROLE, pool_size=8, statement_timeout=15)
     yield database
     await database.close()
 
 
 @pytest.fixture
-async def desk(db: Database, elsewhere: Database, owner: Any) -> AsyncIterator[Desk]:
+async def desk(db: Database, worker_db: Database, elsewhere: Database, owner: Any) -> AsyncIterator[Desk]:
     """A vendor that nobody else calls, and generations to call it for; ended while both workers have Postgres."""
     user, _ = await add_user(db, "caller@example.com", admin=False, member=False, credits_given=None, signup_credits=0)
     postings = Postings(owner, user.account_id, user.id)
     generations = [await postings.generation() for _ in range(12)]
-    desk = Desk(db, owner, generations, Scripted(f"vendor{next(_count)}"))
+    desk = Desk(worker_db, owner, generations, Scripted(f"vendor{next(_count)}"))
     yield desk
     await desk.end_all()

@@ -7,7 +7,7 @@ from time import sleep
 import pytest
 
 from tallyframe.calls.gate import CircuitOpen, Record
-from tallyframe.db import Database
+from tallyframe.db import WORKER_ROLE, Database
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.settings import Settings
 from tests.support.calling import Desk, until_true
@@ -213,7 +213,7 @@ async def test_an_abandoned_try_leaves_the_next_one_free(desk: Desk) -> None:
 async def test_a_try_canceled_just_as_it_is_let_through_leaves_the_next_one_free(
     desk: Desk, settings: Settings
 ) -> None:
-    worker = Database(settings.database_url.get_secret_value(), pool_size=1, statement_timeout=15)
+    worker = Database(settings.database_url.get_secret_value(), role=WORKER_ROLE, pool_size=1, statement_timeout=15)
     gate = desk.gate(worker)
     await desk.fail(gate, 3)
     await desk.later(LONGEST)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tallyframe.db import Database
+from tallyframe.db import ADMIN_ROLE, Database
 from tallyframe.embedded import Servers
 from tallyframe.errors import FailureCode
 from tallyframe.settings import Settings
@@ -161,7 +161,7 @@ async def test_postgres_that_crashes_costs_nobody_a_credit(
     while (await rich.http.post("/v1/projects", json={"kind": "image", "prompt": "a cup"})).status_code != 202:
         assert monotonic() - started < 5
     url = settings.database_url.get_secret_value()
-    db = Database(url, pool_size=2, statement_timeout=15)
+    db = Database(url, role=ADMIN_ROLE, pool_size=2, statement_timeout=15)
     async with owner_of(url) as owner:
         await until_all_ended(owner)
         assert await assert_books_balance(db, owner) == {"succeeded": 11}

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 
 from tallyframe.accounts import keys
 from tallyframe.api import cursors, incoming, schemas
-from tallyframe.api.services import CurrentUser, Serving
+from tallyframe.api.services import CurrentUser, Own, Serving
 from tallyframe.generations import queries
 from tallyframe.ledger import history
 
@@ -21,7 +21,7 @@ async def me(user: CurrentUser) -> schemas.Me:
 
 
 @router.get("/credits")
-async def get_credits(user: CurrentUser, serving: Serving) -> schemas.CreditsOut:
+async def get_credits(user: CurrentUser, serving: Own) -> schemas.CreditsOut:
     """Return the account's figures, all worked out from the ledger."""
     async with serving.db.reading() as reader:
         figures = await history.figures(reader, user.account_id)
@@ -30,7 +30,7 @@ async def get_credits(user: CurrentUser, serving: Serving) -> schemas.CreditsOut
 
 @router.get("/credits/entries")
 async def list_entries(
-    user: CurrentUser, serving: Serving, cursor: cursors.Cursor = None, limit: cursors.Limit = 20
+    user: CurrentUser, serving: Own, cursor: cursors.Cursor = None, limit: cursors.Limit = 20
 ) -> schemas.Entries:
     """Return the ledger, newest first."""
     before = cursors.decode(cursor, cursors.number)
@@ -42,7 +42,7 @@ async def list_entries(
 
 @router.post("/api-keys", status_code=201)
 async def create_api_key(
-    user: CurrentUser, serving: Serving, new: incoming.NewApiKey = incoming.UNNAMED
+    user: CurrentUser, serving: Own, new: incoming.NewApiKey = incoming.UNNAMED
 ) -> schemas.NewApiKeyOut:
     """Make an API key. Its secret is shown this once."""
     async with serving.db.transaction() as transaction:
@@ -51,14 +51,14 @@ async def create_api_key(
 
 
 @router.get("/api-keys")
-async def list_api_keys(user: CurrentUser, serving: Serving) -> schemas.ApiKeys:
+async def list_api_keys(user: CurrentUser, serving: Own) -> schemas.ApiKeys:
     """Return the user's working keys, without their secrets."""
     found = await keys.listed(serving.db, user.id)
     return schemas.ApiKeys(data=[schemas.ApiKeyOut(**asdict(key)) for key in found])
 
 
 @router.delete("/api-keys/{key_id}", status_code=204)
-async def revoke_api_key(key_id: UUID, user: CurrentUser, serving: Serving) -> None:
+async def revoke_api_key(key_id: UUID, user: CurrentUser, serving: Own) -> None:
     """Make a key useless."""
     serving.callers.forget(await keys.revoke(serving.db, user.id, key_id))
 

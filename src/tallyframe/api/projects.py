@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from tallyframe.accounts.users import User
 from tallyframe.api import cursors, incoming, orders, pictures, schemas, views
 from tallyframe.api.forms import NoBody
-from tallyframe.api.services import CurrentUser, Services, Serving
+from tallyframe.api.services import CurrentUser, Own, Services
 from tallyframe.errors import (
     Generating,
     NotCancelable,
@@ -42,7 +42,7 @@ class PromptNotFound(NotFound):
 
 
 @router.post("", status_code=202, openapi_extra=orders.OPENAPI_BODY)
-async def create_project(request: Request, response: Response, user: CurrentUser, serving: Serving) -> schemas.Project:
+async def create_project(request: Request, response: Response, user: CurrentUser, serving: Own) -> schemas.Project:
     """Order an image or a video. The credits are debited now, and come back if it fails."""
     order, given = await orders.read(request, serving.settings.max_upload_bytes)
     if order.prompt_id or not order.prompt:
@@ -63,7 +63,7 @@ async def create_project(request: Request, response: Response, user: CurrentUser
 @router.get("")
 async def list_projects(
     user: CurrentUser,
-    serving: Serving,
+    serving: Own,
     status: Annotated[
         Literal["pending", "processing", "draft", "published", "failed", "canceled"] | None, Query()
     ] = None,
@@ -86,7 +86,7 @@ async def get_project(
     project_id: UUID,
     response: Response,
     user: CurrentUser,
-    serving: Serving,
+    serving: Own,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> schemas.Project | Response:
     """Return the project. While it is generating, `Retry-After` says when to ask again."""
@@ -100,7 +100,7 @@ async def create_video(
     project_id: UUID,
     response: Response,
     user: CurrentUser,
-    serving: Serving,
+    serving: Own,
     order: incoming.NewVideo = incoming.NO_WISHES,
 ) -> schemas.Project:
     """Order a video of this project; its image, if it has one, becomes the first frame."""
@@ -112,7 +112,7 @@ async def create_video(
 
 
 @router.post("/{project_id}/regenerate", status_code=202, dependencies=[NoBody])
-async def regenerate(project_id: UUID, response: Response, user: CurrentUser, serving: Serving) -> schemas.Project:
+async def regenerate(project_id: UUID, response: Response, user: CurrentUser, serving: Own) -> schemas.Project:
     """Place the project's latest order again, and pay for it again."""
     row = await _latest(serving, user, project_id)
     _shape(serving, row["operation"], row["input"]["aspect_ratio"], row["input"].get("duration_seconds"))
@@ -120,7 +120,7 @@ async def regenerate(project_id: UUID, response: Response, user: CurrentUser, se
 
 
 @router.post("/{project_id}/cancel", dependencies=[NoBody])
-async def cancel(project_id: UUID, response: Response, user: CurrentUser, serving: Serving) -> schemas.Project:
+async def cancel(project_id: UUID, response: Response, user: CurrentUser, serving: Own) -> schemas.Project:
     """Stop what is generating; the credits come back."""
     row = await _found(serving, user, project_id)
     if not await settle.cancel(serving.db, row["generation_id"], CANCELED):
@@ -129,7 +129,7 @@ async def cancel(project_id: UUID, response: Response, user: CurrentUser, servin
 
 
 @router.post("/{project_id}/publish", dependencies=[NoBody])
-async def publish_project(project_id: UUID, response: Response, user: CurrentUser, serving: Serving) -> schemas.Project:
+async def publish_project(project_id: UUID, response: Response, user: CurrentUser, serving: Own) -> schemas.Project:
     """Show the project in Explore."""
     if not await publish.publish(serving.db, user.id, project_id):
         await _found(serving, user, project_id)
@@ -138,9 +138,7 @@ async def publish_project(project_id: UUID, response: Response, user: CurrentUse
 
 
 @router.post("/{project_id}/unpublish", dependencies=[NoBody])
-async def unpublish_project(
-    project_id: UUID, response: Response, user: CurrentUser, serving: Serving
-) -> schemas.Project:
+async def unpublish_project(project_id: UUID, response: Response, user: CurrentUser, serving: Own) -> schemas.Project:
     """Take the project out of Explore."""
     if not await publish.unpublish(serving.db, user.id, project_id):
         raise NotFound
@@ -148,7 +146,7 @@ async def unpublish_project(
 
 
 @router.delete("/{project_id}", status_code=204)
-async def delete_project(project_id: UUID, user: CurrentUser, serving: Serving) -> None:
+async def delete_project(project_id: UUID, user: CurrentUser, serving: Own) -> None:
     """Delete the project and its media. The ledger and the receipts stay."""
     if not await erase.delete(serving.db, user.id, project_id):
         await _found(serving, user, project_id)
@@ -161,7 +159,7 @@ async def delete_project(project_id: UUID, user: CurrentUser, serving: Serving) 
 
 
 @router.get("/{project_id}/generations")
-async def list_generations(project_id: UUID, user: CurrentUser, serving: Serving) -> schemas.Generations:
+async def list_generations(project_id: UUID, user: CurrentUser, serving: Own) -> schemas.Generations:
     """Return the project's receipts, newest first."""
     await _found(serving, user, project_id)
     rows = await queries.receipts(serving.db, user.id, project_id)

@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Annotated
 
@@ -57,7 +57,7 @@ class Services:
     """Everything that `main.py` has built for the endpoints."""
 
     settings: Settings
-    db: Database
+    db: Database  # sees the rows of the user that it acts for
     system: Database  # sees everybody's rows: for sign-in, webhooks, Explore, metrics and administrators
     bell: Doorbell
     storages: Storages
@@ -76,6 +76,7 @@ async def services(request: Request) -> Services:  # async, so that it isn't sen
     return found
 
 
+#: The services on nobody's behalf: `db` holds no rows of users, `system` holds everybody's.
 Serving = Annotated[Services, Depends(services)]
 
 _bearer = HTTPBearer(auto_error=False, description="A session JWT of the configured issuer, or an API key (`tf_…`).")
@@ -94,6 +95,15 @@ async def current_user(
 
 
 CurrentUser = Annotated[User, Depends(current_user)]
+
+
+async def services_of(user: CurrentUser, serving: Serving) -> Services:
+    """Return the app's services, with a database that holds the signed-in user's rows only."""
+    return replace(serving, db=serving.db.of(user.id))
+
+
+#: The services on behalf of the signed-in user.
+Own = Annotated[Services, Depends(services_of)]
 
 
 async def administrator(user: CurrentUser) -> User:
