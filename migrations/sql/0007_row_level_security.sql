@@ -9,6 +9,7 @@
 DO $$
 DECLARE
     wanted text;
+    is_16 boolean := current_setting('server_version_num')::int >= 160000;  -- it tells membership from the right to SET ROLE
 BEGIN
     FOREACH wanted IN ARRAY ARRAY['tallyframe_api', 'tallyframe_worker', 'tallyframe_admin'] LOOP
         BEGIN
@@ -18,8 +19,10 @@ BEGIN
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
             RAISE NOTICE '% has just been made by another migration', wanted;
         END;
-        IF NOT pg_has_role(current_user, wanted, 'MEMBER') THEN
-            EXECUTE format('GRANT %I TO %I', wanted, current_user);
+        IF NOT pg_has_role(current_user, wanted, CASE WHEN is_16 THEN 'SET' ELSE 'MEMBER' END) THEN
+            -- Not inherited, where Postgres can say so: who has not chosen a role yet sees nobody's rows.
+            EXECUTE format('GRANT %I TO %I', wanted, current_user)
+                    || CASE WHEN is_16 THEN ' WITH INHERIT FALSE, SET TRUE' ELSE '' END;
         END IF;
     END LOOP;
 END $$
