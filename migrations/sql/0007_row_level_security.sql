@@ -52,7 +52,9 @@ GRANT SELECT, INSERT, UPDATE ON generation_steps, provider_circuits, provider_sl
 GRANT SELECT, INSERT, UPDATE, DELETE ON assets, project_images, erased_files, ai_operations, audits, workers
     TO tallyframe_worker
 --;
-GRANT SELECT, DELETE ON idempotency_keys, webhook_events TO tallyframe_worker
+GRANT SELECT, DELETE ON webhook_events TO tallyframe_worker
+--;
+GRANT SELECT, UPDATE, DELETE ON idempotency_keys TO tallyframe_worker
 --;
 
 GRANT INSERT (id, user_id) ON accounts TO tallyframe_admin

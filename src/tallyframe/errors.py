@@ -8,9 +8,11 @@ TallyframeError
 ├── NotCancelable                 409 not_cancelable
 ├── NothingToPublish              409 nothing_to_publish
 ├── Generating                    409 generating
+├── RequestInProgress             409 request_in_progress
 ├── TooLarge                      413 too_large
 ├── UnsupportedMedia              415 unsupported_media
 ├── ValidationFailed              422 validation_failed      (pointer)
+├── IdempotencyKeyReused          422 idempotency_key_reused
 ├── TooManyActiveGenerations      429 too_many_active_generations
 ├── Internal                      500 internal
 └── Unavailable                   503 unavailable            (retry_after, seconds)
@@ -91,6 +93,13 @@ class Generating(TallyframeError):
     code = "generating"
 
 
+class RequestInProgress(TallyframeError):
+    """A request with this Idempotency-Key is being answered right now; ask again shortly."""
+
+    status = 409
+    code = "request_in_progress"
+
+
 class TooLarge(TallyframeError):
     """This is larger than what is accepted."""
 
@@ -113,6 +122,13 @@ class ValidationFailed(TallyframeError):
 
     def __init__(self, detail: str, *, pointer: str = "") -> None:
         super().__init__(detail, errors=[{"pointer": pointer, "detail": detail}])
+
+
+class IdempotencyKeyReused(TallyframeError):
+    """This Idempotency-Key was used for another request; take a new one."""
+
+    status = 422
+    code = "idempotency_key_reused"
 
 
 class TooManyActiveGenerations(TallyframeError):

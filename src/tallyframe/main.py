@@ -19,6 +19,7 @@ from tallyframe.accounts.session_tokens import SessionTokens
 from tallyframe.api import (
     account,
     assets,
+    buying,
     explore,
     generations,
     health,
@@ -44,6 +45,7 @@ from tallyframe.storages.registry import build_storages
 from tallyframe.webhooks.signatures import Signatures
 
 ROUTERS = (
+    buying.router,
     projects.router,
     assets.router,
     generations.router,
@@ -107,8 +109,8 @@ def create_app(settings: Settings) -> FastAPI:
 
 _CORS: dict[str, Any] = {
     "allow_methods": ["GET", "POST", "DELETE"],
-    "allow_headers": ["Authorization", "Content-Type", "If-None-Match", "X-Request-Id"],
-    "expose_headers": ["ETag", "Location", "Retry-After", "X-Request-Id"],
+    "allow_headers": ["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "X-Request-Id"],
+    "expose_headers": ["ETag", "Idempotent-Replayed", "Location", "Retry-After", "X-Request-Id"],
 }
 
 

@@ -54,6 +54,7 @@ class Settings(VendorSettings):
 
     # Limits
     max_active_generations: int = Field(1000, ge=1, le=100_000)  # per user
+    idempotency_hours: int = Field(24, ge=1, le=8760)  # hours that an Idempotency-Key is kept
     max_upload_bytes: int = Field(5 * 1024 * 1024, ge=1024, le=100 * 1024 * 1024)  # bytes per picture
     max_image_pixels: int = Field(40_000_000, ge=10_000, le=500_000_000)  # pixels per picture
     fetch_timeout: Seconds = 10.0  # seconds, for a picture given by URL

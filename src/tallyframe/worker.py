@@ -30,6 +30,7 @@ from tallyframe.generations.submit import RUN_GENERATION
 from tallyframe.generations.sweep import sweep
 from tallyframe.generations.tables import WITHDRAW
 from tallyframe.generations.withdraw import withdraw
+from tallyframe.idempotency.keys import prune as prune_keys
 from tallyframe.operations.registry import operations
 from tallyframe.outbox.relay import QUEUE, connect, pack, relay, unpack, worker_key
 from tallyframe.providers.base import Providers
@@ -190,6 +191,7 @@ def _loops(settings: Settings, db: Database, redis: ArqRedis) -> list[Any]:
         _every(SWEEP_EVERY, "sweep", lambda: sweep(db)),
         _every(TIDY_EVERY, "tidy", lambda: tidy(db, settings.provider_timeout, settings.ai_operations_days)),
         _every(TIDY_EVERY, "forget_events", lambda: prune(db, days=settings.webhook_events_days)),
+        _every(TIDY_EVERY, "forget_keys", lambda: prune_keys(db, hours=settings.idempotency_hours)),
     ]
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tallyframe.api import incoming, orders, projects, services
+from tallyframe.api import buying, incoming, orders, services
 from tallyframe.assets import fetch, pictures
 from tallyframe.errors import TallyframeError
 from tallyframe.generations import offered
@@ -29,7 +29,7 @@ def test_every_call_is_listed() -> None:
 
 
 def test_every_problem_code_is_listed_with_its_status() -> None:
-    assert projects.PromptNotFound in kinds(TallyframeError)
+    assert buying.PromptNotFound in kinds(TallyframeError)
     codes = {(kind.code, str(kind.status)) for kind in kinds(TallyframeError)} | {("method_not_allowed", "405")}
     assert set(re.findall(r"^\| `(\w+)` \| (\d{3}) \|", PAGE, re.MULTILINE)) == codes
 

@@ -121,7 +121,7 @@ def test_the_table_has_every_setting_with_its_default() -> None:
 
 
 UNITS = (
-    *("bytes", "calls", "connections", "credits", "days", "failures", "generations", "pictures", "pixels"),
+    *("bytes", "calls", "connections", "credits", "days", "failures", "generations", "hours", "pictures", "pixels"),
     *("seconds", "tries"),
 )
 

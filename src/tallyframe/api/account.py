@@ -7,8 +7,11 @@ from fastapi import APIRouter
 
 from tallyframe.accounts import keys
 from tallyframe.api import cursors, incoming, schemas
+from tallyframe.api.once import OnlyOnce
 from tallyframe.api.services import CurrentUser, Own, Serving
+from tallyframe.errors import NotFound
 from tallyframe.generations import queries
+from tallyframe.idempotency.keys import Key, in_progress_when_taken, keep_for
 from tallyframe.ledger import history
 
 router = APIRouter(prefix="/v1", tags=["account"])
@@ -41,13 +44,28 @@ async def list_entries(
 
 
 @router.post("/api-keys", status_code=201)
-async def create_api_key(
-    user: CurrentUser, serving: Own, new: incoming.NewApiKey = incoming.UNNAMED
-) -> schemas.NewApiKeyOut:
-    """Make an API key. Its secret is shown this once."""
-    async with serving.db.transaction() as transaction:
-        key, secret = await keys.make(transaction, user.id, new.name)
-    return schemas.NewApiKeyOut(**asdict(key), secret=secret)
+async def create_api_key(once: OnlyOnce, new: incoming.NewApiKey = incoming.UNNAMED) -> schemas.NewApiKeyOut:
+    """Make an API key. Its secret is shown this once: it is kept nowhere, so a repeated request doesn't show it."""
+    serving, user = once.serving, once.user
+    made: dict[UUID, str] = {}
+
+    async def place(key: Key | None) -> UUID:
+        with in_progress_when_taken():
+            async with serving.db.transaction() as transaction:
+                api_key, secret = await keys.make(transaction, user.id, new.name)
+                if key:
+                    await keep_for(transaction, api_key.id, key)
+        made[api_key.id] = secret
+        return api_key.id
+
+    async def show(key_id: UUID) -> schemas.NewApiKeyOut:
+        found = await keys.listed(serving.db, user.id)
+        mine = next((asdict(key) for key in found if key.id == key_id), None)
+        if mine is None:
+            raise NotFound
+        return schemas.NewApiKeyOut(**mine, secret=made.get(key_id))
+
+    return await once.answer(schemas.NewApiKeyOut, new.model_dump(), place, show, secrets=("secret",))
 
 
 @router.get("/api-keys")

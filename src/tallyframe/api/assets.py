@@ -1,24 +1,39 @@
 """Input pictures that are kept for later orders."""
 
+import hashlib
 from dataclasses import asdict
+from uuid import UUID
 
 from fastapi import APIRouter, Request
 
 from tallyframe.api import forms, pictures, schemas, views
-from tallyframe.api.services import CurrentUser, Own
+from tallyframe.api.once import OnlyOnce
 from tallyframe.assets import rows
+from tallyframe.errors import NotFound
+from tallyframe.idempotency.keys import Key
 
 router = APIRouter(prefix="/v1/assets", tags=["assets"])
 
 
 @router.post("", status_code=201, openapi_extra=forms.OPENAPI_FILE)
-async def create_asset(request: Request, user: CurrentUser, serving: Own) -> schemas.Asset:
+async def create_asset(request: Request, once: OnlyOnce) -> schemas.Asset:
     """Keep an input picture. It is re-encoded: upright, and without EXIF or GPS."""
+    serving, user = once.serving, once.user
     data = await forms.read_only_file(request, "file", serving.settings.max_upload_bytes)
-    asset = await pictures.store(serving, data)
-    try:
-        await rows.keep(serving.db, user.id, asset)
-    except BaseException:
-        await pictures.discard(serving, [asset])
-        raise
-    return views.asset(asdict(asset), serving.storages)
+
+    async def place(key: Key | None) -> UUID:
+        asset = await pictures.store(serving, data)
+        try:
+            await rows.keep(serving.db, user.id, asset, key)
+        except BaseException:
+            await pictures.discard(serving, [asset])
+            raise
+        return asset.id
+
+    async def show(asset_id: UUID) -> schemas.Asset:
+        found = await rows.find(serving.db, user.id, [asset_id])
+        if asset_id not in found:
+            raise NotFound
+        return views.asset(asdict(found[asset_id]), serving.storages)
+
+    return await once.answer(schemas.Asset, hashlib.sha256(data).hexdigest(), place, show)

@@ -170,9 +170,9 @@ class ApiKeys(BaseModel):
 
 
 class NewApiKeyOut(ApiKeyOut):
-    """A new API key. `secret` is shown this once."""
+    """A new API key. `secret` is shown this once, and null when a repeated request is answered again."""
 
-    secret: str
+    secret: str | None
 
 
 class Price(BaseModel):

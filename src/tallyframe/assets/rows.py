@@ -7,7 +7,9 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from tallyframe.assets.tables import assets
-from tallyframe.db import Database
+from tallyframe.db import Database, together
+from tallyframe.idempotency import keys
+from tallyframe.idempotency.keys import Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,13 @@ async def find(db: Database, user_id: UUID, asset_ids: Sequence[UUID]) -> dict[U
     return {row.id: Asset(*row) for row in (await db.run(query)).all()}
 
 
-async def keep(db: Database, user_id: UUID, asset: Asset) -> None:
-    """Insert a picture that is kept for later orders, belonging to no project."""
+async def keep(db: Database, user_id: UUID, asset: Asset, key: Key | None) -> None:
+    """Insert a picture that is kept for later orders, belonging to no project, and the key of the request for it.
+
+    Raises RequestInProgress where the key is taken.
+    """
     values = {name: getattr(asset, name) for name in Asset.__dataclass_fields__}
-    await db.run(sa.insert(assets).values(**values, user_id=user_id))
+    kept = sa.insert(assets).values(**values, user_id=user_id).returning(assets.c.id).cte("kept")
+    once = [keys.keep(kept)] if key else []
+    with keys.in_progress_when_taken():
+        await db.run(together(sa.select(kept.c.id), *once), key.parameters() if key else None)

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from tallyframe.assets.tables import assets, erased_files
 from tallyframe.db import Database, Transaction, together
 from tallyframe.generations.tables import generations
+from tallyframe.idempotency.keys import forget_answers
 from tallyframe.outbox.put import put
 from tallyframe.outbox.tables import outbox
 from tallyframe.projects.tables import project_images, projects
@@ -68,6 +69,7 @@ async def _release_rows(transaction: Transaction, project_id: UUID) -> None:
     await transaction.execute(sa.insert(erased_files).from_select(names, listed))
     await transaction.execute(sa.delete(assets).where(assets.c.id.in_(gone)))
     await transaction.execute(_forget_prompts(project_id))
+    await transaction.execute(forget_answers(project_id))
 
 
 def _users(asset_ids: Sequence[UUID], project_id: UUID) -> sa.Select[UUID, UUID]:

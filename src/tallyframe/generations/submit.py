@@ -3,7 +3,7 @@
 Everything hangs on the `project` row that the statement's first part inserts or updates: no such row, no debit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,6 +17,8 @@ from tallyframe.credits import Credits
 from tallyframe.db import Database, sqlstate, together
 from tallyframe.errors import NotFound
 from tallyframe.generations.tables import IS_LIVE, generations
+from tallyframe.idempotency import keys
+from tallyframe.idempotency.keys import Key
 from tallyframe.ids import new_id
 from tallyframe.ledger import entries
 from tallyframe.outbox.put import put
@@ -66,24 +68,33 @@ class Accepted:
     generation_id: UUID
 
 
-async def submit(db: Database, order: Order, draft: Draft) -> Accepted | None:
-    """Make the project and its first generation. None: too many generations are active. Raises InsufficientCredits."""
+async def submit(db: Database, order: Order, draft: Draft, key: Key | None = None) -> Accepted | None:
+    """Make the project and its first generation, and keep the key of the request that did.
+
+    None: too many generations are active. Raises InsufficientCredits, and RequestInProgress where the key is taken.
+    """
     accepted = Accepted(new_id(), new_id())
     wanted = {name: getattr(draft, name) for name in _DRAFTED}
-    statement = _statement(_NEW_PROJECT, _pictures(order, draft)) if draft.images else _SUBMIT
-    return await _accept(db, statement, accepted, order, wanted)
+    built = _statement(_NEW_PROJECT, _pictures(order, draft), keyed=key is not None) if draft.images else None
+    return await _accept(db, _SUBMIT if built is None else {key is not None: built}, accepted, order, wanted, key)
 
 
-async def submit_again(db: Database, order: Order, project_id: UUID) -> Accepted | None:
-    """Start a generation for a project that isn't generating.
+async def submit_again(db: Database, order: Order, project_id: UUID, key: Key | None = None) -> Accepted | None:
+    """Start a generation for a project that isn't generating, and keep the key of the request that did.
 
-    None: it is, or it's gone, or too many generations are active. Raises InsufficientCredits.
+    None: it is, or it's gone, or too many generations are active. Raises InsufficientCredits, and RequestInProgress
+    where the key is taken.
     """
-    return await _accept(db, _SUBMIT_AGAIN, Accepted(project_id, new_id()), order, {})
+    return await _accept(db, _SUBMIT_AGAIN, Accepted(project_id, new_id()), order, {}, key)
 
 
-async def _accept(
-    db: Database, statement: sa.Executable, accepted: Accepted, order: Order, wanted: dict[str, Any]
+async def _accept(  # by position, two callers
+    db: Database,
+    statements: Mapping[bool, sa.Executable],
+    accepted: Accepted,
+    order: Order,
+    wanted: dict[str, Any],
+    key: Key | None,
 ) -> Accepted | None:
     parameters = {
         "project_id": accepted.project_id,
@@ -93,9 +104,11 @@ async def _accept(
         "max_active": order.max_active,
         "max_age": timedelta(seconds=order.max_age),
         **wanted,
+        **(key.parameters() if key else {}),
     }
     try:
-        row = (await db.run(statement, parameters)).one_or_none()
+        with keys.in_progress_when_taken():
+            row = (await db.run(statements[key is not None], parameters)).one_or_none()
     except DBAPIError as error:
         if sqlstate(error) == PICTURE_GONE:
             raise NotFound("One of the pictures does not exist.") from error
@@ -144,7 +157,7 @@ def _idle_project() -> sa.CTE:
     return update.columns(id=sa.Uuid()).cte("project")
 
 
-def _statement(project: sa.CTE, pictures: "Sequence[sa.Insert]" = ()) -> sa.Executable:
+def _statement(project: sa.CTE, pictures: "Sequence[sa.Insert]" = (), *, keyed: bool = False) -> sa.Executable:
     row = sa.select(
         sa.bindparam("generation_id", type_=sa.Uuid()),
         project.c.id,
@@ -156,12 +169,14 @@ def _statement(project: sa.CTE, pictures: "Sequence[sa.Insert]" = ()) -> sa.Exec
     generation = returned.cte("generation")
     grace = sa.func.clock_timestamp() + sa.literal(timedelta(seconds=RELAY_GRACE), sa.Interval())
     ring = put(RUN_GENERATION, generation, grace)
-    return together(sa.select(generation.c.id), *pictures, entries.debit(generation), ring)
+    once = [keys.keep(project)] if keyed else []
+    return together(sa.select(generation.c.id), *once, *pictures, entries.debit(generation), ring)
 
 
-_NEW_PROJECT = _new_project()
-_SUBMIT = _statement(_NEW_PROJECT)
-_SUBMIT_AGAIN = _statement(_idle_project())
+_NEW_PROJECT, _SAME_PROJECT = _new_project(), _idle_project()
+#: Without and with a key.
+_SUBMIT = {keyed: _statement(_NEW_PROJECT, keyed=keyed) for keyed in (False, True)}
+_SUBMIT_AGAIN = {keyed: _statement(_SAME_PROJECT, keyed=keyed) for keyed in (False, True)}
 
 
 def _pictures(order: Order, draft: Draft) -> list[sa.Insert]:

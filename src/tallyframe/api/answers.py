@@ -1,0 +1,40 @@
+"""What several endpoints answer with: the user's project, and the headers that go with one."""
+
+from uuid import UUID
+
+from fastapi import Response
+
+from tallyframe.accounts.users import User
+from tallyframe.api import schemas, views
+from tallyframe.api.services import Services
+from tallyframe.errors import NotFound
+from tallyframe.generations import queries
+
+PRIVATE = "private, no-cache"
+
+
+async def found(serving: Services, user: User, project_id: UUID) -> queries.Row:
+    """Return the user's project with its latest generation. Raises NotFound."""
+    row = await queries.project(serving.db, user.id, project_id)
+    if row is None:
+        raise NotFound
+    return row
+
+
+async def shown(serving: Services, user: User, project_id: UUID) -> schemas.Project:
+    """Return the user's project as it goes over the wire. Raises NotFound."""
+    return views.project(await found(serving, user, project_id), serving.storages)
+
+
+async def answer(serving: Services, user: User, project_id: UUID, response: Response) -> schemas.Project:
+    """Return the user's project, and say in the headers which state it is in. Raises NotFound."""
+    return with_headers(serving, await shown(serving, user, project_id), response)
+
+
+def with_headers(serving: Services, project: schemas.Project, response: Response) -> schemas.Project:
+    """Say in the headers which state the project is in and, while it generates, when to ask again."""
+    response.headers["ETag"] = views.etag(project.id, project.status_sequence, serving.storages)
+    response.headers["Cache-Control"] = PRIVATE
+    if project.is_generating and project.generation:
+        response.headers["Retry-After"] = str(views.retry_after(project.generation.created_at))
+    return project

@@ -1,0 +1,99 @@
+"""`Idempotency-Key`: a request that comes again, because its answer got lost, is answered again and not done again."""
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+from uuid import UUID
+
+from fastapi import Depends, Header, Request, Response
+from pydantic import BaseModel
+
+from tallyframe.accounts.users import User
+from tallyframe.api.services import CurrentUser, Own, Services
+from tallyframe.errors import TallyframeError, ValidationFailed
+from tallyframe.idempotency import keys
+from tallyframe.idempotency.keys import Kept, Key
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+_PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}")
+
+Given = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="Up to 255 printable characters of your choice, e.g. a UUID. The same key with the same request is "
+        "answered again, with `Idempotent-Replayed: true`, and done only once.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """A request on behalf of a user that may come again. `key` is None where it has none: then it is done each time."""
+
+    serving: Services
+    response: Response
+    user: User
+    path: str
+    key: str | None
+
+    async def answer(
+        self,
+        model: type[Answer],
+        asked: object,
+        place: Callable[[Key | None], Awaitable[UUID]],
+        show: Callable[[UUID], Awaitable[Answer]],
+        *,
+        secrets: tuple[str, ...] = (),
+    ) -> Answer:
+        """Return what `show` says, as a `model`, of the id that `place` has made, now or when the request came first.
+
+        `asked` is the request in JSON values. `place` writes the key with what it makes. The fields `secrets` are shown
+        the first time only and kept nowhere. Raises IdempotencyKeyReused, and whatever `place` raises.
+        """
+        if self.key is None:
+            return await show(await place(None))
+        key = Key(self.user.id, self.key, keys.fingerprint(self.path, asked))
+        kept, ref = await self._place(key, place)
+        if kept:
+            self.response.headers["Idempotent-Replayed"] = "true"
+            if kept.answer is not None:
+                return model.model_validate(kept.answer)
+        shown = await show(ref)
+        hidden = dict.fromkeys(secrets)
+        said = await keys.remember(self.serving.db, key, shown.model_dump(mode="json") | hidden)
+        told = {name: None if kept else getattr(shown, name) for name in secrets}
+        return model.model_validate({**said, **told})
+
+    async def _place(self, key: Key, place: Callable[[Key | None], Awaitable[UUID]]) -> tuple[Kept | None, UUID]:
+        kept = await keys.find(self.serving.db, key)
+        if kept is None:
+            try:
+                return None, await place(key)
+            except TallyframeError:  # perhaps because a twin was first: then its answer is ours, too
+                kept = await keys.find(self.serving.db, key)
+                if kept is None:
+                    raise
+        return kept, kept.ref
+
+
+async def once(request: Request, response: Response, user: CurrentUser, serving: Own, given: Given = None) -> Once:
+    """Return the request with its key. Raises ValidationFailed for a key that is none."""
+    return Once(serving, response, user, request.url.path, _read(given))
+
+
+OnlyOnce = Annotated[Once, Depends(once)]
+
+
+def _read(given: str | None) -> str | None:
+    """Return the key, bare or between quotes: a string of RFC 8941."""
+    if given is None:
+        return None
+    bare = given.strip()
+    quoted = len(bare) > 1 and bare[0] == bare[-1] == '"'
+    key = bare[1:-1] if quoted else bare
+    if not _PRINTABLE.fullmatch(key):
+        raise ValidationFailed("Idempotency-Key: at most 255 printable characters.", pointer="/Idempotency-Key")
+    return key

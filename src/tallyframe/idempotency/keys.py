@@ -1,0 +1,106 @@
+"""A key that a client gives its request: written with what the request makes, so that nothing is made twice.
+
+Whoever comes second waits, on the key's index, until the first has committed, and then finds what that made. A request
+that is refused leaves no key. Keys are their user's own; the same key of somebody else is another key.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from tallyframe.db import Database, Transaction, sqlstate
+from tallyframe.errors import IdempotencyKeyReused, RequestInProgress
+from tallyframe.idempotency.tables import idempotency_keys
+
+_TAKEN = "23505", "pk_idempotency_keys"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A request's key, and what it asks for."""
+
+    user_id: UUID
+    key: str
+    fingerprint: bytes
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters that `keep` needs."""
+        return {"user_id": self.user_id, "idempotency_key": self.key, "fingerprint": self.fingerprint}
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the first request with a key made, and its answer, once that is known."""
+
+    ref: UUID
+    answer: dict[str, Any] | None
+
+
+def fingerprint(*asked: object) -> bytes:
+    """Return the SHA-256 of what is asked: JSON values, in which the order of an object's fields says nothing."""
+    return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).digest()
+
+
+def keep(made: sa.FromClause) -> sa.Insert:
+    """Return the insert of a key for the `id` of the one row of `made`; it needs `Key.parameters`."""
+    user_id, key = sa.bindparam("user_id", type_=sa.Uuid()), sa.bindparam("idempotency_key", type_=sa.Text())
+    row = sa.select(user_id, key, sa.bindparam("fingerprint", type_=sa.LargeBinary()), made.c.id).select_from(made)
+    return sa.insert(idempotency_keys).from_select(["user_id", "key", "fingerprint", "ref"], row)
+
+
+async def keep_for(transaction: Transaction, ref: UUID, key: Key) -> None:
+    """Insert the key of a request that has made `ref` in this transaction."""
+    made = sa.select(sa.literal(ref, sa.Uuid()).label("id")).subquery()
+    await transaction.execute(keep(made), key.parameters())
+
+
+@contextmanager
+def in_progress_when_taken() -> Iterator[None]:
+    """Raise RequestInProgress where somebody else was first with the key."""
+    try:
+        yield
+    except DBAPIError as error:
+        constraint = getattr(getattr(error.orig, "__cause__", None), "constraint_name", None)
+        if (sqlstate(error), constraint) == _TAKEN:
+            raise RequestInProgress from error
+        raise
+
+
+async def find(db: Database, key: Key) -> Kept | None:
+    """Return what the key has made, if anything. Raises IdempotencyKeyReused when that was asked for differently."""
+    row = idempotency_keys.c
+    query = sa.select(row.fingerprint, row.ref, row.answer).where(row.user_id == key.user_id, row.key == key.key)
+    found = (await db.run(query)).one_or_none()
+    if found is None:
+        return None
+    if bytes(found.fingerprint) != key.fingerprint:
+        raise IdempotencyKeyReused
+    return Kept(found.ref, found.answer)
+
+
+async def remember(db: Database, key: Key, answer: dict[str, Any]) -> dict[str, Any]:
+    """Keep the answer unless there is one already; return the one that is kept."""
+    row = idempotency_keys.c
+    mine = (row.user_id == key.user_id) & (row.key == key.key)
+    first = sa.func.coalesce(row.answer, sa.literal(answer, row.answer.type))
+    kept = await db.run(sa.update(idempotency_keys).where(mine).values(answer=first).returning(row.answer))
+    return dict(kept.scalar_one_or_none() or answer)
+
+
+def forget_answers(ref: UUID) -> sa.Update:
+    """Return the update that forgets what was answered about something that has been deleted; its key stays taken."""
+    return sa.update(idempotency_keys).where(idempotency_keys.c.ref == ref).values(answer=None)
+
+
+async def prune(db: Database, *, hours: int) -> int:
+    """Remove the keys that are older than so many hours; return how many."""
+    age = sa.func.now() - sa.literal(timedelta(hours=hours), sa.Interval())
+    return (await db.run(sa.delete(idempotency_keys).where(idempotency_keys.c.created_at < age))).rowcount
