@@ -9,7 +9,7 @@ from bench.capture import capture
 from bench.cast import cast, generations
 from bench.load import Target
 from bench.measure import Bench
-from bench.pickup import pickup
+from bench.pickup import FLOOD, pickup
 from bench.report import print_machine, print_rows, print_waits
 from bench.stack import stack
 from tallyframe.logs import configure_logs
@@ -28,7 +28,9 @@ async def run(seconds: int, orders: int, log_level: str) -> None:
         accepted = await bench.accept()
         placed = await generations(running)
         print_rows([*accepted, *await bench.poll()], placed)
-        print_waits(await pickup(running, api.port, people[0], orders), orders)
+        alone, beside = await pickup(running, api.port, people[0], people[1], orders)
+        print_waits(f"{orders} orders in turn, one idle worker, offline provider", alone)
+        print_waits(f"the same beside a flood of {FLOOD} orders of somebody else", beside, alone)
 
 
 def _end_on_sigterm() -> None:

@@ -1,7 +1,8 @@
-"""How long an order waits for an idle worker, and how long it takes in all."""
+"""How long an order waits for a worker, and how long it takes in all: alone, and beside somebody's flood of orders."""
 
 import asyncio
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from time import time
@@ -16,6 +17,9 @@ from bench.orders import ORDER
 from bench.stack import Stack
 
 _LOOK = 0.01  # seconds between looks at a generation
+#: Orders that somebody else has placed, and what they are: they keep slots busy, and not the cores.
+FLOOD = 1000
+SLOW = "[hang:1] [fail:content_policy] a cup"
 _WITHIN = 30.0  # seconds for one order
 _JITTER = 0.1  # seconds; so that orders don't keep step with the worker's looks into its queue
 
@@ -32,18 +36,39 @@ class Waits:
     p95: float
 
 
-async def pickup(stack: Stack, port: int, person: Person, orders: int) -> list[Waits]:
-    """Place `orders` one after the other with one worker that has nothing else to do."""
+async def pickup(stack: Stack, port: int, person: Person, flooding: Person, orders: int) -> tuple[list[Waits], ...]:
+    """Place `orders` one after the other with one worker: while it has nothing else to do, and beside a flood."""
     await clear(stack)
     await stack.worker()
     owner = await asyncpg.connect(stack.database_url)
-    headers = {"Authorization": f"Bearer {person.key}"}
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers) as client:
+        async with _client(port, person) as client, _client(port, flooding) as other:
             await _one(client, owner)  # the first one pays for imports and connections
-            spans = [await _one(client, owner) for _ in range(orders)]
+            alone = [await _one(client, owner) for _ in range(orders)]
+            await _flood(other)
+            return _all(alone), _all([await _one(client, owner) for _ in range(orders)])
     finally:
         await owner.close()
+
+
+def _client(port: int, person: Person) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {person.key}"}, timeout=60
+    )
+
+
+async def _flood(client: httpx.AsyncClient) -> None:
+    """Place a thousand orders whose provider takes a second and no processor's time."""
+    at_once = asyncio.Semaphore(16)
+
+    async def place() -> None:
+        async with at_once:
+            (await client.post("/v1/projects", json={**ORDER, "prompt": SLOW})).raise_for_status()
+
+    await asyncio.gather(*(place() for _ in range(FLOOD)))
+
+
+def _all(spans: Sequence[tuple[float, ...]]) -> list[Waits]:
     return [_waits(name, span) for name, span in zip(_SPANS, zip(*spans, strict=True), strict=True)]
 
 

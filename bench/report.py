@@ -53,12 +53,13 @@ def _cells(row: Row) -> list[str]:
     return [row.name, f"{found.per_second:.0f}", f"{found.p50:.2f}", f"{found.p99:.2f}", *shares, *cpu]
 
 
-def print_waits(waits: Sequence[Waits], orders: int) -> None:
-    """Print how long orders waited."""
-    table = Table(title=f"{orders} orders in turn, one idle worker, offline provider")
+def print_waits(title: str, waits: Sequence[Waits], alone: Sequence[Waits] = ()) -> None:
+    """Print how long orders waited, and how many times as long as those that were `alone`."""
+    table = Table(title=title)
     table.add_column("what", no_wrap=True)
-    for name in ("mean ms", "p50 ms", "p95 ms"):
+    for name in ("mean ms", "p50 ms", "p95 ms", *(["mean/alone"] if alone else [])):
         table.add_column(name, justify="right")
-    for span in waits:
-        table.add_row(span.name, f"{span.mean:.1f}", f"{span.p50:.1f}", f"{span.p95:.1f}")
+    for number, span in enumerate(waits):
+        times = [f"{span.mean / alone[number].mean:.2f}"] if alone else []
+        table.add_row(span.name, f"{span.mean:.1f}", f"{span.p50:.1f}", f"{span.p95:.1f}", *times)
     Console(width=_WIDTH).print(table)

@@ -111,6 +111,10 @@ CREATE POLICY bookkeeping ON accounts TO CURRENT_USER USING (true) WITH CHECK (t
 CREATE POLICY bookkeeping ON ledger_entries TO CURRENT_USER USING (true) WITH CHECK (true)
 --;
 
+-- And turn_served_now() looks at everybody's turns.
+CREATE POLICY bookkeeping ON generations FOR SELECT TO CURRENT_USER USING (true)
+--;
+
 CREATE POLICY own ON users FOR SELECT TO tallyframe_api USING (id = (SELECT acting_user()))
 --;
 DO $$

@@ -70,6 +70,7 @@ class Settings(VendorSettings):
 
     # Processes
     worker_concurrency: int = Field(10, ge=1, le=1000)  # generations at once per worker
+    worker_user_slots: int = Field(0, ge=0, le=1000)  # of these, generations of one user; 0: four fifths
     database_pool_size: int = Field(10, ge=1, le=500)  # connections per process
     statement_timeout: Seconds = 15.0  # seconds per SQL statement
     shutdown_grace: Seconds = 130.0  # seconds a stopping worker waits for its generations; more than a call takes
@@ -141,6 +142,11 @@ class Settings(VendorSettings):
     def price_list(self) -> dict[str, int]:
         """Credits per operation: the defaults, with TALLYFRAME_PRICES over them."""
         return DEFAULT_PRICES | self.prices
+
+    @property
+    def slots_per_user(self) -> int:
+        """How many generations of one user a worker runs at once: with more than one slot, one is left for others."""
+        return self.worker_user_slots or max(self.worker_concurrency * 4 // 5, 1)
 
     @property
     def jwks_url(self) -> str:

@@ -7,6 +7,7 @@ both must go on when Redis has lost its memory.
 import asyncio
 import os
 import platform
+import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -23,6 +24,7 @@ from tallyframe.calls.sweep import tidy
 from tallyframe.db import WORKER_ROLE, Database
 from tallyframe.errors import Unavailable
 from tallyframe.generations.context import Means
+from tallyframe.generations.dispatch import Dispatcher
 from tallyframe.generations.erase import ERASE_PROJECT, erase
 from tallyframe.generations.retry import RetryPolicy
 from tallyframe.generations.run import Limits, Runner
@@ -61,6 +63,11 @@ class DoorbellWorker(Worker):
             await asyncio.sleep(1)
             self._free_leaked_slots()
 
+    def handle_sig_wait_for_completion(self, signum: signal.Signals) -> None:
+        """Stop taking generations, too."""
+        self.ctx["dispatcher"].stop()
+        super().handle_sig_wait_for_completion(signum)
+
     def _free_leaked_slots(self) -> None:
         """Free the slots that arq took for jobs which it then failed to start."""
         running = sum(not task.done() for task in self.tasks.values())
@@ -69,11 +76,10 @@ class DoorbellWorker(Worker):
 
 
 async def run_generation(context: dict[str, Any], generation_id: str) -> None:
-    """Run the generation of that id, if it is still to be run."""
-    runner: Runner = context["runner"]
-    with observe.tracer.start_as_current_span("run_generation") as span:
-        span.set_attribute("tallyframe.generation_id", generation_id)
-        span.set_attribute("tallyframe.outcome", await runner.run(UUID(generation_id)))
+    """Look for work: there is some, perhaps this, perhaps something whose turn it is first."""
+    log.debug("rung", generation_id=generation_id)
+    dispatcher: Dispatcher = context["dispatcher"]
+    dispatcher.wake()
 
 
 async def erase_project(context: dict[str, Any], project_id: str) -> None:
@@ -106,13 +112,15 @@ async def run_worker(settings: Settings) -> None:
     )
     redis = connect(settings.redis_url.get_secret_value())
     runner = build_runner(settings, db)
-    worker = _build_worker(settings, redis, runner)
-    loops = [asyncio.create_task(loop) for loop in _loops(settings, db, redis)]
+    dispatcher = Dispatcher(runner, slots=settings.worker_concurrency, most=settings.slots_per_user)
+    worker = _build_worker(settings, redis, runner, dispatcher)
+    loops = [asyncio.create_task(loop) for loop in _loops(settings, db, redis, dispatcher)]
     log.info("worker_started", worker=runner.worker)
     try:
         with suppress(asyncio.CancelledError):  # how arq's worker ends when it is asked to stop
             await worker.async_run()
     finally:
+        await dispatcher.aclose(settings.shutdown_grace)
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
@@ -163,12 +171,12 @@ def _call_limits(settings: Settings) -> CallLimits:
     )
 
 
-def _build_worker(settings: Settings, redis: ArqRedis, runner: Runner) -> DoorbellWorker:
+def _build_worker(settings: Settings, redis: ArqRedis, runner: Runner, dispatcher: Dispatcher) -> DoorbellWorker:
     return DoorbellWorker(
         functions=[func(function, name=name) for name, function in FUNCTIONS.items()],
         redis_pool=redis,
         queue_name=QUEUE,
-        ctx={"runner": runner},
+        ctx={"runner": runner, "dispatcher": dispatcher},
         max_jobs=settings.worker_concurrency,
         job_timeout=settings.generation_max_age + 60,
         keep_result=0,
@@ -185,14 +193,23 @@ def _build_worker(settings: Settings, redis: ArqRedis, runner: Runner) -> Doorbe
     )
 
 
-def _loops(settings: Settings, db: Database, redis: ArqRedis) -> list[Any]:
+def _loops(settings: Settings, db: Database, redis: ArqRedis, dispatcher: Dispatcher) -> list[Any]:
     return [
-        _every(RELAY_EVERY, "relay", lambda: relay(db, redis)),
+        _every(RELAY_EVERY, "relay", lambda: _relay(db, redis, dispatcher)),
         _every(SWEEP_EVERY, "sweep", lambda: sweep(db)),
         _every(TIDY_EVERY, "tidy", lambda: tidy(db, settings.provider_timeout, settings.ai_operations_days)),
         _every(TIDY_EVERY, "forget_events", lambda: prune(db, days=settings.webhook_events_days)),
         _every(TIDY_EVERY, "forget_keys", lambda: prune_keys(db, hours=settings.idempotency_hours)),
     ]
+
+
+async def _relay(db: Database, redis: ArqRedis, dispatcher: Dispatcher) -> None:
+    """Ring for what is due; with Redis away, look for work here, so that it waits for nothing but Postgres."""
+    try:
+        await relay(db, redis)
+    except (RedisError, OSError):
+        dispatcher.wake_all()
+        raise
 
 
 async def _every(seconds: float, name: str, work: Callable[[], Awaitable[object]]) -> None:

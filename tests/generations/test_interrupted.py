@@ -92,6 +92,7 @@ async def test_no_call_outlives_its_generation(alice: Member, bench: Bench, owne
         assert await owner.fetchval("SELECT count(*) FROM outbox") == 0, prompt
         await _ring_again(owner, generation_id)
         assert await bench.runner().run(generation_id) == "not_taken"
+        await sweep(bench.db)
         assert await owner.fetchval("SELECT count(*) FROM outbox") == 0, prompt
 
     canceled = await alice.order()

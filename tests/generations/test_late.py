@@ -110,7 +110,9 @@ async def test_what_was_stored_when_the_claim_was_lost_is_used_and_not_bought_ag
     async def finish(steps: Steps, *given: Any) -> None:
         if not taken_over:
             await owner.execute(LOST)
-            taken_over.append(await lease.claim(db, generation_id, worker="who dies at once", lease_seconds=30))
+            taken_over.append(
+                await lease.claim(db, lease.this_one(generation_id), worker="who dies at once", lease_seconds=30)
+            )
         await real(steps, *given)
 
     monkeypatch.setattr(Steps, "finish", finish)

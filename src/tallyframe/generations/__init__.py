@@ -4,6 +4,7 @@ POST /v1/projects
   offered.py   can anybody make this shape and length?                                    pure
   quote.py     price the order                                                            pure
   submit.py    project · generation(pending) · debit · outbox row                         ONE statement → 202
+  dispatch.py  a free slot of a worker takes whoever's turn it is
   lease.py     pending → processing by a conditional UPDATE: lease, fence, attempt        ONE statement
   run.py       operation → provider → storage (context.py), a heartbeat beside it         no transaction open
                each durable step is kept by steps.py; deals.py says whose turn it is, retry.py when again

@@ -4,19 +4,21 @@ Each claim raises `fence`. Every later write of that run asks for the same fence
 whatever reason, changes nothing any more. Time is the database's.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.dml import ReturningUpdate, UpdateBase
 
 from tallyframe.db import Database, together
 from tallyframe.generations.states import Status
 from tallyframe.generations.submit import RUN_GENERATION
-from tallyframe.generations.tables import generations
-from tallyframe.outbox.put import put, taken, taken_if
+from tallyframe.generations.tables import IS_LIVE, generations
+from tallyframe.outbox.put import put, taken
 from tallyframe.projects.tables import changed, projects
 
 
@@ -36,37 +38,63 @@ class Claim:
 _COLUMNS = [generations.c[name] for name in Claim.__dataclass_fields__]
 
 
-async def claim(db: Database, generation_id: UUID, *, worker: str, lease_seconds: float) -> Claim | None:
-    """Take the generation if it's waiting, due, or its lease has run out; None when there is nothing to take."""
-    claimed = _claim(generation_id, worker, lease_seconds).cte("claimed")
+def next_in_turn(full: Sequence[UUID] = ()) -> "sa.Select[UUID]":
+    """Return the query for the ready generation whose turn it is, of anybody but the users in `full`.
+
+    Two who ask at once get two different ones.
+    """
+    row = generations.c
+    others = sa.not_(row.user_id == sa.any_(sa.literal(list(full), postgresql.ARRAY(sa.Uuid()))))
+    ready = sa.select(row.id).where(IS_LIVE, _is_ready(), others).order_by(row.turn, row.id)
+    return ready.limit(1).with_for_update(skip_locked=True, key_share=True)
+
+
+def this_one(generation_id: UUID) -> "sa.Select[UUID]":
+    """Return the query for that very generation, if it is ready."""
+    return (
+        sa.select(generations.c.id)
+        .where(generations.c.id == generation_id, _is_ready())
+        .with_for_update(key_share=True)
+    )
+
+
+def _is_ready() -> "sa.ColumnElement[bool]":
+    row = generations.c
+    due = sa.and_(row.lease_until.is_(None), row.wake_at <= sa.func.now())
+    return sa.or_(row.status == Status.PENDING, sa.and_(row.status == Status.PROCESSING, sa.or_(_is_lost(), due)))
+
+
+def _is_lost() -> "sa.ColumnElement[bool]":
+    return sa.and_(generations.c.lease_until.is_not(None), generations.c.lease_until < sa.func.now())
+
+
+async def claim(db: Database, which: "sa.Select[UUID]", *, worker: str, lease_seconds: float) -> Claim | None:
+    """Take a generation that is waiting, due, or whose lease has run out; None when there is nothing to take."""
+    claimed = _claim(which, worker, lease_seconds).cte("claimed")
     show = (
         sa.update(projects)
         .where(projects.c.generation_id == sa.select(claimed.c.id).scalar_subquery(), projects.c.status == "pending")
         .values(status="processing", **changed())
     )
-    ended = sa.exists().where(generations.c.id == generation_id, generations.c.finished_at.is_not(None))
-    calls = [taken(RUN_GENERATION, claimed), taken_if(RUN_GENERATION, generation_id, ended)]
-    row = (await db.run(together(sa.select(claimed), show, *calls))).one_or_none()
+    row = (await db.run(together(sa.select(claimed), show, taken(RUN_GENERATION, claimed)))).one_or_none()
     return Claim(*row) if row else None
 
 
-def _claim(generation_id: UUID, worker: str, lease_seconds: float) -> "ReturningUpdate[*tuple[Any, ...]]":
+def _claim(which: "sa.Select[UUID]", worker: str, lease_seconds: float) -> "ReturningUpdate[*tuple[Any, ...]]":
     row = generations.c
-    lost = sa.and_(row.lease_until.is_not(None), row.lease_until < sa.func.now())
-    due = sa.and_(row.lease_until.is_(None), row.wake_at <= sa.func.now())
-    free = sa.or_(row.status == Status.PENDING, sa.and_(row.status == Status.PROCESSING, sa.or_(lost, due)))
     values = {
         "status": Status.PROCESSING.value,
         "step": sa.case((row.step == "queued", "generating"), else_=row.step),
         "fence": row.fence + 1,
         # Waking up is not another try; taking over from a lost worker is.
-        "attempt": sa.case((sa.or_(row.status == Status.PENDING, lost), row.attempt + 1), else_=row.attempt),
+        "attempt": sa.case((sa.or_(row.status == Status.PENDING, _is_lost()), row.attempt + 1), else_=row.attempt),
         "worker": worker,
         "lease_until": _in(lease_seconds),
         "wake_at": None,
         "started_at": sa.func.coalesce(row.started_at, sa.func.now()),
     }
-    return sa.update(generations).where(row.id == generation_id, free).values(**values).returning(*_COLUMNS)
+    chosen = which.cte("chosen")
+    return sa.update(generations).where(row.id == chosen.c.id).values(**values).returning(*_COLUMNS)
 
 
 async def renew(db: Database, claim: Claim, *, lease_seconds: float) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from time import monotonic
 from uuid import UUID
 
+import sqlalchemy as sa
 import structlog
 
 from tallyframe import observe
@@ -45,11 +46,20 @@ class Runner:
         """The database that decides."""
         return self.means.db
 
+    async def claim_next(self, full: Sequence[UUID] = ()) -> Claim | None:
+        """Take the generation whose turn it is, of anybody but the users in `full`."""
+        return await self._claim(lease.next_in_turn(full))
+
     async def run(self, generation_id: UUID) -> str:
-        """Run the generation if it is there to be taken; return what became of it, for the log."""
-        claim = await lease.claim(self.db, generation_id, worker=self.worker, lease_seconds=self.limits.lease_seconds)
-        if claim is None:
-            return "not_taken"
+        """Run that very generation if it is there to be taken; return what became of it, for the log."""
+        claim = await self._claim(lease.this_one(generation_id))
+        return await self.run_claimed(claim) if claim else "not_taken"
+
+    async def _claim(self, which: "sa.Select[UUID]") -> Claim | None:
+        return await lease.claim(self.db, which, worker=self.worker, lease_seconds=self.limits.lease_seconds)
+
+    async def run_claimed(self, claim: Claim) -> str:
+        """Run what has been taken; return what became of it, for the log."""
         with structlog.contextvars.bound_contextvars(
             generation_id=str(claim.id), user_id=str(claim.user_id), operation=claim.operation, attempt=claim.attempt
         ):

@@ -126,6 +126,18 @@ def _parameters(table: sa.Table, names: Sequence[str]) -> "list[sa.ColumnElement
     return [sa.bindparam(name, type_=table.c[name].type) for name in names]
 
 
+def _turn() -> "sa.ColumnElement[int]":
+    """Return when it is this generation's turn: after the user's own, and not before what is being served now.
+
+    Start-time fair queueing (Goyal, Vin, Cheng 1996), where each generation counts the same: who orders a thousand
+    stands in line with each of them, and who orders one comes next.
+    """
+    mine = (generations.c.user_id == sa.bindparam("user_id", type_=sa.Uuid())) & IS_LIVE
+    own_last = sa.select(sa.func.max(generations.c.turn)).where(mine).scalar_subquery()
+    served_now = sa.func.turn_served_now(type_=sa.Integer())
+    return sa.func.greatest(served_now, own_last + 1)
+
+
 def _has_room() -> "sa.ColumnElement[bool]":
     # Not exact: orders that arrive at the same instant don't see each other, so a burst may overshoot by its size.
     mine = (generations.c.user_id == sa.bindparam("user_id", type_=sa.Uuid())) & IS_LIVE
@@ -161,10 +173,11 @@ def _statement(project: sa.CTE, pictures: "Sequence[sa.Insert]" = (), *, keyed: 
     row = sa.select(
         sa.bindparam("generation_id", type_=sa.Uuid()),
         project.c.id,
+        _turn(),
         sa.func.clock_timestamp() + sa.bindparam("max_age", type_=sa.Interval()),
         *_parameters(generations, _ORDERED),
     )
-    insert = sa.insert(generations).from_select(["id", "project_id", "expires_at", *_ORDERED], row)
+    insert = sa.insert(generations).from_select(["id", "project_id", "turn", "expires_at", *_ORDERED], row)
     returned = insert.returning(generations.c.id, generations.c.account_id, generations.c.credits)
     generation = returned.cte("generation")
     grace = sa.func.clock_timestamp() + sa.literal(timedelta(seconds=RELAY_GRACE), sa.Interval())

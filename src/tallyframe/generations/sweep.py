@@ -8,7 +8,8 @@ from tallyframe.db import Database
 from tallyframe.generations import settle
 from tallyframe.generations.submit import RUN_GENERATION
 from tallyframe.generations.tables import IS_LIVE, WITHDRAW, generation_steps, generations
-from tallyframe.outbox.put import missing, put
+from tallyframe.outbox.put import missing, put, taken_if
+from tallyframe.outbox.tables import outbox
 
 #: Generations that one sweep ends or rings at most; the next sweep goes on.
 BATCH = 500
@@ -23,7 +24,14 @@ async def sweep(db: Database) -> tuple[int, int]:
     """Ring what nobody holds and nobody would ring; expire what is too old. Return how many (rung, expired)."""
     rung, expired = await ring_lost(db), await expire_old(db)
     await withdraw_lost(db)
+    await forget_ended(db)
     return rung, expired
+
+
+async def forget_ended(db: Database) -> int:
+    """Remove the calls for generations that ended while a call for them was being written."""
+    ended = sa.exists().where(generations.c.id == outbox.c.ref, generations.c.finished_at.is_not(None))
+    return (await db.run(taken_if(RUN_GENERATION, ended))).rowcount
 
 
 async def ring_lost(db: Database) -> int:

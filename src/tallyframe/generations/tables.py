@@ -26,7 +26,7 @@ generations = sa.Table(
     sa.Column(
         "fence", sa.Integer, nullable=False, server_default="0"
     ),  # +1 at each claim; a stale worker has an old one
-    # How many of the user's generations were live before it: everybody's first comes before anybody's second.
+    # When it is its turn: lower ones first.
     sa.Column("turn", sa.Integer, nullable=False, server_default="0"),
     sa.Column("worker", sa.Text),
     time_column("lease_until", nullable=True),  # set while a worker runs it
@@ -46,7 +46,7 @@ generations = sa.Table(
     sa.CheckConstraint("lease_until IS NULL OR status = 'processing'", name="leased_is_processing"),
     sa.CheckConstraint("credits >= 0", name="credits"),
     sa.Index("ix_generations_live", "turn", "id", postgresql_where=sa.text(f"status IN ({_live})")),
-    sa.Index("ix_generations_live_by_user", "user_id", postgresql_where=sa.text(f"status IN ({_live})")),
+    sa.Index("ix_generations_live_by_user", "user_id", "turn", postgresql_where=sa.text(f"status IN ({_live})")),
 )
 
 #: Literal, and not bound: the planner uses the partial indexes above only if it sees that the query matches them.

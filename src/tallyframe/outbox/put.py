@@ -27,9 +27,9 @@ def taken(kind: str, source: sa.FromClause) -> sa.Delete:
     return sa.delete(outbox).where(outbox.c.kind == kind, outbox.c.ref == sa.select(source.c.id).scalar_subquery())
 
 
-def taken_if(kind: str, ref: UUID, condition: "sa.ColumnElement[bool]") -> sa.Delete:
-    """Return the delete of the call of `kind` for `ref`, on a condition."""
-    return sa.delete(outbox).where(outbox.c.kind == kind, outbox.c.ref == ref, condition)
+def taken_if(kind: str, condition: "sa.ColumnElement[bool]") -> sa.Delete:
+    """Return the delete of the calls of `kind` that meet a condition."""
+    return sa.delete(outbox).where(outbox.c.kind == kind, condition)
 
 
 def missing(kind: str, ref: "sa.ColumnElement[UUID]") -> "sa.ColumnElement[bool]":

@@ -1,0 +1,162 @@
+"""Who orders a thousand stands in line with each of them; who orders one comes next, and finds a slot."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from tallyframe.db import Database
+from tallyframe.generations.dispatch import Dispatcher
+from tallyframe.generations.run import Runner
+from tests.support.books import assert_books_balance, until_all_ended
+from tests.support.cast import Member
+from tests.support.working import Bench
+
+
+@pytest.fixture
+def served(bench: Bench) -> Callable[..., Awaitable[UUID | None]]:
+    """Runs what is next, and returns whose it was."""
+    runner = bench.runner()
+
+    async def serve(*, full: tuple[UUID, ...] = ()) -> UUID | None:
+        claim = await runner.claim_next(full)
+        if claim is None:
+            return None
+        await runner.run_claimed(claim)
+        return claim.user_id
+
+    return serve
+
+
+async def orders(member: Member, count: int, prompt: str = "[fail:content_policy]") -> list[str]:
+    """Place so many orders one after the other; return their generations' ids."""
+    return [(await member.order(f"{prompt} a cup"))["generation"]["id"] for _ in range(count)]
+
+
+async def test_one_order_comes_before_the_second_of_many(rich: Member, alice: Member, served: Any) -> None:
+    await orders(rich, 5)
+    await orders(alice, 2)
+    turns = [await served() for _ in range(8)]
+    assert turns == [rich.user.id, alice.user.id, rich.user.id, alice.user.id, *[rich.user.id] * 3, None]
+
+
+async def test_who_comes_late_is_next_and_not_behind_those_who_wait(rich: Member, alice: Member, served: Any) -> None:
+    await orders(rich, 6)
+    for _ in range(3):
+        assert await served() == rich.user.id
+    await orders(alice, 1)
+    assert {await served() for _ in range(2)} == {rich.user.id, alice.user.id}
+
+
+async def test_ones_own_orders_are_served_in_their_order(rich: Member, bench: Bench, owner: Any) -> None:
+    placed = await orders(rich, 4)
+    runner, taken = bench.runner(), []
+    for number in range(8):
+        claim = await runner.claim_next()
+        assert claim is not None
+        taken.append(str(claim.id))
+        await runner.run_claimed(claim)
+        if number < 4:
+            placed += await orders(rich, 1)
+    assert taken == placed
+
+
+async def test_a_regular_user_is_not_put_off_by_newcomers(rich: Member, alice: Member, served: Any) -> None:
+    """Who always has something running moves on with the others, and runs up no turns of which nobody else knows."""
+    await orders(alice, 1)
+    for _ in range(5):
+        await orders(alice, 1)
+        assert await served() == alice.user.id
+    await orders(rich, 20)
+    assert {await served() for _ in range(2)} == {alice.user.id, rich.user.id}
+
+
+async def test_who_is_full_is_passed_over(rich: Member, alice: Member, served: Any) -> None:
+    await orders(rich, 2)
+    await orders(alice, 1)
+    assert await served(full=(rich.user.id,)) == alice.user.id
+    assert await served(full=(rich.user.id,)) is None
+    assert await served(full=(alice.user.id,)) == rich.user.id
+
+
+async def test_workers_that_ask_at_once_get_different_ones(rich: Member, bench: Bench) -> None:
+    placed = await orders(rich, 8)
+    runners = [replace(bench.runner(), worker=f"worker {number}") for number in range(2)]
+    claims = await asyncio.gather(*(runners[number % 2].claim_next() for number in range(12)))
+    assert sorted(str(claim.id) for claim in claims if claim) == sorted(placed)
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(20):
+        while not await condition():
+            await asyncio.sleep(0.02)
+
+
+async def test_a_flood_leaves_a_slot_for_others(rich: Member, alice: Member, bench: Bench, owner: Any) -> None:
+    async def running(member: Member) -> int:
+        count = "SELECT count(*) FROM generations WHERE user_id = $1 AND lease_until IS NOT NULL"
+        return int(await owner.fetchval(count, member.user.id))
+
+    async def four_are_running() -> bool:
+        return await running(rich) == 4
+
+    async def hers_is_running() -> bool:
+        return await running(alice) == 1
+
+    await orders(rich, 10, "[hang:60]")
+    dispatcher = Dispatcher(bench.runner(), slots=5, most=4)
+    try:
+        for _ in range(10):
+            dispatcher.wake()
+        await until(four_are_running)
+        await orders(alice, 1, "[hang:60]")
+        dispatcher.wake()
+        await until(hers_is_running)
+        assert await running(rich) == 4
+    finally:
+        await dispatcher.aclose(0)
+    assert await running(rich) == await running(alice) == 0  # given back
+
+
+async def test_one_ring_is_enough_for_all_that_is_there(
+    rich: Member, alice: Member, bench: Bench, owner: Any, db: Database
+) -> None:
+    await orders(rich, 12)
+    await orders(alice, 2)
+    dispatcher = Dispatcher(bench.runner(), slots=3, most=2)
+    dispatcher.wake()
+    await until_all_ended(owner)
+    await dispatcher.aclose(5)
+    assert await assert_books_balance(db, owner) == {"failed": 14}
+
+
+async def test_a_ring_while_nothing_was_found_is_heard(alice: Member, bench: Bench, owner: Any) -> None:
+    """The order is written while the only slot looks for work, and finds none."""
+    placed: list[str] = []
+
+    class Looking(Runner):
+        async def claim_next(self, full: Any = ()) -> Any:
+            found = await super().claim_next(full)
+            if not placed:
+                placed.extend(await orders(alice, 1))
+                dispatcher.wake()
+            return found
+
+    runner = bench.runner()
+    dispatcher = Dispatcher(Looking(runner.means, runner.operations, runner.limits, "w"), slots=1, most=1)
+    dispatcher.wake()
+    await until_all_ended(owner)
+    await dispatcher.aclose(5)
+    assert await owner.fetchval("SELECT count(*) FROM generations") == 1
+
+
+async def test_who_stops_takes_nothing_new(alice: Member, bench: Bench, owner: Any) -> None:
+    await orders(alice, 2)
+    dispatcher = Dispatcher(bench.runner(), slots=2, most=2)
+    dispatcher.stop()
+    dispatcher.wake_all()
+    await dispatcher.aclose(1)
+    assert await owner.fetchval("SELECT count(*) FROM generations WHERE status = 'pending'") == 2
