@@ -74,7 +74,7 @@ class Database:
     """A pool of connections to one database, all acting as one role."""
 
     def __init__(self, url: str, *, role: str, pool_size: int, statement_timeout: float) -> None:
-        """`statement_timeout` in seconds."""
+        """`statement_timeout` in seconds; a line on which nothing comes for longer, and a bit, is given up."""
         server_settings = {"application_name": "tallyframe", "statement_timeout": str(int(statement_timeout * 1000))}
         self._pool_size = pool_size
         self._user: UUID | None = None
@@ -85,7 +85,11 @@ class Database:
             pool_timeout=5,
             pool_pre_ping=False,
             hide_parameters=True,  # they hold prompts and hashes, and errors are logged
-            connect_args={"server_settings": server_settings | {"role": role}, "timeout": 5},
+            connect_args={
+                "server_settings": server_settings | {"role": role},
+                "timeout": 5,
+                "command_timeout": statement_timeout + LINE_PATIENCE,
+            },
         )
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
@@ -99,14 +103,14 @@ class Database:
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Begin; commit when the block ends, roll back when it raises. Raises Unavailable when Postgres is away."""
         with unavailable_when_lost():
-            async with self._acting() if self._user else self._engine.begin() as connection:
+            async with self._acting() if self._user else self._engine.begin() as connection, heard(connection):
                 yield Transaction(connection)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Reader]:
         """Read, each statement with its own snapshot. Raises Unavailable when Postgres is away."""
         with unavailable_when_lost():
-            async with self._acting() if self._user else self._autocommit.connect() as connection:
+            async with self._acting() if self._user else self._autocommit.connect() as connection, heard(connection):
                 yield Reader(connection)
 
     async def run(
@@ -117,7 +121,7 @@ class Database:
         One round trip; three on behalf of a user.
         """
         with unavailable_when_lost():
-            async with self._acting() if self._user else self._autocommit.connect() as connection:
+            async with self._acting() if self._user else self._autocommit.connect() as connection, heard(connection):
                 return await connection.execute(statement, parameters)
 
     @asynccontextmanager
@@ -159,6 +163,24 @@ class Database:
         await self._engine.dispose()
 
 
+#: Seconds that an answer may take beyond the statement's own limit, which the server keeps while it can be heard.
+LINE_PATIENCE = 2.0
+
+
+@asynccontextmanager
+async def heard(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Throw the connection away when an answer has not come in time: nobody knows what is still on its way.
+
+    Also when asyncpg has lost its place, as it may when the server dies in the middle of an answer. SQLAlchemy knows
+    neither as the end of a connection.
+    """
+    try:
+        yield
+    except (TimeoutError, pg_errors.InternalClientError):
+        await connection.invalidate()
+        raise
+
+
 #: Whose rows a transaction of the API sees. Local to the transaction, so that it can't leak to the next one.
 USER_SETTING = "tallyframe.user_id"
 
@@ -179,6 +201,7 @@ async def _roll_back(connection: AsyncConnection) -> None:
 _LOST = (
     pg_errors.PostgresConnectionError,
     pg_errors.InterfaceError,
+    pg_errors.InternalClientError,
     pg_errors.CannotConnectNowError,
     pg_errors.AdminShutdownError,
     pg_errors.CrashShutdownError,
