@@ -70,6 +70,12 @@ async def entries(reader: Reader, account_id: UUID, *, before: int | None, limit
     return [(row[0], Entry(*row[1:])) for row in (await reader.execute(query)).all()]
 
 
+async def entry(reader: Reader, entry_id: UUID) -> Entry:
+    """Return that line of the books."""
+    columns = [ledger_entries.c[name] for name in Entry.__dataclass_fields__]
+    return Entry(*(await reader.execute(sa.select(*columns).where(ledger_entries.c.id == entry_id))).one())
+
+
 def charges(generation_id: "sa.ColumnElement[Any]") -> LateralFromClause:
     """Return the lateral subquery (charged, refunded), in credits, for a generation's column in an outer query."""
     amount, kind = ledger_entries.c.amount, ledger_entries.c.kind
@@ -87,3 +93,29 @@ def refunds() -> sa.Select[int, Any]:
     """Return the query for how many refunds there are, and of how many credits."""
     amount = sa.func.coalesce(sa.func.sum(ledger_entries.c.amount), 0)
     return sa.select(sa.func.count(), amount).where(ledger_entries.c.kind == "refund")
+
+
+def charges_between(first: "sa.ColumnElement[UUID]", end: "sa.ColumnElement[UUID]") -> sa.Subquery:
+    """Return the subquery (generation_id, charged, refunded), in credits, for generations that were debited.
+
+    For those with ids from `first` on and before `end`, by the indexes of debits and refunds. Not refunded: null.
+    """
+    debit, refund = ledger_entries.alias("debit"), ledger_entries.alias("refund")
+    is_debit, is_refund = (
+        sa.and_(_is(entry, kind), entry.c.generation_id >= first, entry.c.generation_id < end)
+        for entry, kind in ((debit, "debit"), (refund, "refund"))
+    )
+    same = sa.and_(refund.c.generation_id == debit.c.generation_id, is_refund)
+    columns = [debit.c.generation_id, (-debit.c.amount).label("charged"), refund.c.amount.label("refunded")]
+    return sa.select(*columns).select_from(debit.outerjoin(refund, same)).where(is_debit).subquery("charges")
+
+
+def refund_entry(generation_id: "sa.ColumnElement[Any]") -> "sa.ScalarSelect[UUID]":
+    """Return the subquery for the id of the entry that refunds a generation; null when there is none."""
+    of_it = ledger_entries.c.generation_id == generation_id
+    return sa.select(ledger_entries.c.id).where(of_it, _is(ledger_entries, "refund")).scalar_subquery()
+
+
+def _is(entry: sa.FromClause, kind: str) -> "sa.ColumnElement[bool]":
+    # Literal, and not bound: the planner uses the partial indexes only if it sees that the query matches them.
+    return entry.c.kind == sa.literal_column(f"'{kind}'")
