@@ -8,6 +8,9 @@ TallyframeError
 ├── NotCancelable                 409 not_cancelable
 ├── NothingToPublish              409 nothing_to_publish
 ├── Generating                    409 generating
+├── UserDeleted                   409 user_deleted           (administrators)
+├── NotRetryable                  409 not_retryable          (administrators)
+├── NoOpenDoubt                   409 no_open_doubt          (administrators)
 ├── RequestInProgress             409 request_in_progress
 ├── TooLarge                      413 too_large
 ├── UnsupportedMedia              415 unsupported_media
@@ -91,6 +94,27 @@ class Generating(TallyframeError):
 
     status = 409
     code = "generating"
+
+
+class UserDeleted(TallyframeError):
+    """This user has been deleted."""
+
+    status = 409
+    code = "user_deleted"
+
+
+class NotRetryable(TallyframeError):
+    """This generation can't be retried."""
+
+    status = 409
+    code = "not_retryable"
+
+
+class NoOpenDoubt(TallyframeError):
+    """Nothing about this generation is in doubt, or somebody has resolved it."""
+
+    status = 409
+    code = "no_open_doubt"
 
 
 class RequestInProgress(TallyframeError):

@@ -16,7 +16,7 @@ from sqlalchemy.sql.dml import ReturningUpdate, UpdateBase
 
 from tallyframe.db import Database, together
 from tallyframe.generations.states import Status
-from tallyframe.generations.submit import RUN_GENERATION
+from tallyframe.generations.submit import RUN_GENERATION, Also
 from tallyframe.generations.tables import IS_LIVE, generations
 from tallyframe.outbox.put import put, taken
 from tallyframe.projects.tables import changed, projects
@@ -125,6 +125,20 @@ async def fall_back(db: Database, claim: Claim) -> bool:
     return await _give_back(db, claim, 0, {"attempt": generations.c.attempt + 1, "retries": 0})
 
 
+async def wake(db: Database, generation_id: UUID, also: Also) -> bool:
+    """Have a generation that waits looked at now. False: it is being run, or has ended.
+
+    `also` hangs on the generation's row. Nothing else of it changes: no try is counted, and no money moves.
+    """
+    row = generations.c
+    asleep = sa.and_(row.status == Status.PROCESSING, row.lease_until.is_(None))
+    at = sa.case((asleep | row.wake_at.is_not(None), sa.func.now()))
+    update = sa.update(generations).where(row.id == generation_id, IS_LIVE, unheld()).values(wake_at=at)
+    woken = update.returning(row.id, row.user_id).cte("woken")
+    writes = [put(RUN_GENERATION, woken), *also(woken)]
+    return (await db.run(together(sa.select(woken.c.id), *writes))).one_or_none() is not None
+
+
 async def _give_back(db: Database, claim: Claim, seconds: float, values: dict[str, Any]) -> bool:
     update = sa.update(generations).where(held(claim))
     update = update.values(lease_until=None, wake_at=_in(seconds), **values)
@@ -146,6 +160,11 @@ def held(claim: Claim) -> "sa.ColumnElement[bool]":
     row = generations.c
     running = sa.and_(row.status == Status.PROCESSING, row.lease_until.is_not(None))
     return sa.and_(row.id == claim.id, row.fence == claim.fence, running)
+
+
+def unheld() -> "sa.ColumnElement[bool]":
+    """Return the condition that no worker holds the generation."""
+    return sa.or_(generations.c.lease_until.is_(None), generations.c.lease_until < sa.func.now())
 
 
 def _in(seconds: float) -> "sa.ColumnElement[Any]":

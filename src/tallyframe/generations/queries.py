@@ -154,6 +154,11 @@ async def receipt(db: Database, user_id: UUID, generation_id: UUID) -> Row | Non
     return (await db.run(_receipts.where(mine))).mappings().one_or_none()
 
 
+def everybodys_receipts(*columns: "sa.ColumnElement[Any]") -> sa.Select[Any]:
+    """Return the query for everybody's receipts, with further columns of generations and users."""
+    return _receipts.add_columns(*columns).join(users, users.c.id == generations.c.user_id)
+
+
 async def receipts(db: Database, user_id: UUID, project_id: UUID) -> list[Row]:
     """Return all generations of the user's project, newest first; at most 200."""
     mine = (generations.c.user_id == user_id) & (generations.c.project_id == project_id)

@@ -1,7 +1,7 @@
 """⑤ End a generation: final state, result or refund, and what the project shows, in ONE statement.
 
-Worker, cancel and sweeper all come through here. Each is a conditional UPDATE on which everything else hangs, so of
-any number of attempts to end the same generation exactly one does, and only that one stores or refunds.
+Worker, cancel, sweeper and administrators all come through here. Each is a conditional UPDATE on which everything else
+hangs, so of any number of attempts to end the same generation exactly one does, and only that one stores or refunds.
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from tallyframe.assets.tables import assets
 from tallyframe.db import Database, together
 from tallyframe.errors import FailureCode
-from tallyframe.generations.lease import Claim, held
+from tallyframe.generations.lease import Claim, held, unheld
 from tallyframe.generations.states import Status, sources
-from tallyframe.generations.submit import RUN_GENERATION
+from tallyframe.generations.submit import RUN_GENERATION, Also, nothing_else
 from tallyframe.generations.tables import WITHDRAW, generation_steps, generations
 from tallyframe.ids import new_id
 from tallyframe.ledger import entries
@@ -41,10 +41,32 @@ async def fail(db: Database, claim: Claim, code: FailureCode, message: str) -> b
     return await _refund(db, held(claim), Status.FAILED, code, message)
 
 
-async def cancel(db: Database, generation_id: UUID, message: str) -> bool:
-    """End the generation as canceled and give the credits back. False: it has already ended."""
+async def cancel(db: Database, generation_id: UUID, message: str, also: Also = nothing_else) -> bool:
+    """End the generation as canceled and give the credits back. False: it has already ended.
+
+    `also` hangs on the ended generation's row: id, user_id, project_id.
+    """
     live = generations.c.status.in_(sources(Status.CANCELED)) & (generations.c.id == generation_id)
-    return await _refund(db, live, Status.CANCELED, FailureCode.CANCELED, message)
+    return await _refund(db, live, Status.CANCELED, FailureCode.CANCELED, message, also)
+
+
+async def give_up(db: Database, generation_id: UUID, fence: int, message: str, also: Also) -> bool:
+    """End a generation that waits with a doubt about its latest try as failed, and give the credits back.
+
+    False: it has ended, is being run, or has been since `fence` was read, or there is another try after the one in
+    doubt. `also` as with `cancel`.
+    """
+    live = generations.c.status.in_(sources(Status.FAILED)) & (generations.c.id == generation_id)
+    untouched = (generations.c.fence == fence) & unheld()
+    which = live & untouched & _latest_is_in_doubt(generation_id)
+    return await _refund(db, which, Status.FAILED, FailureCode.PROVIDER_TIMEOUT, message, also)
+
+
+def _latest_is_in_doubt(generation_id: UUID) -> "sa.ColumnElement[bool]":
+    step = generation_steps.c
+    tries = sa.select(step.state).where(step.generation_id == generation_id)
+    latest = tries.order_by(step.attempt.desc()).limit(1)
+    return latest.scalar_subquery() == "in_doubt"
 
 
 async def expire(db: Database, generation_id: UUID, message: str) -> bool:
@@ -56,7 +78,12 @@ async def expire(db: Database, generation_id: UUID, message: str) -> bool:
 
 
 async def _refund(
-    db: Database, which: "sa.ColumnElement[bool]", status: Status, code: FailureCode, message: str
+    db: Database,
+    which: "sa.ColumnElement[bool]",
+    status: Status,
+    code: FailureCode,
+    message: str,
+    also: Also = nothing_else,
 ) -> bool:
     error = {"error_code": code.value, "error_message": message}
     update = sa.update(generations).where(which).values(**_final(status), **error)
@@ -64,7 +91,7 @@ async def _refund(
     has_media = projects.c.image_asset_id.is_not(None) | projects.c.video_asset_id.is_not(None)
     show = _show(settled, {"status": sa.case((has_media, "draft"), else_=status.value)})
     calls = [taken(RUN_GENERATION, settled), put(WITHDRAW, with_open_ticket(settled))]
-    writes = [entries.refund(settled, reason=code.value), show, *calls]
+    writes = [entries.refund(settled, reason=code.value), show, *calls, *also(settled)]
     return (await db.run(together(sa.select(settled.c.id), *writes))).one_or_none() is not None
 
 

@@ -3,7 +3,7 @@
 Everything hangs on the `project` row that the statement's first part inserts or updates: no such row, no debit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -32,6 +32,14 @@ PICTURE_GONE = "23503"
 
 #: Seconds before the relay rings: the submitter rings by itself at once, and that is usually enough.
 RELAY_GRACE = 2.0
+
+#: Further writes that stand or fall with a move: made from the row that it hangs on, which has an `id`.
+Also = Callable[[sa.FromClause], Sequence[sa.Insert | sa.Update]]
+
+
+def nothing_else(_: sa.FromClause) -> Sequence[sa.Insert]:
+    """Return no further writes."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,23 @@ async def submit_again(db: Database, order: Order, project_id: UUID, key: Key | 
     where the key is taken.
     """
     return await _accept(db, _SUBMIT_AGAIN, Accepted(project_id, new_id()), order, {}, key)
+
+
+async def submit_instead(
+    db: Database,
+    order: Order,
+    accepted: Accepted,
+    ended_id: UUID,
+    also: Callable[[sa.FromClause], Sequence[sa.Insert]],
+) -> Accepted | None:
+    """Start a generation in place of one that has ended, which must still be its project's latest.
+
+    So one failure is made good, and paid, once, however many ask for it. `also` hangs on the project's row. None: as
+    `submit_again`, or the place has been taken, or the user has been deleted. Raises InsufficientCredits.
+    """
+    project = _unanswered_project()
+    statements = {False: _statement(project, also(project))}
+    return await _accept(db, statements, accepted, order, {"ended_id": ended_id}, None)
 
 
 async def _accept(  # by position, two callers
@@ -166,6 +191,21 @@ _IDLE_PROJECT = """
 def _idle_project() -> sa.CTE:
     ids = [sa.bindparam(name, type_=sa.Uuid()) for name in ("generation_id", "project_id", "user_id")]
     update = sa.text(_IDLE_PROJECT).bindparams(*ids, sa.bindparam("max_active", type_=sa.BigInteger()))
+    return update.columns(id=sa.Uuid()).cte("project")
+
+
+#: The same for a project whose latest generation is still `ended_id`.
+_UNANSWERED_PROJECT = _IDLE_PROJECT.replace(
+    "WHERE id = :project_id",
+    """WHERE id = :project_id AND generation_id = :ended_id
+      AND EXISTS (SELECT FROM users WHERE id = :user_id AND deleted_at IS NULL)""",
+)
+
+
+def _unanswered_project() -> sa.CTE:
+    names = ("generation_id", "project_id", "user_id", "ended_id")
+    ids = [sa.bindparam(name, type_=sa.Uuid()) for name in names]
+    update = sa.text(_UNANSWERED_PROJECT).bindparams(*ids, sa.bindparam("max_active", type_=sa.BigInteger()))
     return update.columns(id=sa.Uuid()).cte("project")
 
 

@@ -8,11 +8,13 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.dml import ReturningInsert
 
 from tallyframe.credits import Credits
 from tallyframe.db import Transaction, sqlstate
 from tallyframe.errors import InsufficientCredits
 from tallyframe.ids import new_id
+from tallyframe.ledger.history import Entry
 from tallyframe.ledger.tables import accounts, ledger_entries
 
 #: The trigger's own SQLSTATE for "this would take the balance below zero"; its DETAIL is the balance.
@@ -76,6 +78,25 @@ def refund(generation: sa.FromClause, *, reason: str) -> sa.Insert:
             generation.join(debits, sa.and_(debits.c.generation_id == generation.c.id, debits.c.kind == "debit"))
         ),
     )
+
+
+def adjustment(users: sa.FromClause, entry_id: UUID, amount: int, *, reason: str) -> "ReturningInsert[Any]":
+    """Return the insert of `amount` credits, negative to take them, for the one row (`id`) of `users`.
+
+    It returns the entry, in the columns of `ledger.history.Entry`. The trigger refuses to take more than there is.
+    """
+    values = {"id": entry_id, "kind": "adjustment", "amount": amount, "reference": f"adjustment:{entry_id}"}
+    literals = [sa.literal(value, ledger_entries.c[name].type) for name, value in {**values, "reason": reason}.items()]
+    account = users.join(accounts, accounts.c.user_id == users.c.id)
+    insert = sa.insert(ledger_entries).from_select(
+        [*values, "reason", "account_id"], sa.select(*literals, accounts.c.id).select_from(account)
+    )
+    return insert.returning(*(ledger_entries.c[name] for name in Entry.__dataclass_fields__))
+
+
+def balance_of(user_id: "sa.ColumnElement[UUID]") -> "sa.ScalarSelect[int]":
+    """Return the subquery for the balance, in credits, of a user in an outer query; null without an account."""
+    return sa.select(accounts.c.balance).where(accounts.c.user_id == user_id).scalar_subquery()
 
 
 def _generation_reference(generation_id: "sa.ColumnElement[Any]") -> "sa.ColumnElement[str]":

@@ -1,0 +1,61 @@
+"""Find users: all of them, or those whose address, name, id or subject is looked for."""
+
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from tallyframe.accounts.tables import users
+from tallyframe.admin import pages
+from tallyframe.admin.pages import Page, Row, Window
+from tallyframe.db import Database
+from tallyframe.generations.tables import IS_LIVE, generations
+from tallyframe.ledger.entries import balance_of
+from tallyframe.ledger.history import account_of
+
+_COLUMNS = ("id", "issuer", "subject", "email", "display_name", "role", "is_member", "created_at", "deleted_at")
+
+
+def _users() -> "sa.Select[Any]":
+    mine = (generations.c.user_id == users.c.id) & IS_LIVE
+    active = sa.select(sa.func.count()).select_from(generations).where(mine).scalar_subquery()
+    return sa.select(
+        *(users.c[name] for name in _COLUMNS),
+        account_of(users.c.id).label("account_id"),
+        sa.func.coalesce(balance_of(users.c.id), 0).label("available"),
+        active.label("active_generations"),
+    )
+
+
+async def listed(db: Database, query: str | None, window: Window) -> Page:
+    """Return users, newest first, deleted ones too.
+
+    With `query`: those with it in their address or name, whatever its case, or as their subject. The id of a user
+    finds that one. Without a query, or with an id, no more rows are looked at than are returned.
+    """
+    if query is None:
+        return await pages.page(db, _users(), users, replace(window, reach=None))
+    found = await one(db, UUID(query)) if _is_id(query) else None
+    if found:
+        return Page([] if window.before else [found], None)
+    return await pages.page(db, _users().where(_matches(query)), users, window)
+
+
+async def one(db: Database, user_id: UUID) -> Row | None:
+    """Return the user, deleted or not."""
+    return (await db.run(_users().where(users.c.id == user_id))).mappings().one_or_none()
+
+
+def _is_id(query: str) -> bool:
+    try:
+        UUID(query)
+    except ValueError:
+        return False
+    return True
+
+
+def _matches(query: str) -> "sa.ColumnElement[bool]":
+    """`icontains` and not `ilike`, so that % and _ are just characters."""
+    named = [users.c[name].icontains(query, autoescape=True) for name in ("email", "display_name")]
+    return sa.or_(*named, users.c.subject == query)

@@ -1,0 +1,176 @@
+"""Everybody's generations: find them, look into one, cancel, retry, resolve its doubt."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from tallyframe.accounts.users import User
+from tallyframe.admin import doubts, generations, work
+from tallyframe.admin.log import Decision
+from tallyframe.admin.pages import Row, Window
+from tallyframe.api import cursors, views
+from tallyframe.api.admin.schemas import (
+    AdminGeneration,
+    AdminGenerationDetail,
+    AdminGenerations,
+    AdminStep,
+    AskedGenerations,
+    Because,
+    Output,
+    Owner,
+    Resolution,
+)
+from tallyframe.api.schemas import Charge
+from tallyframe.api.services import Services, Serving, administrator
+from tallyframe.credits import Credits
+from tallyframe.errors import (
+    Generating,
+    NoOpenDoubt,
+    NotCancelable,
+    NotFound,
+    NotRetryable,
+    TooManyActiveGenerations,
+    UserDeleted,
+    ValidationFailed,
+)
+from tallyframe.generations import offered, queries
+from tallyframe.generations.states import LIVE, Status
+from tallyframe.generations.submit import RUN_GENERATION, Order
+from tallyframe.outbox.relay import ring
+
+router = APIRouter(prefix="/v1/admin/generations", tags=["admin"], dependencies=[Depends(administrator)])
+
+Administrator = Annotated[User, Depends(administrator)]
+
+
+@router.get("")
+async def list_generations(serving: Serving, asked: Annotated[AskedGenerations, Query()]) -> AdminGenerations:
+    """Return generations, newest first. With filters, a page may be short, or empty, and not the last."""
+    if asked.since and asked.until and asked.since >= asked.until:
+        raise ValidationFailed("'from' must be before 'to'.", pointer="/from")
+    wanted = generations.Filter(**asked.model_dump(exclude={"cursor", "limit"}))
+    before = cursors.decode(asked.cursor, UUID)
+    page = await generations.listed(serving.system, wanted, Window(before[0] if before else None, asked.limit))
+    data = [AdminGeneration.model_validate(_fields(row)) for row in page.rows]
+    return AdminGenerations(data=data, next_cursor=cursors.encode(str(page.last)) if page.last else None)
+
+
+@router.get("/{generation_id}")
+async def get_generation(generation_id: UUID, serving: Serving) -> AdminGenerationDetail:
+    """Return a generation with its input, prompt included, and its steps. No pictures, and no tickets."""
+    return await _detail(serving, generation_id)
+
+
+@router.post("/{generation_id}/cancel")
+async def cancel(
+    generation_id: UUID, because: Because, admin: Administrator, serving: Serving
+) -> AdminGenerationDetail:
+    """Stop a generation; the user's credits come back."""
+    if not await work.cancel(serving.system, Decision(admin.id, because.reason), generation_id):
+        await _found(serving, generation_id)
+        raise NotCancelable
+    return await _detail(serving, generation_id)
+
+
+@router.post("/{generation_id}/retry", status_code=202)
+async def retry(
+    generation_id: UUID, because: Because, admin: Administrator, serving: Serving, response: Response
+) -> AdminGenerationDetail:
+    """Wake one that waits, or place the order of one that failed or was canceled again; return what is to run now.
+
+    The new one is paid by the user like the first, whose credits came back.
+    """
+    row = await _found(serving, generation_id)
+    decision, to_run = Decision(admin.id, because.reason), generation_id
+    if row["generation_status"] in LIVE:
+        if not await work.wake(serving.system, decision, generation_id):
+            raise NotRetryable("It doesn't wait: a worker runs it right now, or it has just ended.")
+    else:
+        to_run = await _order_again(serving, decision, row)
+    await ring(serving.bell, RUN_GENERATION, to_run)
+    response.headers["Location"] = f"/v1/admin/generations/{to_run}"
+    return await _detail(serving, to_run)
+
+
+@router.post("/{generation_id}/resolve")
+async def resolve(
+    generation_id: UUID, resolution: Resolution, admin: Administrator, serving: Serving
+) -> AdminGenerationDetail:
+    """Say what became of the orders of a generation that were in doubt."""
+    row = await _found(serving, generation_id)
+    decision, fence = Decision(admin.id, resolution.reason), row["fence"]
+    if not await doubts.resolve(serving.system, decision, generation_id, resolution.outcome, fence=fence):
+        now = await _found(serving, generation_id)
+        if now["in_doubt"] and now["generation_status"] in LIVE:
+            raise Generating("It goes on; wait for it to end, or cancel it first.")
+        raise NoOpenDoubt
+    return await _detail(serving, generation_id)
+
+
+async def _order_again(serving: Services, decision: Decision, row: Row) -> UUID:
+    _refuse_what_cannot_be(row)
+    _check_shape(serving, row)
+    order, limits = row["generation_operation"], serving.settings
+    # For the price of the first time: the user agreed to that one, and isn't asked now.
+    price, owner_id = Credits(row["generation_credits"]), row["owner_id"]
+    most, age = limits.max_active_generations, limits.generation_max_age
+    wanted = Order(owner_id, row["account_id"], order, row["input"], price, most, age)
+    ended_id, project_id = row["generation_id"], row["generation_project_id"]
+    accepted = await work.order_again(serving.system, decision, ended_id, wanted, project_id)
+    if accepted is None:
+        now = await _found(serving, ended_id)
+        _refuse_what_cannot_be(now)
+        raise TooManyActiveGenerations if await queries.active(serving.system, owner_id) >= most else Generating
+    return accepted.generation_id
+
+
+def _refuse_what_cannot_be(row: Row) -> None:
+    if row["generation_status"] == Status.SUCCEEDED:
+        raise NotRetryable("This has succeeded.")
+    if row["owner_deleted_at"]:
+        raise UserDeleted
+    if row["project_deleted_at"]:
+        raise NotRetryable("The project has been deleted.")
+    if row["project_status"] in LIVE:
+        raise Generating
+    if row["latest_id"] != row["generation_id"]:
+        raise NotRetryable("Something else has been ordered for this project since; look at its latest generation.")
+
+
+def _check_shape(serving: Services, row: Row) -> None:
+    order, operation = row["input"], row["generation_operation"]
+    if operation == "image":
+        offered.check_shape(serving.offers.image, order["aspect_ratio"])
+    else:
+        longest = serving.settings.max_video_seconds
+        offered.check_video(serving.offers.video, order["aspect_ratio"], order["duration_seconds"], longest)
+
+
+async def _found(serving: Services, generation_id: UUID) -> Row:
+    row = await generations.one(serving.system, generation_id)
+    if row is None:
+        raise NotFound
+    return row
+
+
+async def _detail(serving: Services, generation_id: UUID) -> AdminGenerationDetail:
+    row = await _found(serving, generation_id)
+    steps = [AdminStep.model_validate(dict(step)) for step in await generations.steps(serving.system, generation_id)]
+    return AdminGenerationDetail.model_validate({**_fields(row), "input": row["input"], "steps": steps})
+
+
+def _fields(row: Row) -> dict[str, object]:
+    fields: dict[str, object] = {
+        name: row[name if name in row else f"generation_{name}"]
+        for name in AdminGeneration.model_fields
+        if name in row or f"generation_{name}" in row
+    }
+    charge = {name: int(row[f"generation_{name}"]) for name in ("charged", "refunded")}
+    return {
+        **fields,
+        "owner": Owner.model_validate({name: row[f"owner_{name}"] for name in Owner.model_fields}),
+        "credits": Charge(quoted=row["generation_credits"], **charge),
+        "error": views.error(row["generation_error_code"], row["generation_error_message"]),
+        "outputs": [Output.model_validate(output) for output in row["generation_outputs"] or []],
+    }
