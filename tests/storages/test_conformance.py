@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tallyframe.storages.base import EXTENSIONS, Storage, StorageError
+from tallyframe.storages.base import EXTENSIONS, NoListing, Storage, StorageError
 from tallyframe.storages.cloudinary import CloudinaryStorage
 from tallyframe.storages.local import LocalStorage
 from tallyframe.storages.s3 import S3Storage
@@ -58,6 +58,7 @@ STORAGES: dict[str, Callable[[Path], AbstractAsyncContextManager[Storage]]] = {
 }
 KEEP_NO_EMPTY_FILES = {"cloudinary"}
 LONGEST_KEYS = {"cloudinary": 255}  # characters; everywhere else what the rule for keys allows
+TELL_NOT_WHAT_THEY_HOLD = {"cloudinary"}
 SERVED_BY_THE_API = {"local"}  # so an address leads to nothing here; tests/api/test_media.py follows it
 
 
@@ -145,6 +146,31 @@ async def test_the_longest_key(storage: Storage) -> None:
 async def test_get_without_put_fails(storage: Storage, key: str) -> None:
     with pytest.raises(StorageError, match="can't read"):
         await storage.get(key)
+
+
+@pytest.mark.parametrize("ending", BEGINNINGS)
+async def test_size_is_that_of_what_is_there_now(storage: Storage, key: str, ending: str) -> None:
+    key = f"{key.removesuffix('png')}{ending}"
+    await put(storage, f"{key.removesuffix(ending)}other.png", b"something else")
+    assert await storage.size(key) is None
+    data = await put(storage, key, b"the first and longer one")
+    assert await storage.size(key) == len(data)
+    data = await put(storage, key, b"second")
+    assert await storage.size(key) == len(data)
+    await storage.delete(key)
+    assert await storage.size(key) is None
+
+
+async def test_what_is_in_a_folder_is_listed(storage: Storage) -> None:
+    keys = {f"uploads/{uuid.uuid4()}.png", f"uploads/{uuid.uuid4()}.jpg", "uploads/deeper/a.webp"}
+    for each in (*keys, "uploads-2/a.png", "generations/1/image.png"):
+        await put(storage, each, b"data")
+    if storage.name in TELL_NOT_WHAT_THEY_HOLD:
+        with pytest.raises(NoListing):
+            storage.listed("uploads")
+        return
+    assert {each async for page in storage.listed("uploads") for each in page} == keys
+    assert [page async for page in storage.listed("nothing-here") if page] == []
 
 
 async def test_delete_removes_and_may_come_twice(storage: Storage, key: str) -> None:
@@ -252,6 +278,8 @@ async def test_other_than_plain_keys_are_refused(storage: Storage, key: str) -> 
         await storage.put(key, media(b"data"), "image/png")
     with pytest.raises(StorageError):
         await storage.get(key)
+    with pytest.raises(StorageError):
+        await storage.size(key)
     with pytest.raises(StorageError):
         await storage.delete(key)
     with pytest.raises(StorageError):

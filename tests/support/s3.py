@@ -57,6 +57,7 @@ class FakeS3:
     bucket: str = "media"
     prefix: str = ""
     now: datetime | None = None
+    page: int = 1000  # keys that are listed at once
     faults: list[Reply] = field(default_factory=list)
     objects: dict[str, Stored] = field(default_factory=dict)
     uploads: dict[str, Upload] = field(default_factory=dict)
@@ -171,9 +172,16 @@ class FakeS3:
         return self._read(request.path.removeprefix(f"/object/public/{self.bucket}/"), request, disposition)
 
     def _list(self, request: Request) -> Reply:
-        keys = [key for key in sorted(self.objects) if key.startswith(request.query.get("prefix", ""))]
-        contents = "".join(f"<Contents><Key>{key}</Key></Contents>" for key in keys)
-        return Reply(200, f"<ListBucketResult><KeyCount>{len(keys)}</KeyCount>{contents}</ListBucketResult>".encode())
+        after = request.query.get("continuation-token", "")
+        keys = [key for key in sorted(self.objects) if key.startswith(request.query.get("prefix", "")) and key > after]
+        page = keys[: self.page]
+        token = f"<NextContinuationToken>{page[-1]}</NextContinuationToken>" if len(keys) > len(page) else ""
+        at = "<LastModified>2015-10-21T07:28:00.000Z</LastModified>"
+        contents = "".join(
+            f"<Contents><Key>{key}</Key><Size>{len(self.objects[key].data)}</Size>{at}</Contents>" for key in page
+        )
+        body = f"<ListBucketResult><KeyCount>{len(page)}</KeyCount>{token}{contents}</ListBucketResult>"
+        return Reply(200, body.encode())
 
 
 def kept_headers(request: Request) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The port: what a storage must offer. Names are ours, so writing the same name again replaces the same bytes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,8 +13,12 @@ class StorageError(Exception):
     """The storage can't be reached, or has refused. The message is for operators."""
 
 
+class NoListing(StorageError):
+    """The storage can't tell what it holds."""
+
+
 class Storage(Protocol):
-    """Keeps bytes under a key such as "generations/<id>/image.png" (lower case, digits, '-', '_', '.', '/').
+    """Keeps bytes under a key such as "generations/<id>/image-1.png" (lower case, digits, '-', '_', '.', '/').
 
     `url_lifetime`: the seconds for which an address from `url` works; None: for as long as the file is there.
     """
@@ -28,6 +32,18 @@ class Storage(Protocol):
 
     async def get(self, key: str) -> bytes:
         """Return the bytes of `key`. Raises StorageError, also when there are none."""
+        ...
+
+    async def size(self, key: str) -> int | None:
+        """Return how many bytes `key` has, without reading them; None: the storage says that there is no such file.
+
+        Where the settings lead to a wrong place, it may say so of every file: `probe` finds that out. Raises
+        StorageError.
+        """
+        ...
+
+    def listed(self, folder: str) -> AsyncIterator[Sequence[str]]:
+        """Yield the keys below `folder`, page by page, in no order. Raises StorageError, and NoListing if it can't."""
         ...
 
     async def delete(self, key: str) -> None:

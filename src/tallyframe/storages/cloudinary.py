@@ -11,7 +11,7 @@ import hashlib
 import re
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import cache, partial
@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 
-from tallyframe.storages.base import StorageError
+from tallyframe.storages.base import NoListing, StorageError
 from tallyframe.storages.cloudinary_names import Place, account_of, file_name, place_of
 
 SMALLEST_CHUNK = 5 * 2**20  # bytes; Cloudinary takes less only as the last one
@@ -91,11 +91,29 @@ class CloudinaryStorage:
         The address has a version that nobody has asked for before, older than any real one: so the CDN has no old copy
         to give. That costs no call of the admin API, of which there are few an hour.
         """
-        url = self._address(place_of(key), version=2 + secrets.randbelow(_OLDEST_UPLOAD - 2))
-        async with self._told("read", key), self._client.stream("GET", url) as response:
+        async with self._told("read", key), self._client.stream("GET", self._new_address(key)) as response:
             if response.status_code != httpx.codes.OK:
                 raise self._answered(response.status_code, response.headers.get("x-cld-error", ""))
             return await self._body(response)
+
+    async def size(self, key: str) -> int | None:
+        """Return how many bytes `key` has by the headers of its delivery address; None: it isn't there. StorageError.
+
+        As with `get`, no old copy of the CDN is asked, and none of the admin API's few calls is spent.
+        """
+        async with self._told("look for", key):
+            response = await self._client.head(self._new_address(key))
+            if response.status_code == httpx.codes.NOT_FOUND:
+                return None
+            if response.status_code != httpx.codes.OK:
+                raise self._answered(response.status_code, response.headers.get("x-cld-error", ""))
+            if not response.headers.get("content-length", "").isdecimal():
+                raise _Failed("the answer does not say how many bytes there are")
+            return int(response.headers["content-length"])
+
+    def listed(self, folder: str) -> AsyncIterator[Sequence[str]]:  # noqa: ARG002 - the port
+        """Raise NoListing: only the admin API lists, and its few calls an hour are the account's and not ours."""
+        raise NoListing("Cloudinary is not listed: that would use up the account's calls of the admin API.")
 
     async def delete(self, key: str) -> None:
         """Remove `key`, also from the CDN, which takes minutes. Removing what is not there is no error."""
@@ -213,6 +231,10 @@ class CloudinaryStorage:
     def _address(self, place: Place, transformation: str = "", version: int = 1) -> str:
         folder = f"{self._delivery_url}/{self._account.cloud}/{place.resource_type}/upload"
         return f"{folder}/{transformation}v{version}/{place.public_id}.{place.ending}"
+
+    def _new_address(self, key: str) -> str:
+        """Return an address of `key` that nobody has asked for before, so that no cache answers."""
+        return self._address(place_of(key), version=2 + secrets.randbelow(_OLDEST_UPLOAD - 2))
 
     def _refused(self, status: object, said: str) -> _Failed:
         hint = _HINTS.get(status) if isinstance(status, int) else None

@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import os
 import shutil
+import stat
 import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,6 +15,7 @@ from tallyframe.storages.keys import checked
 
 _FILE_MODE = 0o640  # the group is for a web server that reads along
 _FOLDER_MODE = 0o750
+_PAGE = 1000  # keys
 
 
 class LocalStorage:
@@ -35,6 +38,16 @@ class LocalStorage:
     async def get(self, key: str) -> bytes:
         """Return the bytes of `key`. Raises StorageError, also when there are none."""
         return await asyncio.to_thread(self._get, key)
+
+    async def size(self, key: str) -> int | None:
+        """Return how many bytes `key` has; None: it isn't there. Raises StorageError, also without the folder."""
+        return await asyncio.to_thread(self._size, key)
+
+    async def listed(self, folder: str) -> AsyncIterator[Sequence[str]]:
+        """Yield the keys below `folder`, 1,000 at a time; links and half-written files are none. StorageError."""
+        keys = await asyncio.to_thread(self._listed, folder)
+        for start in range(0, len(keys), _PAGE):
+            yield keys[start : start + _PAGE]
 
     async def delete(self, key: str) -> None:
         """Remove `key`; removing what is not there is no error. Raises StorageError."""
@@ -75,6 +88,25 @@ class LocalStorage:
         except OSError as error:
             raise _failure("read", key, error) from error
 
+    def _size(self, key: str) -> int | None:
+        try:
+            self._folder.stat()  # a disk that isn't mounted is not the same as a file that isn't there
+            found = self._at(key)
+        except OSError as error:
+            raise _failure("look for", key, error) from error
+        return found.st_size if found and stat.S_ISREG(found.st_mode) else None
+
+    def _at(self, key: str) -> os.stat_result | None:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return self._path(key).stat()
+        return None
+
+    def _listed(self, folder: str) -> list[str]:
+        try:
+            return [f"{folder}/{name}" for name in _files(self._path(folder))]
+        except OSError as error:
+            raise _failure("list", folder, error) from error
+
     def _delete(self, key: str) -> None:
         try:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -109,6 +141,18 @@ class LocalStorage:
         if real != path or path.is_symlink():  # a link in a loop resolves to itself from Python 3.13 on
             raise StorageError(f"The key {key!r} leads through a link.")
         return path
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """Yield the names of the files below `folder`, relative to it. Raises OSError."""
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from (f"{entry.name}/{name}" for name in _files(folder / entry.name))
+            elif entry.is_file(follow_symlinks=False) and not entry.name.startswith("."):
+                yield entry.name
 
 
 def _replace(path: Path, data: bytes) -> None:

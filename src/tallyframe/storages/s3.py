@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _PART_BYTES = 8 * 2**20  # larger files go in parts of this size; the services want 5 MiB at least
 _PARTS_AT_ONCE = 4
+_PAGE = 1000  # keys; no service lists more at once
 _RETRIES = 2  # of one request, after a 429, a 5xx or a broken connection
 _FIRST_PAUSE = timedelta(seconds=0.1)  # before a retry, more or less; the second is twice as long
 _MAX_AGE = 86_400  # seconds a file is cached for; names are not reused for other content, and deletion shows in a day
@@ -105,6 +106,26 @@ class S3Storage:
                 del found  # closes the connection, which the error's traceback would hold open
                 raise StorageError(f"{key!r} has {size:,} bytes; at most {self._max_bytes:,} are read.")
             return bytes(await found.bytes_async())
+
+    async def size(self, key: str) -> int | None:
+        """Return how many bytes `key` has; None: it isn't there, or neither is the bucket. Raises StorageError."""
+        checked(key)
+        async with self._told("look for", key):
+            try:
+                found = await obstore.head_async(self._store, key)
+            except FileNotFoundError:
+                return None
+            return int(found["size"])
+
+    async def listed(self, folder: str) -> AsyncIterator[Sequence[str]]:
+        """Yield the keys below `folder`, up to 1,000 at a time. Raises StorageError."""
+        pages = aiter(obstore.list(self._store, prefix=checked(folder), chunk_size=_PAGE))
+        while True:
+            async with self._told("list", folder):
+                page = await anext(pages, None)
+            if page is None:
+                return
+            yield [str(found["path"]) for found in page]
 
     async def delete(self, key: str) -> None:
         """Remove `key`; removing what is not there is no error. Raises StorageError."""

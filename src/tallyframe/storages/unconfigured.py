@@ -1,6 +1,6 @@
 """In the place of a storage that still holds media but whose settings are gone."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from tallyframe.storages.base import Storage, StorageError
 
@@ -19,6 +19,14 @@ class Unconfigured:
         raise self._gone()
 
     async def get(self, key: str) -> bytes:  # noqa: ARG002 - the port
+        """Raise StorageError."""
+        raise self._gone()
+
+    async def size(self, key: str) -> int | None:  # noqa: ARG002 - the port
+        """Raise StorageError."""
+        raise self._gone()
+
+    def listed(self, folder: str) -> AsyncIterator[Sequence[str]]:  # noqa: ARG002 - the port
         """Raise StorageError."""
         raise self._gone()
 

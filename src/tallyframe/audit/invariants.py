@@ -1,0 +1,39 @@
+"""All invariants, in the order in which they are checked and shown."""
+
+from tallyframe.audit.base import Invariant
+from tallyframe.audit.files import FilesHaveBytes
+from tallyframe.audit.live import LeasesEnd, NobodyIsOverdue, NobodyIsStranded, OneAtATime
+from tallyframe.audit.money import (
+    BalancesAreSums,
+    ChainsHold,
+    DebitedOnce,
+    EntriesHaveTheirCause,
+    GuardsAreInPlace,
+    RefundedOnce,
+    RefundsMatchDebits,
+)
+from tallyframe.audit.receipts import FailureHasAReason, ProjectsShowTheirLatest, ShownMediaExist, SuccessHasAResult
+from tallyframe.audit.steps import Doubts, NoOrderIsForgotten
+from tallyframe.audit.uploads import UploadsWithoutRow
+
+INVARIANTS: tuple[Invariant, ...] = (
+    BalancesAreSums(),
+    ChainsHold(),
+    DebitedOnce(),
+    RefundedOnce(),
+    RefundsMatchDebits(),
+    EntriesHaveTheirCause(),
+    GuardsAreInPlace(),
+    NobodyIsStranded(),
+    LeasesEnd(),
+    NobodyIsOverdue(),
+    OneAtATime(),
+    SuccessHasAResult(),
+    FailureHasAReason(),
+    ProjectsShowTheirLatest(),
+    ShownMediaExist(),
+    NoOrderIsForgotten(),
+    FilesHaveBytes(),
+    Doubts(),
+    UploadsWithoutRow(),
+)

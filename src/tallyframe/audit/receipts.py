@@ -1,0 +1,76 @@
+"""Generations that have ended: there is a result or an error, and the project shows it."""
+
+import sqlalchemy as sa
+
+from tallyframe.assets.tables import assets
+from tallyframe.audit.base import Finding, Invariant, View
+from tallyframe.audit.looking import counted, look, words
+from tallyframe.generations.tables import generations
+from tallyframe.projects.tables import projects
+
+_row = generations.c
+_project = projects.c
+_is_kept = _project.deleted_at.is_(None)  # the media of a deleted project go with it
+
+
+class SuccessHasAResult(Invariant):
+    """What was paid for and called a success, but isn't there."""
+
+    name = "success_has_a_result"
+    meaning = "Each generation that succeeded has its output as an asset, unless its project was deleted."
+
+    async def check(self, view: View) -> Finding:
+        """Look."""
+        succeeded = _row.status == "succeeded"
+        nothing = ~sa.exists().where(assets.c.generation_id == _row.id)
+        without = sa.select(_row.id, words("%s succeeded at %s, without an asset", _row.operation, _row.finished_at))
+        kept = without.join(projects, _project.id == _row.project_id).where(_is_kept)
+        return await look(view, counted(generations, succeeded), kept.where(succeeded, nothing))
+
+
+class FailureHasAReason(Invariant):
+    """A failure that nobody could explain to its user."""
+
+    name = "failure_has_a_reason"
+    meaning = "Each generation that failed or was canceled has an error code and words for its user."
+
+    async def check(self, view: View) -> Finding:
+        """Look."""
+        failed = _row.status.in_(("failed", "canceled"))
+        silent = sa.or_(_row.error_code.is_(None), sa.func.coalesce(_row.error_message, "") == "")
+        query = sa.select(_row.id, words("%s at %s, without a word", _row.status, _row.finished_at))
+        return await look(view, counted(generations, failed), query.where(failed, silent))
+
+
+class ProjectsShowTheirLatest(Invariant):
+    """A project that says something else than its latest generation."""
+
+    name = "projects_show_their_latest"
+    meaning = "Each project's status is that of its latest generation, or draft if it has media by then."
+
+    async def check(self, view: View) -> Finding:
+        """Look."""
+        has_media = sa.or_(_project.image_asset_id.is_not(None), _project.video_asset_id.is_not(None))
+        is_over = _row.status.in_(("failed", "canceled"))
+        said = sa.case((_row.status == "succeeded", "draft"), (is_over & has_media, "draft"), else_=_row.status)
+        both = projects.outerjoin(generations, (_row.id == _project.generation_id) & (_row.project_id == _project.id))
+        detail = words("shows %s, its generation %s is %s", _project.status, _project.generation_id, _row.status)
+        differs = sa.or_(_row.id.is_(None), _project.status != said)
+        return await look(view, counted(projects), sa.select(_project.id, detail).select_from(both).where(differs))
+
+
+class ShownMediaExist(Invariant):
+    """A project whose picture or video has no row."""
+
+    name = "shown_media_exist"
+    meaning = "The image and the video that a project shows are assets that exist."
+
+    async def check(self, view: View) -> Finding:
+        """Look."""
+        shown = sa.or_(_is_missing(_project.image_asset_id), _is_missing(_project.video_asset_id))
+        detail = words("shows image %s and video %s", _project.image_asset_id, _project.video_asset_id)
+        return await look(view, counted(projects, _is_kept), sa.select(_project.id, detail).where(_is_kept, shown))
+
+
+def _is_missing(asset_id: "sa.ColumnElement[object]") -> "sa.ColumnElement[bool]":
+    return asset_id.is_not(None) & ~sa.exists().where(assets.c.id == asset_id)

@@ -1,0 +1,50 @@
+"""Orders at vendors, of generations that have ended: what nobody looks after, and what is in doubt."""
+
+import sqlalchemy as sa
+
+from tallyframe.audit.base import Finding, Invariant, View
+from tallyframe.audit.looking import ago, counted, look, look_again, words
+from tallyframe.generations.sweep import UNDER_WAY
+from tallyframe.generations.tables import WITHDRAW, generation_steps, generations
+from tallyframe.outbox.put import missing
+from tallyframe.outbox.tables import outbox
+
+#: A call that was rung so often, for so many seconds, is one that nobody can answer: withdrawing gives up earlier.
+MOST_RINGS = 30
+LONGEST = 24 * 3600.0
+
+_step = generation_steps.c
+
+
+class NoOrderIsForgotten(Invariant):
+    """A vendor may still be at work, or has a result, and nobody will ever ask it."""
+
+    name = "no_forgotten_order"
+    meaning = "No ended generation has an order at a vendor that nobody withdraws or books as a doubt."
+
+    async def check(self, view: View) -> Finding:
+        """Look, leaving sweeper and workers their time."""
+        is_open = _step.state.in_([sa.literal_column("'intent'"), sa.literal_column("'ticket'")])
+        ended = generations.c.finished_at
+        unheard = (outbox.c.kind == WITHDRAW) & (outbox.c.ref == generations.c.id) & (outbox.c.rings > MOST_RINGS)
+        alone = missing(WITHDRAW, generations.c.id) | ((ended < ago(LONGEST)) & sa.exists().where(unheard))
+        detail = words("%s at %s, ended at %s", sa.func.min(_step.state), sa.func.min(_step.provider), ended)
+        both = generation_steps.join(generations, generations.c.id == _step.generation_id)
+        late = is_open & (ended < ago(UNDER_WAY + view.limits.patience)) & alone
+        forgotten = sa.select(generations.c.id, detail).select_from(both).where(late).group_by(generations.c.id)
+        return await look_again(view, counted(generation_steps, is_open), forgotten)
+
+
+class Doubts(Invariant):
+    """Orders of which nobody knows what became of them, until an administrator has found it out."""
+
+    name = "in_doubt"
+    meaning = "Orders in doubt that nobody has resolved: a vendor may have billed them, though nothing came of them."
+    is_counted = True
+
+    async def check(self, view: View) -> Finding:
+        """Count them."""
+        in_doubt = _step.state == "in_doubt"
+        detail = words("%s, attempt %s, at %s", _step.name, _step.attempt, _step.provider)
+        unresolved = sa.select(_step.generation_id, detail).where(in_doubt, _step.resolution.is_(None))
+        return await look(view, counted(generation_steps, in_doubt), unresolved)
