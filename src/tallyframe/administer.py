@@ -17,7 +17,6 @@ from tallyframe.credits import whole_credits
 from tallyframe.db import ADMIN_ROLE, Database, Transaction
 from tallyframe.ids import new_id
 from tallyframe.ledger import entries
-from tallyframe.ledger.verify import Problem, Summary, summary, verify
 
 DEV_CREDITS = 10_000
 
@@ -60,13 +59,6 @@ async def _set_flags(transaction: Transaction, user: User, *, admin: bool, membe
         values["is_member"] = True
     if values:
         await transaction.execute(sa.update(users_table).where(users_table.c.id == user.id).values(**values))
-
-
-async def verify_ledger(db: Database) -> tuple[Summary, list[tuple[str, list[Problem]]]]:
-    """Audit the books and return what was audited and each check with its problems."""
-    async with db.reading() as reader:
-        checks = [check async for check in verify(reader)]
-        return await summary(reader), checks
 
 
 async def dev_keys(db: Database, data_dir: Path) -> Mapping[str, str]:

@@ -218,23 +218,43 @@ async def _add_user(settings: Settings, email: str, admin: bool, member: bool, g
 
 
 @ledger_app.command("verify")
-def ledger_verify(data_dir: DataDir = None) -> None:
+def ledger_verify(
+    data_dir: DataDir = None,
+    digest: Annotated[
+        list[Path] | None,
+        typer.Option(help="A digest, or a folder of them, that the books must hold. May be repeated."),
+    ] = None,
+) -> None:
     """Audit the books: exit 0 and a summary, or exit 1 and every account that does not add up."""
     settings = _settings(data_dir, "database_url")
-    if not _run(_verify(settings.database_url.get_secret_value())):
+    if not _run(_verify(settings.database_url.get_secret_value(), digest or [])):
         raise typer.Exit(1)
 
 
-async def _verify(database_url: str) -> bool:
-    from tallyframe.administer import database, verify_ledger
+async def _verify(database_url: str, digests: list[Path]) -> bool:
+    from tallyframe.administer import database
+    from tallyframe.books import Audit
+
+    audit = Audit()
+    async with database(database_url) as db:
+        async for line in audit.lines(db, digests):
+            print(line)
+    return audit.is_well
+
+
+@ledger_app.command("digest")
+def ledger_digest(
+    data_dir: DataDir = None,
+    out: Annotated[Path | None, typer.Option(help="A new file, or a folder; without it, to stdout.")] = None,
+) -> None:
+    """Write the heads of all accounts, for a place outside of the database; `verify --digest` holds the books to it."""
+    settings = _settings(data_dir, "database_url")
+    print(_run(_digest(settings.database_url.get_secret_value(), out)), end="")
+
+
+async def _digest(database_url: str, out: Path | None) -> str:
+    from tallyframe.administer import database
+    from tallyframe.books import digest
 
     async with database(database_url) as db:
-        total, checks = await verify_ledger(db)
-    print(f"{total.accounts} accounts, {total.entries} entries, {total.balance} credits in all.")
-    for name, found in checks:
-        print(f"{'ok    ' if not found else 'WRONG '} {name}")
-        for item in found:
-            print(f"       account {item.account_id}: {item.detail}")
-    wrong = {item.account_id for _, found in checks for item in found}
-    print("The books balance." if not wrong else f"{len(wrong)} accounts do not add up.")
-    return not wrong
+        return await digest(db, out)

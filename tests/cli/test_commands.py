@@ -71,7 +71,7 @@ async def test_dev_serves_stops_and_finds_everything_again(tmp_path: Path) -> No
         assert process.stdout is not None
         said = b""
         while b"Ctrl-C" not in said:
-            line = await asyncio.wait_for(process.stdout.readline(), 30)
+            line = await asyncio.wait_for(process.stdout.readline(), 90)
             assert line, said
             said += line
         stack = json.loads((folder / "stack.json").read_text())
@@ -89,7 +89,7 @@ async def test_dev_serves_stops_and_finds_everything_again(tmp_path: Path) -> No
             docs = await client.get("/docs")
             assert docs.status_code == 200
         process.send_signal(signal.SIGINT)
-        assert await asyncio.wait_for(process.wait(), 30) == 0
+        assert await asyncio.wait_for(process.wait(), 90) == 0
         assert not (folder / "stack.json").exists()
 
 
@@ -98,7 +98,7 @@ async def test_the_demo_shows_progress_files_and_the_ledger(tmp_path: Path) -> N
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
-    output, _ = await asyncio.wait_for(process.communicate(), 90)
+    output, _ = await asyncio.wait_for(process.communicate(), 180)
     said = output.decode()
     assert process.returncode == 0, said
     for step in ("queued", "generating", "storing", "done"):

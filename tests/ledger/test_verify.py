@@ -4,24 +4,18 @@ from uuid import UUID
 
 import pytest
 
-from tallyframe.administer import verify_ledger
 from tallyframe.db import Database
+from tallyframe.ledger.verify import CHECKS, examine, summary
+from tests.support.audited import moment
+from tests.support.checks import BALANCE, BEFORE, BOUGHT, DEBIT, GUARDS, HASH, HEAD, REFUND, REFUNDED, USER
 from tests.support.postings import Postings, falsify, verdict
-
-BALANCE = "balance is the sum of the entries"
-CHAIN = "every entry follows from the one before"
-HEAD = "the account's version and head are those of its last entry"
-HASH = "the hash chain holds"
-REFUND = "every refund gives back a debit of the same account and generation, and not more"
-DEBIT = "every generation was debited its price, once"
-REFUNDED = "failed and canceled generations are refunded, others are not"
 
 LATER = "UPDATE ledger_entries SET balance_after = balance_after + 1 WHERE account_id = '{hers}' AND version >= {at}"
 
 #: What is done → the checks that must name it, at least.
 FALSIFICATIONS: dict[str, tuple[list[str], set[str]]] = {
     "a balance is raised": (["UPDATE accounts SET balance = balance + 1 WHERE id = '{hers}'"], {BALANCE}),
-    "an amount is changed": (["UPDATE ledger_entries SET amount = -4 WHERE {mine} AND version = 2"], {CHAIN, HASH}),
+    "an amount is changed": (["UPDATE ledger_entries SET amount = -4 WHERE {mine} AND version = 2"], {BEFORE, HASH}),
     "an amount is changed, and all sums with it": (
         [
             "UPDATE ledger_entries SET amount = amount + 1 WHERE {mine} AND version = 2",
@@ -49,11 +43,11 @@ FALSIFICATIONS: dict[str, tuple[list[str], set[str]]] = {
     ),
     "a balance_after is changed": (
         ["UPDATE ledger_entries SET balance_after = 0 WHERE {mine} AND version = 3"],
-        {CHAIN, HASH},
+        {BEFORE, HASH},
     ),
-    "an entry in the middle is deleted": (["DELETE FROM ledger_entries WHERE {mine} AND version = 2"], {CHAIN, HASH}),
+    "an entry in the middle is deleted": (["DELETE FROM ledger_entries WHERE {mine} AND version = 2"], {BEFORE, HASH}),
     "the last entry is deleted": (["DELETE FROM ledger_entries WHERE {mine} AND version = 6"], {BALANCE, HEAD}),
-    "the first entry is deleted": (["DELETE FROM ledger_entries WHERE {mine} AND version = 1"], {CHAIN, HASH}),
+    "the first entry is deleted": (["DELETE FROM ledger_entries WHERE {mine} AND version = 1"], {BEFORE, HASH}),
     "all entries are deleted": (
         ["DELETE FROM ledger_entries WHERE {mine}"],
         {BALANCE, HEAD, DEBIT},
@@ -107,7 +101,7 @@ FALSIFICATIONS: dict[str, tuple[list[str], set[str]]] = {
     ),
     "an entry is moved to another account": (
         ["UPDATE ledger_entries SET account_id = '{his}', version = 9 WHERE {mine} AND version = 2"],
-        {BALANCE, CHAIN, HASH, DEBIT},
+        {BALANCE, BEFORE, HASH, DEBIT},
     ),
     "a generation is made cheaper": (["UPDATE generations SET credits = 1 WHERE id = '{succeeded}'"], {DEBIT}),
     "a failed generation is called a success": (
@@ -161,6 +155,26 @@ async def test_the_audit_names_a_refund_of_a_success(hers: Postings, his: Postin
 
 async def test_the_audit_counts(hers: Postings, his: Postings, db: Database) -> None:
     await books(hers)
-    summary, checks = await verify_ledger(db)
-    assert (summary.accounts, summary.entries, summary.balance) == (2, 7, 20 - 5 + 3 - 5 + 4 + 5 + 20)
-    assert [name for name, _ in checks] == [BALANCE, CHAIN, HEAD, HASH, REFUND, DEBIT, REFUNDED]
+    async with moment(db) as reader:
+        total = await summary(reader)
+    assert (total.accounts, total.entries, total.balance) == (2, 7, 20 - 5 + 3 - 5 + 4 + 5 + 20)
+    assert list(CHECKS) == [BALANCE, BEFORE, HEAD, REFUND, DEBIT, REFUNDED, BOUGHT, USER, HASH, GUARDS]
+
+
+async def test_examining_says_how_much_was_looked_at(hers: Postings, his: Postings, db: Database) -> None:
+    await books(hers)
+    await falsify(hers.connection, "UPDATE ledger_entries SET reason = 'other' WHERE version < 4")
+    async with db.reading() as reader:
+        looked_at = {name: (await examine(reader, name)).looked_at for name in CHECKS}
+        examined = await examine(reader, HASH, most=2)
+        balances = await examine(reader, BALANCE)
+    assert looked_at | {GUARDS: 0} == {
+        **dict.fromkeys((BALANCE, HEAD), 2),
+        **dict.fromkeys((BEFORE, HASH), 7),
+        **dict.fromkeys((DEBIT, REFUNDED, USER), 2),
+        REFUND: 1,
+        BOUGHT: 3,
+        GUARDS: 0,
+    }
+    assert (examined.wrong, len(examined.problems), examined.problems[0].check) == (4, 2, HASH)
+    assert (balances.wrong, balances.problems) == (0, [])

@@ -6,16 +6,18 @@ from uuid import UUID
 
 import asyncpg
 
-from tallyframe.administer import verify_ledger
 from tallyframe.db import Database
 from tallyframe.ids import new_id
+from tallyframe.ledger.verify import verify
+from tests.support.audited import moment
 
 INSERT = """
     INSERT INTO ledger_entries (id, account_id, kind, amount, generation_id, reverses_entry_id, reference, reason)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"""
 
 STATE = "SELECT balance, version, head FROM accounts WHERE id = $1"
-TRIGGERS = ("ledger_entries", "accounts")
+GUARDED = ("ledger_entries", "accounts", "admin_log")  # tables whose triggers refuse
+TRIGGERS = "SELECT tgname FROM pg_trigger WHERE tgrelid = $1::regclass AND NOT tgisinternal"
 
 
 @dataclass(frozen=True)
@@ -72,16 +74,24 @@ class Postings:
 async def falsify(connection: "asyncpg.Connection[asyncpg.Record]", *statements: str) -> None:
     """Change the books behind the triggers' backs, as only a superuser can, and put the guards back."""
     async with connection.transaction():
-        for table in TRIGGERS:
+        for table in GUARDED:
             await connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
         for statement in statements:
             status = await connection.execute(statement)
             assert not status.endswith(" 0"), f"changed nothing: {statement}"
-        for table in TRIGGERS:
-            await connection.execute(f"ALTER TABLE {table} ENABLE TRIGGER ALL")
+        await put_guards_back(connection)
 
 
-async def verdict(db: Database) -> dict[str, list[tuple[UUID, str]]]:
+async def put_guards_back(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Enable what was disabled: foreign keys as they were, our triggers for replicas too."""
+    for table in GUARDED:
+        await connection.execute(f"ALTER TABLE {table} ENABLE TRIGGER ALL")
+        for (trigger,) in await connection.fetch(TRIGGERS, table):
+            await connection.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}")
+
+
+async def verdict(db: Database) -> dict[str, list[tuple[UUID | None, str]]]:
     """Audit the books: check → the accounts that it names, each with what is wrong."""
-    _, checks = await verify_ledger(db)
-    return {name: [(found.account_id, found.detail) for found in problems] for name, problems in checks if problems}
+    async with moment(db) as reader:
+        found = {name: [each async for each in finds] async for name, finds in verify(reader)}
+    return {name: finds for name, finds in found.items() if finds}

@@ -57,3 +57,12 @@ ledger_entries = sa.Table(
         postgresql_where=sa.text("kind = 'refund'"),
     ),
 )
+
+#: One row per day whose digest was made. Only says that it is done: what counts is what lies outside of the database.
+ledger_digests = sa.Table(
+    "ledger_digests",
+    metadata,
+    sa.Column("day", sa.Date, primary_key=True),  # UTC
+    time_column("made_at"),
+    sa.Column("root", sa.Text, nullable=False),
+)

@@ -1,23 +1,27 @@
-"""The audit: works every balance, chain, refund and debit out again from scratch, in the database.
+"""The audit: works every balance, chain, refund and debit out again from scratch.
 
-Each check is one query that returns the accounts which do not add up, with a sentence saying what is wrong. The
-checks scan `ledger_entries` in account order, so they need constant memory here and one sort there.
+Nothing here holds more than a batch of rows: problems are counted or streamed, never all loaded. The database's own
+functions are not trusted with the chain, and the guards that keep the books are looked at as well.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from tallyframe.db import Reader
+from tallyframe.ledger.chain import broken_links
+from tallyframe.ledger.checks import QUERIES, TOTALS, Query
+from tallyframe.ledger.found import Found
+from tallyframe.ledger.guards import GUARDS, missing_guards
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One account that does not add up, and why."""
+    """What does not add up, and why: an account, or None when it is about no single one."""
 
-    account_id: UUID
+    account_id: UUID | None
     check: str
     detail: str
 
@@ -31,57 +35,73 @@ class Summary:
     balance: int  # credits over all accounts
 
 
-CHECKS: dict[str, str] = {
-    "balance is the sum of the entries": """
-        SELECT a.id, format('balance %s, entries sum to %s', a.balance, coalesce(sum(e.amount), 0))
-        FROM accounts a LEFT JOIN ledger_entries e ON e.account_id = a.id
-        GROUP BY a.id HAVING a.balance <> coalesce(sum(e.amount), 0)""",
-    "every entry follows from the one before": """
-        SELECT account_id, format('entry %s: balance_after %s, but %s comes out', version, balance_after, running)
-        FROM (SELECT account_id, version, balance_after, sum(amount) OVER w AS running, row_number() OVER w AS position
-              FROM ledger_entries WINDOW w AS (PARTITION BY account_id ORDER BY version)) AS e
-        WHERE balance_after <> running OR version <> position""",
-    "the account's version and head are those of its last entry": """
-        SELECT a.id, format('version %s, last entry %s', a.version, coalesce(e.version, 0))
-        FROM accounts a LEFT JOIN LATERAL (
-            SELECT version, hash FROM ledger_entries WHERE account_id = a.id ORDER BY version DESC LIMIT 1) e ON true
-        WHERE a.version <> coalesce(e.version, 0) OR a.head <> coalesce(e.hash, ''::bytea)""",
-    "the hash chain holds": """
-        SELECT account_id, format('entry %s: its hash does not match its content', version)
-        FROM (SELECT e.account_id, e.version, e.hash,
-                     ledger_entry_hash(e, coalesce(lag(e.hash) OVER w, ''::bytea)) AS again
-              FROM ledger_entries e WINDOW w AS (PARTITION BY e.account_id ORDER BY e.version)) AS e
-        WHERE hash <> again""",
-    "every refund gives back a debit of the same account and generation, and not more": """
-        SELECT r.account_id, format('refund %s of %s for debit %s', r.id, r.amount, coalesce(d.id::text, 'none'))
-        FROM ledger_entries r LEFT JOIN ledger_entries d ON d.id = r.reverses_entry_id
-        WHERE r.kind = 'refund' AND (d.id IS NULL OR d.kind <> 'debit' OR d.account_id <> r.account_id
-              OR d.generation_id IS DISTINCT FROM r.generation_id OR r.amount > -d.amount)""",
-    "every generation was debited its price, once": """
-        SELECT g.account_id, format('generation %s costs %s, debited %s', g.id, g.credits, coalesce(-d.amount, 0))
-        FROM generations g LEFT JOIN ledger_entries d ON d.generation_id = g.id AND d.kind = 'debit'
-        WHERE g.credits <> coalesce(-d.amount, 0) OR d.account_id <> g.account_id""",
-    "failed and canceled generations are refunded, others are not": """
-        SELECT g.account_id,
-               format('generation %s is %s, refunded %s of %s', g.id, g.status, coalesce(r.amount, 0), g.credits)
-        FROM generations g LEFT JOIN ledger_entries r ON r.generation_id = g.id AND r.kind = 'refund'
-        WHERE coalesce(r.amount, 0) <> CASE WHEN g.status IN ('failed', 'canceled') THEN g.credits ELSE 0 END""",
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """One check's result: how many rows it is about, how many problems there are in all, and the first of them."""
+
+    name: str
+    looked_at: int
+    wrong: int
+    problems: list[Problem]
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """A check that is worked out here: what it is about, to be counted, and the function that finds what is wrong."""
+
+    about: str
+    found: Callable[[Reader], AsyncIterator[Found]]
+
+
+#: Every check by its name, in the order in which they are run.
+CHECKS: dict[str, Query | Walk] = {
+    **QUERIES,
+    "the hash chain holds": Walk("public.ledger_entries", broken_links),
+    "the guards are in place": Walk(f"generate_series(1, {len(GUARDS)})", missing_guards),
 }
 
 
-_TOTALS = """
-    SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM ledger_entries), coalesce(sum(balance), 0)
-    FROM accounts"""
+async def examine(reader: Reader, name: str, *, most: int = 20) -> Examined:
+    """Run the check of that name (a key of CHECKS) and return its result with the first `most` problems."""
+    check = CHECKS[name]
+    about = sa.text(f"SELECT count(*) FROM {check.about}")  # noqa: S608  # a constant of ours
+    looked_at = (await reader.execute(about)).scalar_one()
+    wrong, first = await (_counted(reader, check, most) if isinstance(check, Query) else _walked(reader, check, most))
+    return Examined(name, looked_at, wrong, [Problem(account_id, name, detail) for account_id, detail in first])
 
 
-async def verify(reader: Reader) -> AsyncIterator[tuple[str, list[Problem]]]:
-    """Run every check and yield its name with its problems (none, if all is well)."""
-    for name, query in CHECKS.items():
-        rows = (await reader.execute(sa.text(query))).all()
-        yield name, [Problem(account_id, name, detail) for account_id, detail in rows]
+async def _counted(reader: Reader, check: Query, most: int) -> tuple[int, list[Found]]:
+    limited = f"SELECT *, count(*) OVER () FROM ({check.wrong}) AS wrong ORDER BY 1, 2 LIMIT {most:d}"  # noqa: S608
+    rows = (await reader.execute(sa.text(limited))).all()
+    return (rows[0][2] if rows else 0), [(account_id, detail) for account_id, detail, _ in rows]
+
+
+async def _walked(reader: Reader, check: Walk, most: int) -> tuple[int, list[Found]]:
+    wrong, first = 0, list[Found]()
+    async for found in check.found(reader):
+        wrong += 1
+        if len(first) < most:
+            first.append(found)
+    return wrong, first
+
+
+async def _problems(reader: Reader, check: Query | Walk) -> AsyncIterator[Found]:
+    if isinstance(check, Walk):
+        async for found in check.found(reader):
+            yield found
+        return
+    async with reader.stream(sa.text(f"{check.wrong} ORDER BY 1, 2")) as rows:
+        async for account_id, detail in rows:
+            yield account_id, detail
+
+
+async def verify(reader: Reader) -> AsyncIterator[tuple[str, AsyncIterator[Found]]]:
+    """Yield each check's name with all that it finds, to be read before the next; `reader` must be a snapshot."""
+    for name, check in CHECKS.items():
+        yield name, _problems(reader, check)
 
 
 async def summary(reader: Reader) -> Summary:
     """Count what there is to audit."""
-    row = (await reader.execute(sa.text(_TOTALS))).one()
+    row = (await reader.execute(sa.text(TOTALS))).one()
     return Summary(row[0], row[1], int(row[2]))

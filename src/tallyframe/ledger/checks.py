@@ -1,0 +1,99 @@
+"""What must be true of the books, one query per check.
+
+Each query returns the accounts that do not add up, with a sentence saying what is wrong. Tables are named with their
+schema: whoever puts tables of the same name elsewhere on the search path would show the audit other books. Sums are
+numeric: an amount that no bigint can negate or add must be named, and not end the audit.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One check: what it is about, to be counted, and what is wrong with it, as rows of account and detail."""
+
+    about: str
+    wrong: str
+
+
+_ACCOUNTS = "public.accounts"
+_ENTRIES = "public.ledger_entries"
+_REFUNDS = "public.ledger_entries WHERE kind = 'refund'"
+_BOUGHT = "public.ledger_entries WHERE generation_id IS NOT NULL"
+_GENERATIONS = "public.generations"
+
+QUERIES: dict[str, Query] = {
+    "balance is the sum of the entries": Query(
+        _ACCOUNTS,
+        """
+        SELECT a.id, format('balance %s, entries sum to %s', a.balance, coalesce(e.amount, 0))
+        FROM public.accounts a LEFT JOIN (
+            SELECT account_id, sum(amount) AS amount FROM public.ledger_entries GROUP BY account_id) e
+            ON e.account_id = a.id
+        WHERE a.balance <> coalesce(e.amount, 0)""",
+    ),
+    "every entry follows from the one before": Query(
+        _ENTRIES,
+        """
+        SELECT e.account_id, CASE
+                   WHEN e.version <> 1 AND p.version IS NULL
+                   THEN format('entry %s: the one before it is missing', e.version)
+                   ELSE format('entry %s: balance_after %s, but %s comes out', e.version, e.balance_after,
+                               coalesce(p.balance_after, 0)::numeric + e.amount) END
+        FROM public.ledger_entries e
+        LEFT JOIN public.ledger_entries p ON p.account_id = e.account_id AND p.version = greatest(e.version, 0) - 1
+        WHERE e.balance_after <> coalesce(p.balance_after, 0)::numeric + e.amount
+              OR (p.version IS NULL) <> (e.version = 1)""",
+    ),
+    "the account's version and head are those of its last entry": Query(
+        _ACCOUNTS,
+        """
+        SELECT a.id, format('version %s, last entry %s', a.version, coalesce(e.version, 0))
+        FROM public.accounts a LEFT JOIN LATERAL (
+            SELECT version, hash FROM public.ledger_entries WHERE account_id = a.id ORDER BY version DESC LIMIT 1
+        ) e ON true
+        WHERE a.version <> coalesce(e.version, 0) OR a.head <> coalesce(e.hash, ''::bytea)""",
+    ),
+    "every refund gives back a debit of the same account and generation, and not more": Query(
+        _REFUNDS,
+        """
+        SELECT r.account_id, format('refund %s of %s for debit %s', r.id, r.amount, coalesce(d.id::text, 'none'))
+        FROM public.ledger_entries r LEFT JOIN public.ledger_entries d ON d.id = r.reverses_entry_id
+        WHERE r.kind = 'refund' AND (d.id IS NULL OR d.kind <> 'debit' OR d.account_id <> r.account_id
+              OR d.generation_id IS DISTINCT FROM r.generation_id OR r.amount > -d.amount::numeric)""",
+    ),
+    "every generation was debited its price, once": Query(
+        _GENERATIONS,
+        """
+        SELECT g.account_id,
+               format('generation %s costs %s, debited %s', g.id, g.credits, coalesce(-d.amount::numeric, 0))
+        FROM public.generations g LEFT JOIN public.ledger_entries d ON d.generation_id = g.id AND d.kind = 'debit'
+        WHERE g.credits IS DISTINCT FROM coalesce(-d.amount::numeric, 0) OR d.account_id <> g.account_id""",
+    ),
+    "failed and canceled generations are refunded, others are not": Query(
+        _GENERATIONS,
+        """
+        SELECT g.account_id,
+               format('generation %s is %s, refunded %s of %s', g.id, g.status, coalesce(r.amount, 0), g.credits)
+        FROM public.generations g LEFT JOIN public.ledger_entries r ON r.generation_id = g.id AND r.kind = 'refund'
+        WHERE coalesce(r.amount, 0)
+              IS DISTINCT FROM CASE WHEN g.status IN ('failed', 'canceled') THEN g.credits ELSE 0 END""",
+    ),
+    "what an entry is for is there, and is its account's": Query(
+        _BOUGHT,
+        """
+        SELECT e.account_id, format('entry %s: there is no generation %s of this account', e.version, e.generation_id)
+        FROM public.ledger_entries e LEFT JOIN public.generations g ON g.id = e.generation_id
+        WHERE e.generation_id IS NOT NULL AND g.account_id IS DISTINCT FROM e.account_id""",
+    ),
+    "every account is its user's": Query(
+        _GENERATIONS,
+        """
+        SELECT a.id, format('generation %s is of user %s, the account of user %s', g.id, g.user_id, a.user_id)
+        FROM public.generations g JOIN public.accounts a ON a.id = g.account_id
+        WHERE a.user_id IS DISTINCT FROM g.user_id""",
+    ),
+}
+
+TOTALS = """
+    SELECT count(*), (SELECT count(*) FROM public.ledger_entries), coalesce(sum(balance), 0) FROM public.accounts"""
