@@ -2,12 +2,15 @@
 # the lock file; nothing is installed anywhere else.
 
 PYTHON ?= python3
+PROCESSES ?= 4
+SEED ?= 1
+MINUTES ?= 2
 override VENV := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check format bench lock clean
+.PHONY: help setup demo run test check format bench chaos lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -29,8 +32,9 @@ demo: $(READY)  ## two sample pictures become one image and one video; prints th
 run: $(READY)  ## the whole embedded stack until Ctrl-C
 	@$(BIN)/tallyframe dev
 
-test: $(READY)  ## every test, against real Postgres and Valkey
-	@$(BIN)/python -m pytest
+test: $(READY)  ## every test, against real Postgres and Valkey: make test PROCESSES=4
+	@$(BIN)/python -m pytest -n $(PROCESSES) --ignore tests/bench
+	@$(BIN)/python -m pytest tests/bench
 
 check: $(READY)  ## format, lint, types, import contracts, migrations up to date, architecture tests
 	@$(BIN)/ruff format --check .
@@ -45,6 +49,9 @@ format: $(READY)  ## format and fix what the linter can fix
 
 bench: $(READY)  ## throughput and latency as ratios, in one run on this machine
 	@$(BIN)/python -m bench
+
+chaos: $(READY)  ## break everything at random, then check the books: make chaos SEED=1 MINUTES=2
+	@$(BIN)/python -m chaos --seed $(SEED) --minutes $(MINUTES)
 
 lock: $(READY)  ## resolve the dependencies again and pin them
 	@$(BIN)/uv pip compile pyproject.toml --extra embedded --group dev --universal --python-version 3.11 \

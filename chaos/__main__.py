@@ -1,0 +1,125 @@
+"""Runs the whole of it: `python -m chaos [--seed 1] [--minutes 2] [--quick]`. Exit code 1 on a violation."""
+
+import argparse
+import asyncio
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from time import monotonic
+
+import asyncpg
+
+from chaos.checker import judge
+from chaos.clients import client
+from chaos.evidence import User, gather
+from chaos.history import History
+from chaos.nemesis import Nemesis
+from chaos.plan import Plan, quick
+from chaos.report import print_report
+from chaos.stack import Stack, stack
+from tallyframe.administer import add_user, database
+from tallyframe.logs import configure_logs
+
+_CREDITS = 1_000_000  # of a client's user
+_FEW_CREDITS = 150  # of the first one's, so that some orders can't be paid
+_LOOK = 0.2  # seconds
+_LIVE = """
+    SELECT (SELECT count(*) FROM generations WHERE finished_at IS NULL) + (SELECT count(*) FROM outbox)"""
+
+
+async def run(plan: Plan, folder: Path) -> bool:
+    """Run the plan with everything kept in `folder`; print the verdict, and return whether all is well."""
+    _end_on_sigterm()
+    configure_logs("console", "warning", "chaos")
+    print(f"Seed {plan.seed}, {plan.seconds:.0f} s of faults; everything is kept in {folder}", flush=True)
+    async with stack(plan, folder) as running:
+        history = History(folder / "history.jsonl")
+        users = await _users(running)
+        nemesis = Nemesis(running)
+        await _rage(running, nemesis, history, users)
+        running.calm_the_vendor()
+        quiet = await _until_quiet(running)
+        evidence = await gather(running, history.lines, users)
+    evidence.write(folder / "evidence.json")
+    verdicts = judge(evidence)
+    print_report(evidence, nemesis.counts, verdicts, quiet)
+    return all(verdict.is_ok for verdict in verdicts)
+
+
+async def _users(running: Stack) -> list[User]:
+    users = []
+    async with database(running.servers.database_url) as db:
+        for number in range(running.plan.clients):
+            given = _CREDITS if number else _FEW_CREDITS
+            email = f"client{number}@example.com"
+            user, key = await add_user(db, email, admin=False, member=False, credits_given=given, signup_credits=0)
+            users.append(User(number, str(user.id), str(user.account_id), key, given))
+    return users
+
+
+async def _rage(running: Stack, nemesis: Nemesis, history: History, users: list[User]) -> None:
+    """Let clients and nemesis at it; when this returns, all faults are over and every client has ended."""
+    stop = asyncio.Event()
+    clients = [client(user.client, user.key, running.plan, running.apis, history, stop) for user in users]
+    at_work = [asyncio.create_task(one.run()) for one in clients]
+    try:
+        await nemesis.rage()
+        stop.set()
+        await asyncio.gather(*at_work)
+    finally:
+        for task in at_work:
+            task.cancel()
+        await asyncio.gather(*at_work, return_exceptions=True)
+        for one in clients:
+            await one.requests.aclose()
+
+
+async def _until_quiet(running: Stack) -> float:
+    """Wait until nothing is under way, or the plan's time is over; return the seconds."""
+    began = monotonic()
+    connection = await asyncpg.connect(running.servers.database_url)
+    try:
+        while await connection.fetchval(_LIVE):
+            if monotonic() - began > running.plan.quiet:
+                break
+            await asyncio.sleep(_LOOK)
+    finally:
+        await connection.close()
+    return monotonic() - began
+
+
+def _end_on_sigterm() -> None:
+    """Let SIGTERM unwind us as Ctrl-C does, so that nothing is left running."""
+    task = asyncio.current_task()
+    if task:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+
+def main() -> None:
+    """Read the options and run."""
+    parser = argparse.ArgumentParser(prog="python -m chaos", description="Breaks everything, then checks the books")
+    parser.add_argument("--seed", type=int, default=1, help="draws faults, clients and the vendor's moods (default 1)")
+    parser.add_argument("--minutes", type=float, default=2, help="of faults (default 2)")
+    parser.add_argument("--quick", action="store_true", help="half a minute in all, every kind of fault once")
+    parser.add_argument("--keep", type=Path, help="keep everything in this folder, also when all is well")
+    parser.add_argument("--without-idempotency", action="store_true", help="a repeated key may buy twice")
+    options = parser.parse_args()
+    checks = not options.without_idempotency
+    plan = Plan(seed=options.seed, seconds=options.minutes * 60, checks_idempotency=checks)
+    plan = quick(options.seed, checks_idempotency=checks) if options.quick else plan
+    folder = options.keep or Path(tempfile.mkdtemp(prefix=f"tallyframe-chaos-{options.seed}-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        is_well = asyncio.run(run(plan, folder.resolve()))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.exit(f"Interrupted; everything has been ended. What there is of it is in {folder}")
+    if not is_well:
+        sys.exit(f"VIOLATED. All logs, the history and the evidence are in {folder}")
+    if not options.keep:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

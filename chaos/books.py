@@ -1,0 +1,65 @@
+"""Checks of the money, worked out here from the rows alone.
+
+Each check takes the evidence and yields a sentence for everything that is wrong.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from chaos.evidence import Evidence, Row
+
+REFUNDED = ("failed", "canceled")
+
+
+def no_credit_is_unaccounted_for(evidence: Evidence) -> Iterator[str]:
+    """Per account: what was granted, less what was charged, plus what was refunded, is its balance."""
+    balances = {row["id"]: row["balance"] for row in evidence.accounts}
+    moved = _by(evidence.entries, "account_id")
+    for user in evidence.users:
+        of_kind: defaultdict[str, int] = defaultdict(int)
+        for entry in moved[user.account_id]:
+            of_kind[entry["kind"]] += entry["amount"]
+        expected = user.granted + of_kind["debit"] + of_kind["refund"]
+        if balances.get(user.account_id) != expected:
+            yield f"client {user.client} has {balances.get(user.account_id)} credits, and {expected} come out"
+        if of_kind["grant"] != user.granted or set(of_kind) - {"grant", "debit", "refund"}:
+            yield f"client {user.client} was granted {user.granted}, but the ledger says {dict(of_kind)}"
+
+
+def one_debit_each(evidence: Evidence) -> Iterator[str]:
+    """Every generation was debited once, at its price, from its user's account; and no debit is for anything else."""
+    debits = _by([entry for entry in evidence.entries if entry["kind"] == "debit"], "generation_id")
+    accounts = {user.user_id: user.account_id for user in evidence.users}
+    for row in evidence.generations:
+        found = [(entry["amount"], entry["account_id"]) for entry in debits.pop(row["id"], [])]
+        price = evidence.prices[row["operation"]]
+        if found != [(-price, accounts.get(row["user_id"]))]:
+            yield f"generation {row['id']} costs {price}, and was debited {[amount for amount, _ in found]}"
+    for generation in debits:
+        yield f"there is a debit for a generation {generation} that is not there"
+
+
+def one_refund_each(evidence: Evidence) -> Iterator[str]:
+    """A failed or canceled generation was refunded once and in full; a succeeded one was not."""
+    refunds = _by([entry for entry in evidence.entries if entry["kind"] == "refund"], "generation_id")
+    for row in evidence.generations:
+        found = [entry["amount"] for entry in refunds.pop(row["id"], [])]
+        expected = [row["credits"]] if row["status"] in REFUNDED else []
+        if found != expected:
+            yield f"generation {row['id']} is {row['status']}, costs {row['credits']}, and was refunded {found}"
+    for generation in refunds:
+        yield f"there is a refund for a generation {generation} that is not there"
+
+
+def the_audit_agrees(evidence: Evidence) -> Iterator[str]:
+    """`tallyframe ledger verify` finds nothing."""
+    code, printed = evidence.audit
+    if code:
+        yield f"exit code {code}: {printed.strip()[-500:]}"
+
+
+def _by(rows: list[Row], column: str) -> defaultdict[str, list[Row]]:
+    found: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row[column]].append(row)
+    return found

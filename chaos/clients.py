@@ -1,0 +1,120 @@
+"""A client: orders, waits, cancels, orders again, publishes, deletes; and repeats what was not answered.
+
+What pays is repeated with the same key until there is a definite answer, or the patience is over. What it wants next
+depends on the seed and on what it was told.
+"""
+
+import asyncio
+import random
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from chaos.history import PAYING, History, Line
+from chaos.plan import Plan
+from chaos.requests import Answer, Requests
+from chaos.vendor import marked
+
+_ATTEMPTS = 25  # at one paying request
+_AGAIN = (0.2, 1.0)  # seconds before it is repeated
+_FORGETS = 0.1  # of the acknowledged orders
+_LOOKS = 12  # at one project, until its result is there
+_MOST_KNOWN = 30  # projects that a client keeps in mind
+
+#: What a client wants, and how often. Those of the second kind need a project that is known.
+_NEW = {"image": 40, "video": 14}
+_KNOWN = {"film": 10, "again": 8, "cancel": 9, "delete": 6, "publish": 6, "poll": 15}
+_PATHS = {"film": "video", "again": "regenerate", "cancel": "cancel", "publish": "publish"}
+
+
+@dataclass
+class Client:
+    """One user with a plan of their own."""
+
+    number: int
+    requests: Requests
+    lot: random.Random
+    plan: Plan
+    stop: asyncio.Event
+    known: list[str] = field(default_factory=list)
+    _count: int = 0
+
+    async def run(self) -> None:
+        """Go on until told to stop; then end what is under way."""
+        while not self.stop.is_set():
+            wants = _NEW | _KNOWN if self.known else _NEW
+            await self._do(self.lot.choices(list(wants), list(wants.values()))[0])
+            await self._pause(self.plan.think)
+
+    async def _do(self, op: str) -> None:
+        if op in _NEW:
+            await self._order(op)
+            return
+        project = self.lot.choice(self.known)
+        if op in PAYING:
+            await self._pay(op, project)
+        elif op == "delete":
+            answer = await self._ask(op, project, "DELETE", f"/v1/projects/{project}")
+            if answer.line.outcome == "ok":
+                self.known.remove(project)
+        elif op == "poll":
+            await self._poll(project)
+        else:
+            await self._ask(op, project, "POST", f"/v1/projects/{project}/{_PATHS[op]}")
+
+    async def _order(self, kind: str) -> None:
+        """Order something new, and often wait for it; sometimes cancel it while it is made."""
+        answer = await self._pay(kind)
+        if answer.line.outcome != "ok":
+            return
+        project = answer.line.project
+        self.known = [*self.known[-_MOST_KNOWN:], project]
+        fate = self.lot.random()
+        if fate < 0.15:  # noqa: PLR2004  # what it is stands below
+            await self._pause((0.0, 1.5))
+            await self._ask("cancel", project, "POST", f"/v1/projects/{project}/cancel")
+        elif fate < 0.7:  # noqa: PLR2004  # as above
+            await self._wait_for(project)
+
+    async def _wait_for(self, project: str) -> None:
+        for _ in range(_LOOKS):
+            answer = await self._poll(project)
+            if self.stop.is_set() or (answer.line.outcome == "ok" and not answer.body["is_generating"]):
+                return
+            await self._pause((0.3, 1.0))
+
+    async def _pay(self, op: str, project: str = "") -> Answer:
+        """Order, and repeat the very same until it is answered."""
+        self._count += 1
+        key = f"{self.plan.seed}-{self.number}-{self._count}"
+        path = f"/v1/projects/{project}/{_PATHS[op]}" if project else "/v1/projects"
+        body, marker = (None, "") if op == "again" else (self._body(op, key), key)
+        line = Line(client=self.number, op=op, key=key, marker=marker, project=project)
+        answer = await self.requests.send(line, "POST", path, body)
+        while answer.line.attempt < _ATTEMPTS and (answer.line.outcome == "info" or self._forgets(answer)):
+            await self._pause(_AGAIN)
+            answer = await self.requests.send(replace(line, attempt=answer.line.attempt + 1), "POST", path, body)
+        return answer
+
+    def _forgets(self, answer: Answer) -> bool:
+        """Tell whether to repeat what was acknowledged, as a client does that crashed with the answer in its hands."""
+        return self.plan.checks_idempotency and answer.line.outcome == "ok" and self.lot.random() < _FORGETS
+
+    def _body(self, op: str, marker: str) -> dict[str, Any]:
+        body: dict[str, Any] = {"prompt": f"A red cup on a wooden table {marked(marker)}"}
+        return body if op == "film" else {**body, "kind": op, "aspect_ratio": "9:16"}
+
+    async def _poll(self, project: str) -> Answer:
+        return await self._ask("poll", project, "GET", f"/v1/projects/{project}")
+
+    async def _ask(self, op: str, project: str, method: str, path: str) -> Answer:
+        return await self.requests.send(Line(client=self.number, op=op, project=project), method, path)
+
+    async def _pause(self, span: tuple[float, float]) -> None:
+        await asyncio.sleep(self.lot.uniform(*span))
+
+
+def client(number: int, key: str, plan: Plan, apis: dict[str, str], history: History, stop: asyncio.Event) -> Client:
+    """Return the client of that number, whose user has this API key."""
+    lot = random.Random(f"{plan.seed}:client:{number}")
+    requests = Requests(key, apis, history, lot, timeout=plan.client_timeout)
+    return Client(number, requests, lot, plan, stop)

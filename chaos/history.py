@@ -1,0 +1,52 @@
+"""What each client was told: one line per request, in memory and in a file."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+#: ok: 2xx, read to its end. refused: a definite no (4xx). info: nobody knows; it may have been done, or may yet be.
+Outcome = Literal["ok", "refused", "info"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One request. Times are seconds of the machine's clock; `generation_status` is what the answer said of it."""
+
+    client: int
+    op: str  # image, video, film (a video of a project), again (regenerate), cancel, delete, publish, poll
+    key: str = ""  # the Idempotency-Key of what pays, the same for all attempts
+    marker: str = ""  # what stands in the prompt, if the request has one
+    attempt: int = 1
+    api: str = ""
+    project: str = ""  # the one that it is about, or that the answer names
+    sent: float = 0.0
+    answered: float = 0.0
+    outcome: Outcome = "info"
+    status: int = 0  # of HTTP; 0: there was no answer
+    code: str = ""  # the problem's code, or what broke
+    generation: str = ""
+    generation_status: str = ""
+    replayed: bool = False
+
+
+PAYING = ("image", "video", "film", "again")
+
+
+@dataclass
+class History:
+    """All lines so far."""
+
+    path: Path
+    lines: list[Line] = field(default_factory=list)
+
+    def add(self, line: Line) -> None:
+        """Keep a line, here and in the file."""
+        self.lines.append(line)
+        with self.path.open("a") as file:
+            file.write(json.dumps(asdict(line)) + "\n")
+
+
+def read_history(path: Path) -> list[Line]:
+    """Return what was written to `path`."""
+    return [Line(**json.loads(line)) for line in path.read_text().splitlines()]

@@ -1,0 +1,39 @@
+"""How long, how many and how fast: what a run is made of, apart from chance."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One run. Times are in seconds."""
+
+    seed: int
+    seconds: float  # with faults
+    apis: int = 2
+    workers: int = 3
+    clients: int = 8
+    lease: float = 5.0
+    vendor_timeout: float = 4.0
+    client_timeout: float = 4.0
+    think: tuple[float, float] = (0.05, 0.8)  # of a client, between two requests
+    lull: tuple[float, float] = (0.2, 1.5)  # between the end of one fault and the next
+    span: tuple[float, float] = (0.5, 6.0)  # of a fault
+    quiet: float = 120.0  # within which all must have ended once the faults have
+    checks_idempotency: bool = True
+
+
+def quick(seed: int, *, checks_idempotency: bool = True) -> Plan:
+    """Return a run of half a minute in all, in which every kind of fault comes once or more."""
+    return Plan(
+        seed=seed,
+        seconds=11.0,
+        workers=2,
+        clients=6,
+        lease=2.0,
+        vendor_timeout=1.5,
+        client_timeout=2.0,
+        think=(0.02, 0.2),
+        lull=(0.0, 0.1),
+        span=(0.2, 0.7),
+        checks_idempotency=checks_idempotency,
+    )

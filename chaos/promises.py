@@ -1,0 +1,147 @@
+"""Checks of what clients were promised: acknowledged means kept, final means final, one key is one order.
+
+Each check takes the evidence and yields a sentence for everything that is wrong.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from chaos.evidence import Evidence, Row
+from chaos.history import PAYING
+from chaos.keys import NEW, Key, keys_of, marker_of
+
+FINAL = ("succeeded", "failed", "canceled")
+
+
+def no_project_is_lost(evidence: Evidence) -> Iterator[str]:
+    """A project that was acknowledged is there, unless its client has deleted it, or may have."""
+    rows = {row["id"]: row for row in evidence.projects}
+    deleting = {line.project for line in evidence.history if line.op == "delete" and line.outcome != "refused"}
+    for project in sorted(_acknowledged(evidence)):
+        if project not in rows:
+            yield f"project {project} was acknowledged and is not there"
+        elif rows[project]["is_deleted"] and project not in deleting:
+            yield f"project {project} was acknowledged, and is deleted although nobody asked for that"
+
+
+def no_generation_is_lost(evidence: Evidence) -> Iterator[str]:
+    """A generation that was acknowledged is there, in the project and of the user that it was acknowledged for."""
+    rows = {row["id"]: row for row in evidence.generations}
+    users = {user.client: user.user_id for user in evidence.users}
+    for line in evidence.history:
+        if line.op in PAYING and line.outcome == "ok":
+            row = rows.get(line.generation)
+            if row is None:
+                yield f"generation {line.generation} was acknowledged and is not there"
+            elif (row["project_id"], row["user_id"]) != (line.project, users[line.client]):
+                yield f"generation {line.generation} is of another project or user than was acknowledged"
+
+
+def everything_has_ended(evidence: Evidence) -> Iterator[str]:
+    """Within the quiet time every generation has ended, and nobody holds a lease."""
+    for row in evidence.generations:
+        if row["status"] not in FINAL:
+            yield f"generation {row['id']} is still {row['status']}, attempt {row['attempt']}"
+        elif row["lease_until"] is not None:
+            yield f"generation {row['id']} has ended and is leased until {row['lease_until']}"
+
+
+def final_is_final(evidence: Evidence) -> Iterator[str]:
+    """What a client was told to be the end of a generation is its end."""
+    rows = {row["id"]: row["status"] for row in evidence.generations}
+    told = {(line.generation, line.generation_status) for line in evidence.history if line.outcome == "ok"}
+    for generation, status in sorted(told):
+        if status in FINAL and rows.get(generation) != status:
+            yield f"generation {generation} was told to be {status} and is {rows.get(generation, 'not there')}"
+
+
+def what_was_said_is_done(evidence: Evidence) -> Iterator[str]:
+    """What was answered with a yes is so: deleted is gone, published is public, canceled is canceled."""
+    rows = {row["id"]: row for row in evidence.projects}
+    for line in evidence.history:
+        row = rows.get(line.project)
+        if row is None or line.outcome != "ok":
+            continue
+        if line.op == "delete" and not row["is_deleted"]:
+            yield f"project {line.project} was deleted and is there"
+        if line.op == "publish" and not (row["is_published"] or row["is_deleted"]):
+            yield f"project {line.project} was published and is not public"
+        if line.op == "cancel" and line.generation_status != "canceled":
+            yield f"project {line.project} was canceled and shows {line.generation_status}"
+
+
+def a_key_is_one_order(evidence: Evidence) -> Iterator[str]:
+    """A key that was acknowledged is told the same project and generation by every definite answer."""
+    for key in keys_of(evidence.history).values():
+        told = {(line.project, line.generation) for line in key.lines if line.outcome == "ok"}
+        if len(told) > 1:
+            yield f"key {key.name} ({key.op}) was told {len(told)} different orders: {_listed(told)}"
+        refusals = {line.code for line in key.lines if line.outcome == "refused"} if told else set()
+        if refusals:
+            yield f"key {key.name} ({key.op}) was acknowledged, and also refused: {', '.join(sorted(refusals))}"
+
+
+def nothing_unasked_for(evidence: Evidence) -> Iterator[str]:
+    """Every generation that nobody was told of belongs to a key of unknown outcome, one each.
+
+    One with the marker of an acknowledged key is a second purchase; of a refused key, a purchase behind a no.
+    """
+    keys = keys_of(evidence.history)
+    told = {generation for key in keys.values() for generation in key.generations}
+    unknown = [key for key in keys.values() if key.outcome == "info"]
+    projects = _acknowledged(evidence)
+    for row in evidence.generations:
+        if row["id"] in told:
+            continue
+        marked = keys.get(marker_of(row["prompt"]))
+        own = marked if marked and _is_own(marked, row, projects) else None
+        found = _explained(row, own, unknown)
+        if found:
+            unknown.remove(found)
+        elif not (_may_be_twice(own, row, keys) and not evidence.checks_idempotency):
+            yield _unexplained(row, own)
+
+
+def _is_own(key: Key, row: Row, projects: set[str]) -> bool:
+    """Tell whether the marker in the prompt is that of this very order, and not of the one that is placed again."""
+    return key.project == row["project_id"] if key.op not in NEW else row["project_id"] not in projects
+
+
+def _explained(row: Row, own: Key | None, unknown: list[Key]) -> Key | None:
+    """Return the key of unknown outcome that may have bought this."""
+    if own:
+        return own if own in unknown else None
+    here = [key for key in unknown if key.project == row["project_id"] and key.op not in NEW]
+    if row["prompt"]:  # not erased, so it would show the marker of a film
+        here = [key for key in here if key.op == "again"]
+    return here[0] if here else None
+
+
+def _may_be_twice(own: Key | None, row: Row, keys: dict[str, Key]) -> bool:
+    """Tell whether this may come of a request that was repeated, where keys mean nothing."""
+    here = [own] if own else [key for key in keys.values() if key.project == row["project_id"]]
+    return any(key.was_repeated_unanswered for key in here)
+
+
+def _unexplained(row: Row, own: Key | None) -> str:
+    if own is None:
+        return f"generation {row['id']} ({row['operation']}, {row['status']}): nobody asked for it"
+    what = {"ok": "acknowledged with another id", "refused": "refused", "info": "of unknown outcome, and bought more"}
+    return f"generation {row['id']} was bought by key {own.name} ({own.op}), which was {what[own.outcome]}"
+
+
+def no_alarm_was_raised(evidence: Evidence) -> Iterator[str]:
+    """No process has logged a bug, and the auditor, which was at work all the time, has found nothing wrong."""
+    for alarm in evidence.alarms:
+        yield f"{alarm['process']} has logged {alarm['words']}"
+
+
+def _acknowledged(evidence: Evidence) -> set[str]:
+    return {line.project for line in evidence.history if line.op in PAYING and line.outcome == "ok"}
+
+
+def _listed(pairs: set[tuple[str, str]]) -> str:
+    by_project: defaultdict[str, list[str]] = defaultdict(list)
+    for project, generation in sorted(pairs):
+        by_project[project].append(generation)
+    return "; ".join(f"project {project}: {', '.join(ids)}" for project, ids in by_project.items())

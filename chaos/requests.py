@@ -1,0 +1,82 @@
+"""One request of a client's, and what is known of it afterwards."""
+
+import random
+from dataclasses import dataclass, replace
+from time import time
+from typing import Any
+
+import httpx
+
+from chaos.history import History, Line, Outcome
+
+_NOT_YET = ("request_in_progress", "rate_limited")  # no answer to the order itself: it is to be sent again
+_SERVER_ERROR, _REDIRECT = 500, 300
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: the line of the history, and the body if it was a JSON object."""
+
+    line: Line
+    body: dict[str, Any]
+
+
+class Requests:
+    """Sends a user's requests to any of the API processes, as a load balancer would, and writes each down.
+
+    `timeout` is the seconds after which a client gives up.
+    """
+
+    def __init__(self, key: str, apis: dict[str, str], history: History, lot: random.Random, *, timeout: float) -> None:
+        self._apis = apis
+        self._history = history
+        self._lot = lot
+        headers = {"Authorization": f"Bearer {key}"}
+        self._http = httpx.AsyncClient(headers=headers, timeout=timeout, trust_env=False)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def send(self, line: Line, method: str, path: str, body: dict[str, Any] | None = None) -> Answer:
+        """Send once; nothing is raised, whatever happens."""
+        api = self._lot.choice(list(self._apis))
+        headers = {"Idempotency-Key": line.key} if line.key else {}
+        line = replace(line, api=api, sent=time())
+        try:
+            response = await self._http.request(method, self._apis[api] + path, json=body, headers=headers)
+        except httpx.HTTPError as error:
+            return self._keep(replace(line, code=type(error).__name__), {})
+        return self._read(line, response)
+
+    def _read(self, line: Line, response: httpx.Response) -> Answer:
+        try:
+            body = response.json() if response.content else {}
+        except ValueError:  # cut short, in a way that HTTP can't tell
+            return self._keep(replace(line, status=response.status_code, code="no JSON"), {})
+        read = replace(
+            line,
+            status=response.status_code,
+            code=str(body.get("code", "")),
+            outcome=_outcome(response.status_code, str(body.get("code", ""))),
+            replayed=response.headers.get("Idempotent-Replayed") == "true",
+        )
+        return self._keep(_with_ids(read, body) if read.outcome == "ok" else read, body)
+
+    def _keep(self, line: Line, body: dict[str, Any]) -> Answer:
+        line = replace(line, answered=time())
+        self._history.add(line)
+        return Answer(line, body)
+
+
+def _outcome(status: int, code: str) -> Outcome:
+    if status >= _SERVER_ERROR or code in _NOT_YET:
+        return "info"
+    return "ok" if status < _REDIRECT else "refused"
+
+
+def _with_ids(line: Line, body: dict[str, Any]) -> Line:
+    """Note which project and generation the answer names."""
+    generation = body.get("generation") or {}
+    told = {"generation": generation.get("id", ""), "generation_status": generation.get("status", "")}
+    return replace(line, project=body.get("id", line.project), **told)

@@ -1,0 +1,121 @@
+"""Does the fake vendor take orders as its mood is, and bill what it has done, whatever it says then?"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from chaos.moods import CALM, Kind, Mood, mood
+from chaos.vendor import BOOK, CALM_FILE, Google, marked
+from tests.support.google_all import KEY
+from tests.support.vendor import Reply, Request
+
+IMAGE = "/v1/models/gemini-3.1-flash-image:generateContent"
+TIMEOUT = 4.0
+
+
+def request(method: str, path: str, body: Any = None) -> Request:
+    headers = {"content-type": "application/json", "x-goog-api-key": KEY}
+    return Request(method, path, headers, b"" if body is None else json.dumps(body).encode())
+
+
+def image(marker: str) -> Request:
+    config = {"responseModalities": ["IMAGE"], "imageConfig": {"aspectRatio": "9:16", "imageSize": "512"}}
+    content = {"role": "user", "parts": [{"text": f"a cup {marked(marker)}"}]}
+    return request("POST", IMAGE, {"contents": [content], "generationConfig": config})
+
+
+def video(marker: str) -> Request:
+    wanted = {"type": "video", "aspect_ratio": "9:16", "resolution": "720p", "duration": "6s", "delivery": "uri"}
+    body = {"model": "gemini-omni-1.1-flash", "background": True, "store": True, "response_format": wanted}
+    return request("POST", "/v1/interactions", {**body, "input": f"a cup {marked(marker)}"})
+
+
+def marker_for(kind: Kind, name: str, seed: int = 1) -> str:
+    """A marker whose first request is met in this mood."""
+    return next(f"m{n}" for n in range(10_000) if mood(kind, seed, f"m{n}", 1, timeout=TIMEOUT).name == name)
+
+
+def book(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / BOOK).read_text().splitlines()]
+
+
+@pytest.fixture
+def google(tmp_path: Path) -> Google:
+    return Google(1, TIMEOUT, tmp_path)
+
+
+#: mood → is it paid, and what comes of it
+IMAGES: dict[str, tuple[bool, Callable[[Reply], bool]]] = {
+    "good": (True, lambda reply: reply.status == 200 and b"inlineData" in reply.body),
+    "late": (True, lambda reply: reply.delay > TIMEOUT),
+    "dropped": (True, lambda reply: reply.drop),
+    "cut": (True, lambda reply: 0 < (reply.cut_after or 0) < len(reply.body)),
+    "garbage": (True, lambda reply: reply.status == 200 and b"<html>" in reply.body),
+    "empty": (True, lambda reply: reply.status == 200 and b"inlineData" not in reply.body),
+    "broken": (True, lambda reply: reply.status == 200 and b"inlineData" in reply.body),
+    "500": (False, lambda reply: reply.status == 500),
+    "503": (False, lambda reply: reply.status == 503),
+    "429": (False, lambda reply: reply.status == 429),
+    "hang": (False, lambda reply: reply.drop and reply.delay > TIMEOUT),
+}
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_an_image_is_paid_whenever_the_work_was_done(google: Google, name: str) -> None:
+    marker = marker_for("image", name)
+    reply = google.answer(image(marker))
+    paid, came = IMAGES[name]
+    assert came(reply), reply
+    (line,) = book(google.folder)
+    assert (line["marker"], line["kind"], line["mood"], line["paid"]) == (marker, "image", name, paid)
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "paid"), [("500", 500, False), ("500 paid", 500, True), ("503", 503, False)]
+)
+def test_a_video_may_be_paid_although_an_error_comes(google: Google, name: str, status: int, paid: bool) -> None:  # noqa: FBT001  # a table
+    reply = google.answer(video(marker_for("video", name)))
+    assert reply.status == status
+    assert [line["paid"] for line in book(google.folder)] == [paid]
+    assert len(google.omni.jobs) == paid
+
+
+def test_a_film_carries_the_marker_of_its_order(google: Google) -> None:
+    (google.folder / CALM_FILE).touch()
+    google.answer(video("somebody-1"))
+    replies: list[Reply] = []
+    while not replies or b"completed" not in replies[-1].body:
+        replies.append(google.answer(request("GET", "/v1/interactions/v1_int0001?stream=false")))
+        assert len(replies) < 10
+    assert b"files/int0001:download" in replies[-1].body
+    film = google.answer(request("GET", "/v1/files/int0001:download?alt=media"))
+    assert marked("somebody-1").encode() in film.body
+
+
+def test_what_a_request_has_wrong_is_written_down(google: Google) -> None:
+    broken, other = image(marker_for("image", "good")), video(marker_for("video", "good"))
+    google.answer(request("POST", IMAGE, {**broken.json, "surprise": 1}))
+    google.answer(request("POST", "/v1/interactions", {**other.json, "surprise": 1}))
+    lines = book(google.folder)
+    assert [line["kind"] for line in lines] == ["image", "complaint", "video", "complaint"]
+    assert all("surprise" in line["words"] for line in lines if line["kind"] == "complaint")
+    assert not any(line.get("paid") for line in lines)
+
+
+def test_once_calm_everything_is_good(google: Google) -> None:
+    (google.folder / CALM_FILE).touch()
+    for name in IMAGES:
+        google.answer(image(marker_for("image", name)))
+    assert {line["mood"] for line in book(google.folder)} == {CALM.name}
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_moods_are_drawn_from_the_seed(kind: Kind) -> None:
+    def drawn(seed: int) -> list[Mood]:
+        return [mood(kind, seed, "m", number, timeout=TIMEOUT) for number in range(50)]
+
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
