@@ -75,7 +75,12 @@ class Database:
 
     def __init__(self, url: str, *, role: str, pool_size: int, statement_timeout: float) -> None:
         """`statement_timeout` in seconds; a line on which nothing comes for longer, and a bit, is given up."""
-        server_settings = {"application_name": "tallyframe", "statement_timeout": str(int(statement_timeout * 1000))}
+        server_settings = {
+            "application_name": "tallyframe",
+            "role": role,
+            "search_path": "public",  # and nobody else's tables before ours
+            "statement_timeout": str(int(statement_timeout * 1000)),
+        }
         self._pool_size = pool_size
         self._user: UUID | None = None
         self._engine: AsyncEngine = create_async_engine(
@@ -86,7 +91,7 @@ class Database:
             pool_pre_ping=False,
             hide_parameters=True,  # they hold prompts and hashes, and errors are logged
             connect_args={
-                "server_settings": server_settings | {"role": role},
+                "server_settings": server_settings,
                 "timeout": 5,
                 "command_timeout": statement_timeout + LINE_PATIENCE,
             },

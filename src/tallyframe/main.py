@@ -31,7 +31,14 @@ from tallyframe.api import (
     schemas,
     webhooks,
 )
-from tallyframe.api.admin import ai_operations
+from tallyframe.api.admin import (
+    ai_operations,
+    audit,
+    generations as admin_generations,
+    log as admin_log,
+    stats,
+    users as admin_users,
+)
 from tallyframe.api.middleware import Edge
 from tallyframe.api.services import Services
 from tallyframe.assets.fetch import fetch_picture
@@ -53,6 +60,11 @@ ROUTERS = (
     account.router,
     webhooks.router,
     ai_operations.router,
+    admin_users.router,
+    admin_generations.router,
+    admin_log.router,
+    audit.router,
+    stats.router,
     media.router,
     health.router,
     metrics.router,

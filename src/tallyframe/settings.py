@@ -41,6 +41,8 @@ class Settings(VendorSettings):
     signup_credits: int = Field(20, ge=0, le=1_000_000)
     prices: Prices = Field({})
 
+    digest_dir: str = ""  # folder for the ledger's digest of the day; without it, its root is only logged
+
     # Sign-in
     auth_issuer: Issuer = ""
     auth_jwks_url: str = ""
@@ -75,6 +77,12 @@ class Settings(VendorSettings):
     statement_timeout: Seconds = 15.0  # seconds per SQL statement
     shutdown_grace: Seconds = 130.0  # seconds a stopping worker waits for its generations; more than a call takes
     upload_threads: int = Field(2, ge=1, le=64)  # pictures decoded at once per API process; one may take 0.5 GB
+
+    # The auditor
+    audit_interval: Seconds = 300.0  # seconds between two checks of an invariant; more for those that take long
+    audit_files: int = Field(200, ge=1, le=10_000)  # files that are looked for in the storages per interval
+    audit_timeout: Seconds = 300.0  # seconds per SQL statement of the auditor: some read whole tables
+    audit_removes_uploads: bool = False  # files of uploads that are a day old and that nothing refers to
 
     # Observability
     log_format: Literal["json", "console"] = "json"

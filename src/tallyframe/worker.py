@@ -7,22 +7,25 @@ both must go on when Redis has lost its memory.
 import asyncio
 import os
 import platform
+import secrets
 import signal
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
 
 import structlog
 from arq.connections import ArqRedis
 from arq.worker import Worker, func
-from redis.exceptions import RedisError
 
 from tallyframe import observe
+from tallyframe.audit.base import Limits as AuditLimits
+from tallyframe.audit.run import Auditor
 from tallyframe.calls.gate import CallLimits, Gate
 from tallyframe.calls.sweep import tidy
 from tallyframe.db import WORKER_ROLE, Database
 from tallyframe.errors import Unavailable
+from tallyframe.fleet.presence import RENEW_EVERY, Presence
 from tallyframe.generations.context import Means
 from tallyframe.generations.dispatch import Dispatcher
 from tallyframe.generations.erase import ERASE_PROJECT, erase
@@ -33,8 +36,9 @@ from tallyframe.generations.sweep import sweep
 from tallyframe.generations.tables import WITHDRAW
 from tallyframe.generations.withdraw import withdraw
 from tallyframe.idempotency.keys import prune as prune_keys
+from tallyframe.ledger.daily import digest_of_the_day
 from tallyframe.operations.registry import operations
-from tallyframe.outbox.relay import QUEUE, connect, pack, relay, unpack, worker_key
+from tallyframe.outbox.relay import QUEUE, REDIS_AWAY, connect, pack, relay, unpack, worker_key
 from tallyframe.providers.base import Providers
 from tallyframe.providers.registry import build_providers
 from tallyframe.settings import Settings
@@ -47,6 +51,7 @@ log = structlog.get_logger()
 RELAY_EVERY = 0.5  # seconds
 SWEEP_EVERY = 5.0  # seconds
 TIDY_EVERY = 60.0  # seconds
+AUDIT_EVERY = 10.0  # seconds between two looks whether something is to be audited
 POLL_EVERY = 0.05  # seconds between looks into the queue
 HEALTH_EVERY = 15  # seconds
 LATE_SECONDS = 5.0  # that a stopping worker waits for answers which nobody waits for any more
@@ -55,10 +60,19 @@ LATE_SECONDS = 5.0  # that a stopping worker waits for answers which nobody wait
 class DoorbellWorker(Worker):
     """arq's worker, except that losing Redis costs it neither its jobs nor its life."""
 
+    async def run_on(self) -> None:
+        """Take jobs until asked to stop, also if Redis isn't there yet."""
+        while self.allow_pick_jobs:
+            try:
+                await self.async_run()
+            except REDIS_AWAY as error:
+                log.warning("redis_away", error=type(error).__name__)
+                await asyncio.sleep(1)
+
     async def _poll_iteration(self) -> None:
         try:
             await super()._poll_iteration()
-        except (RedisError, OSError) as error:
+        except REDIS_AWAY as error:
             log.warning("redis_away", error=type(error).__name__)
             await asyncio.sleep(1)
             self._free_leaked_slots()
@@ -85,13 +99,24 @@ async def run_generation(context: dict[str, Any], generation_id: str) -> None:
 async def erase_project(context: dict[str, Any], project_id: str) -> None:
     """Remove the media of a deleted project."""
     runner: Runner = context["runner"]
-    await erase(runner.db, runner.means.storages.by_name, UUID(project_id))
+    with _rung_again("erase_project"):
+        await erase(runner.db, runner.means.storages.by_name, UUID(project_id))
 
 
 async def withdraw_generation(context: dict[str, Any], generation_id: str) -> None:
     """Tell the vendor that nobody waits for this generation any more."""
     runner: Runner = context["runner"]
-    await withdraw(runner.means, UUID(generation_id))
+    with _rung_again("withdraw"):
+        await withdraw(runner.means, UUID(generation_id))
+
+
+@contextmanager
+def _rung_again(job: str) -> Iterator[None]:
+    """Leave a job for the next ring of the outbox when the database is away."""
+    try:
+        yield
+    except Unavailable as error:
+        log.warning("job_interrupted", job=job, error=type(error).__name__)
 
 
 FUNCTIONS: dict[str, Any] = {
@@ -114,21 +139,26 @@ async def run_worker(settings: Settings) -> None:
     runner = build_runner(settings, db)
     dispatcher = Dispatcher(runner, slots=settings.worker_concurrency, most=settings.slots_per_user)
     worker = _build_worker(settings, redis, runner, dispatcher)
-    loops = [asyncio.create_task(loop) for loop in _loops(settings, db, redis, dispatcher)]
+    audit_db = _audit_database(settings)
+    auditor = Auditor(audit_db, runner.means.storages, _audit_limits(settings))
+    presence = Presence(db, runner.worker, settings.worker_concurrency)
+    loops = [asyncio.create_task(loop) for loop in _loops(settings, db, redis, dispatcher, auditor, presence)]
     log.info("worker_started", worker=runner.worker)
     try:
         with suppress(asyncio.CancelledError):  # how arq's worker ends when it is asked to stop
-            await worker.async_run()
+            await worker.run_on()
     finally:
         await dispatcher.aclose(settings.shutdown_grace)
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
-        with suppress(RedisError, OSError):
+        with suppress(*REDIS_AWAY):
             await worker.close()
+        await presence.leave()
         await runner.means.late.aclose(LATE_SECONDS)
         await runner.means.gate.aclose()
         await close(runner.means.providers, runner.means.storages)
+        await audit_db.close()
         await db.close()
         log.info("worker_stopped", worker=runner.worker)
         await asyncio.to_thread(observe.stop)
@@ -156,7 +186,8 @@ def build_runner(settings: Settings, db: Database) -> Runner:
         gate=Gate(db, _call_limits(settings)),
         retry=RetryPolicy(settings.max_retries, settings.retry_max_wait, collect_again=settings.provider_poll),
     )
-    return Runner(means, operations(), limits, f"{platform.node()}:{os.getpid()}")
+    name = f"{platform.node()}:{secrets.token_hex(2)}:{os.getpid()}"  # containers may share host name and number
+    return Runner(means, operations(), limits, name)
 
 
 def _call_limits(settings: Settings) -> CallLimits:
@@ -168,6 +199,21 @@ def _call_limits(settings: Settings) -> CallLimits:
         breaker_cooldown=settings.breaker_cooldown,
         retry_max_wait=settings.retry_max_wait,
         prices=settings.vendor_prices,
+    )
+
+
+def _audit_database(settings: Settings) -> Database:
+    """Open a pool of two connections that are used while this worker audits."""
+    url = settings.database_url.get_secret_value()
+    return Database(url, role=WORKER_ROLE, pool_size=2, statement_timeout=settings.audit_timeout)
+
+
+def _audit_limits(settings: Settings) -> AuditLimits:
+    return AuditLimits(
+        interval=settings.audit_interval,
+        files=settings.audit_files,
+        lease_seconds=settings.lease_seconds,
+        removes_uploads=settings.audit_removes_uploads,
     )
 
 
@@ -193,12 +239,17 @@ def _build_worker(settings: Settings, redis: ArqRedis, runner: Runner, dispatche
     )
 
 
-def _loops(settings: Settings, db: Database, redis: ArqRedis, dispatcher: Dispatcher) -> list[Any]:
+def _loops(
+    settings: Settings, db: Database, redis: ArqRedis, dispatcher: Dispatcher, auditor: Auditor, presence: Presence
+) -> list[Any]:
     return [
+        _every(RENEW_EVERY, "presence", presence.renew),
         _every(RELAY_EVERY, "relay", lambda: _relay(db, redis, dispatcher)),
         _every(SWEEP_EVERY, "sweep", lambda: sweep(db)),
         _every(TIDY_EVERY, "tidy", lambda: tidy(db, settings.provider_timeout, settings.ai_operations_days)),
+        _every(TIDY_EVERY, "digest", lambda: digest_of_the_day(db, settings.digest_dir or None)),
         _every(TIDY_EVERY, "forget_events", lambda: prune(db, days=settings.webhook_events_days)),
+        _every(min(AUDIT_EVERY, settings.audit_interval), "audit", auditor.round),
         _every(TIDY_EVERY, "forget_keys", lambda: prune_keys(db, hours=settings.idempotency_hours)),
     ]
 
@@ -207,7 +258,7 @@ async def _relay(db: Database, redis: ArqRedis, dispatcher: Dispatcher) -> None:
     """Ring for what is due; with Redis away, look for work here, so that it waits for nothing but Postgres."""
     try:
         await relay(db, redis)
-    except (RedisError, OSError):
+    except REDIS_AWAY:
         dispatcher.wake_all()
         raise
 
@@ -216,7 +267,7 @@ async def _every(seconds: float, name: str, work: Callable[[], Awaitable[object]
     while True:
         try:
             await work()
-        except (Unavailable, RedisError, OSError) as error:
+        except (Unavailable, *REDIS_AWAY) as error:
             log.warning("loop_interrupted", loop=name, error=type(error).__name__)
         except Exception as error:  # the loops must outlive a bug in one round, and tell
             log.exception("loop_failed", loop=name)

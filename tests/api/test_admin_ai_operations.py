@@ -185,6 +185,7 @@ async def test_filters_together_are_all_meant(admin: Member, worker_db: Database
         ({"limit": "0"}, "/limit"),
         ({"limit": "101"}, "/limit"),
         ({"cursor": "nonsense"}, "/cursor"),
+        ({"to": "0001-01-02T00:00:00Z"}, "/to"),
         ({"provider": "a\x00b"}, "/provider"),
         ({"model": "m" * 201}, "/model"),
     ],

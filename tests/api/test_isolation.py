@@ -58,7 +58,7 @@ async def test_other_peoples_things_are_not_there(
     key = (await alice.http.post("/v1/api-keys", json={"name": "spare"})).json()
     hers = {"project_id": project["id"], "generation_id": project["generation"]["id"], "key_id": key["id"]}
     nobodys = {name: str(uuid4()) for name in hers}
-    with_ids = [(method, path) for method, path in operations if "{" in path]
+    with_ids = [(method, path) for method, path in operations if "{" in path and not path.startswith("/v1/admin/")]
     assert len(with_ids) >= 10
     before = await world.remains()
 
@@ -124,6 +124,7 @@ async def test_nothing_works_without_a_valid_credential(
         "a database's wildcard": {"Authorization": "Bearer tf_%"},
     }
     ids = {"project_id": project["id"], "generation_id": project["generation"]["id"], "key_id": made["id"]}
+    ids["user_id"] = str(alice.user.id)
     before = await world.remains()
     asked = 0
     for method, path in operations:

@@ -162,6 +162,21 @@ async def test_what_can_not_be_seen_is_no_violation_and_keeps_nothing_back(audit
     assert await audits.auditor(blind, told, interval=3600.0).round() == ["blind"]
 
 
+async def test_a_lost_line_ends_the_round_and_is_no_bug(audits: Audits, owner: Any) -> None:
+    class Cut(Told):
+        name = "cut"
+
+        async def check(self, view: View) -> Finding:
+            await owner.fetch("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+            await view.reader.execute(sa.text("SELECT 1"))
+            return await super().check(view)
+
+    with capture_logs() as logs, pytest.raises(Unavailable):
+        await audits.auditor(Cut(), Told(), **OFTEN).round()
+    assert [(log["event"], log["invariant"]) for log in logs] == [("audit_blind", "cut")]
+    assert await audits.auditor(Told(), **OFTEN).round() == ["told"]
+
+
 async def test_another_versions_database_is_not_judged(audits: Audits, owner: Any) -> None:
     ours = await owner.fetchval("SELECT version_num FROM alembic_version")
     await owner.execute("UPDATE alembic_version SET version_num = 'of tomorrow'")

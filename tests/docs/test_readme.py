@@ -45,7 +45,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 def ready(process: "subprocess.Popen[bytes]", folder: Path) -> dict[str, str]:
-    until = monotonic() + 60
+    until = monotonic() + 120
     while not (folder / "stack.json").exists():
         assert process.poll() is None, (folder / "dev.log").read_text()
         assert monotonic() < until, (folder / "dev.log").read_text()
@@ -70,7 +70,7 @@ async def test_the_walk_works_and_prints_what_it_says(stack: dict[str, str], tmp
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        printed, complaints = await asyncio.wait_for(process.communicate(), 60)
+        printed, complaints = await asyncio.wait_for(process.communicate(), 120)
     finally:
         if process.returncode is None:
             process.kill()
@@ -89,7 +89,7 @@ async def test_the_walk_works_and_prints_what_it_says(stack: dict[str, str], tmp
 def test_the_books_still_balance_after_it(stack: dict[str, str]) -> None:
     environ = environment(TALLYFRAME_DATABASE_URL=stack["database_url"])
     command = [sys.executable, "-m", "tallyframe", "ledger", "verify"]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=90, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 accounts, 6 entries, 19985 credits in all." in done.stdout
 

@@ -1,5 +1,8 @@
 """Moments in which a run is cut off just before it could say how it ended."""
 
+import asyncio
+import hashlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from tallyframe.generations.lease import Claim
 from tallyframe.generations.sweep import sweep
 from tallyframe.providers.base import Call, ImageOrder, Media, Ticket
 from tallyframe.providers.offline import OfflineProvider
+from tallyframe.storages.base import Storage
 from tests.support.cast import Member
 from tests.support.counting import Counting
 from tests.support.working import Bench
@@ -109,3 +113,35 @@ async def test_only_what_is_too_old_expires(alice: Member, bench: Bench) -> None
 
 def test_a_generation_error_says_its_published_words() -> None:
     assert GenerationError(FailureCode.EXPIRED).message == "This did not finish in time."
+
+
+class HeldUp:
+    """A storage whose files arrive only when it is let go, as those of a worker that is frozen."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.is_storing, self.let_go = asyncio.Event(), asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    async def put(self, key: str, data: bytes, content_type: str) -> None:
+        self.is_storing.set()
+        await self.let_go.wait()
+        await self._storage.put(key, b"late" + data, content_type)
+
+
+async def test_who_stores_late_overwrites_nothing(alice: Member, bench: Bench, owner: Any) -> None:
+    project = await alice.order()
+    [generation_id] = await bench.due()
+    storages = bench.runner().means.storages
+    slow = HeldUp(storages.current)
+    late = asyncio.create_task(bench.runner(storages=replace(storages, current=slow)).run(generation_id))
+    await slow.is_storing.wait()
+    await owner.execute(LOSE_LEASE)
+    assert await bench.runner().run(generation_id) == "succeeded"
+    slow.let_go.set()
+    assert await late == "claim_lost"
+    [output] = (await alice.project(project["id"]))["generation"]["outputs"]
+    kept = await alice.http.get(output["url"])
+    assert hashlib.sha256(kept.content).hexdigest() == output["sha256"]

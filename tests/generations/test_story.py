@@ -199,7 +199,7 @@ async def test_a_poison_pill_ends_after_its_attempts(alice: Member, bench: Bench
 
 
 async def test_a_worker_asked_to_stop_hands_over(alice: Member, bench: Bench) -> None:
-    await alice.order("[hang:5] a cup")
+    await alice.order("[hang:2] a cup")
     [generation_id] = await bench.due()
     task = asyncio.create_task(bench.runner().run(generation_id))
     await asyncio.sleep(0.3)

@@ -35,7 +35,16 @@ OWNED = {
     "erased_files": "(SELECT user_id FROM projects WHERE id = project_id)",
 }
 #: What the API never reads on behalf of a user.
-CLOSED = ("ai_operations", "admin_log", "audits", "provider_circuits", "provider_slots", "webhook_events", "workers")
+CLOSED = (
+    "ai_operations",
+    "admin_log",
+    "audits",
+    "provider_circuits",
+    "provider_slots",
+    "webhook_events",
+    "workers",
+    "ledger_digests",
+)
 #: Tables without rows of users.
 OPEN = ("outbox", "alembic_version")
 

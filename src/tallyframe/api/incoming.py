@@ -1,9 +1,19 @@
 """What comes in. Unknown fields are refused; every limit has a number."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from tallyframe.operations.base import AspectRatio
 
@@ -39,6 +49,10 @@ Metadata = Annotated[
     ],
     Field(max_length=16),
 ]
+
+
+#: A point in time, with its zone, near enough to be one that somebody means.
+Moment = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(3000, 1, 1, tzinfo=UTC))]
 
 
 class Incoming(BaseModel):

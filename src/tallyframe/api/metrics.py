@@ -4,7 +4,8 @@ Generations are counted in the database and not in the workers, so every API pro
 worker did the work, and none is lost with a process. Sum request metrics over processes; take the maximum of the rest.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -14,8 +15,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from starlette.responses import Response
 
 from tallyframe.api.services import Serving
+from tallyframe.audit import rows as audit_rows
+from tallyframe.audit.invariants import INVARIANTS
+from tallyframe.audit.rows import Checked
+from tallyframe.audit.steps import Doubts
 from tallyframe.calls.figures import CallFigures, read as call_figures
-from tallyframe.generations import figures
+from tallyframe.generations import figures, load
 
 router = APIRouter(include_in_schema=False)
 
@@ -34,13 +39,46 @@ def observe_request(method: str, route: str, status: int, seconds: float) -> Non
 class _Snapshot:
     """One reading of the database, as a Prometheus collector."""
 
-    def __init__(self, reading: figures.Figures, calls: CallFigures) -> None:
+    def __init__(
+        self,
+        reading: figures.Figures,
+        calls: CallFigures,
+        audits: Mapping[str, Checked] | None = None,
+        fleet: load.Fleet | None = None,
+    ) -> None:
         self._reading = reading
         self._calls = calls
+        self._audits = audits or {}
+        self._fleet = fleet or load.Fleet()
 
     def collect(self) -> Iterator[Metric]:
         yield from self._of_generations(self._reading)
         yield from self._of_calls(self._calls)
+        yield from self._of_audits(self._audits)
+        yield from self._of_fleet(self._fleet)
+
+    def _of_fleet(self, fleet: load.Fleet) -> Iterator[Metric]:
+        yield GaugeMetricFamily("tallyframe_workers", "Workers that live", value=fleet.count)
+        yield GaugeMetricFamily("tallyframe_worker_slots", "Generations that they run at once", value=fleet.slots)
+        yield GaugeMetricFamily("tallyframe_worker_slots_busy", "Generations that they run", value=fleet.busy)
+
+    def _of_audits(self, latest: Mapping[str, Checked]) -> Iterator[Metric]:
+        violations = GaugeMetricFamily(
+            "tallyframe_audit_violations", "What must be true and isn't", labels=["invariant"]
+        )
+        checked = GaugeMetricFamily("tallyframe_audit_checked", "Things looked at", labels=["invariant"])
+        age = GaugeMetricFamily("tallyframe_audit_age_seconds", "Since the latest check", labels=["invariant"])
+        for name, is_counted in ((each.name, each.is_counted) for each in INVARIANTS):
+            found = latest.get(name)
+            age.add_metric([name], found.age if found else inf)
+            if found:
+                checked.add_metric([name], found.finding.checked)
+            if found and not is_counted:
+                violations.add_metric([name], found.finding.violations)
+        yield from (violations, checked, age)
+        in_doubt = latest.get(Doubts.name)
+        value = in_doubt.finding.violations if in_doubt else None
+        yield GaugeMetricFamily("tallyframe_in_doubt", "Orders that a vendor may have billed for nothing", value=value)
 
     def _of_calls(self, reading: CallFigures) -> Iterator[Metric]:
         in_flight = GaugeMetricFamily("tallyframe_calls_in_flight", "Vendor calls under way", labels=["provider"])
@@ -82,7 +120,8 @@ async def metrics(serving: Serving) -> Response:
     """Return all metrics in Prometheus' text format; the database is read at most every few seconds."""
     if _last["reading"] is None or monotonic() - _last["at"] > serving.settings.metrics_max_age:
         async with serving.system.reading() as reader:
-            _last["reading"], _last["at"] = (await figures.read(reader), await call_figures(reader)), monotonic()
+            readings = (await figures.read(reader), await call_figures(reader), await audit_rows.read(reader))
+            _last["reading"], _last["at"] = (*readings, await load.fleet(reader)), monotonic()
     snapshot = CollectorRegistry()
     snapshot.register(_Snapshot(*_last["reading"]))
     return Response(generate_latest(_registry) + generate_latest(snapshot), media_type="text/plain; version=0.0.4")

@@ -11,7 +11,7 @@ from tallyframe import observe
 from tallyframe.audit.base import MOST, Finding, Invariant, Limits, View
 from tallyframe.audit.invariants import INVARIANTS
 from tallyframe.audit.rows import Checked, is_due, pause, read, write
-from tallyframe.db import Database, Reader
+from tallyframe.db import Database, Reader, unavailable_when_lost
 from tallyframe.errors import Unavailable
 from tallyframe.migrate import newest_revision
 from tallyframe.storages.base import StorageError, Storages
@@ -64,24 +64,34 @@ class Auditor:
         return [each for each in due if self._rests.get(each.name, 0) <= now]
 
     async def _tried(self, invariant: Invariant, reader: Reader, latest: Mapping[str, Checked]) -> bool:
-        """Check one invariant; False if that can't be done now. What keeps one from being checked keeps no other."""
+        """Check one invariant; False if that can't be done now. What keeps one from being checked keeps no other.
+
+        Raises Unavailable when the line to the database is gone.
+        """
         started = monotonic()
         last = latest[invariant.name].finding if invariant.name in latest else None
         try:
-            finding = await invariant.check(View(reader, self._storages, self._limits, last))
-            if finding.violations:
-                await _see_that_we_fit(reader)
+            with unavailable_when_lost():
+                finding = await invariant.check(View(reader, self._storages, self._limits, last))
+                if finding.violations:
+                    await _see_that_we_fit(reader)
             _tell(invariant, last or Finding(0, 0), finding)
             await write(self._db, invariant.name, finding, milliseconds=int((monotonic() - started) * 1000))
         except (Unavailable, StorageError) as error:
             log.warning("audit_blind", invariant=invariant.name, error=str(error))
+            self._let_rest(invariant, monotonic() - started)
+            if reader.invalidated or isinstance(error.__cause__, TimeoutError):
+                raise  # the line is gone, and the lock with it: the next round begins anew
         except Exception as error:  # a bug in one check, which the others must outlive
             log.exception("audit_failed", invariant=invariant.name)
             observe.report(error)
+            self._let_rest(invariant, monotonic() - started)
         else:
             return True
-        self._rests[invariant.name] = monotonic() + pause(invariant, self._limits.interval, monotonic() - started)
         return False
+
+    def _let_rest(self, invariant: Invariant, took: float) -> None:
+        self._rests[invariant.name] = monotonic() + pause(invariant, self._limits.interval, took)
 
 
 @asynccontextmanager

@@ -15,6 +15,8 @@ POST /v1/projects
   withdraw.py  ended while a vendor was at work: ask it to stop, and book it
   sweep.py     what got lost is rung again; what is too old is settled as `expired`
   queries.py   reads for the API
-  figures.py   counts for operators
+  figures.py   counts for /metrics
+  stats.py, failed.py, load.py
+               counts for operators: how a span.py went, what failed in it, what waits and who works now
   erase.py     a deleted project's media and prompts are removed
 """

@@ -1,4 +1,8 @@
-"""What a vendor has made goes into our storage, under the generation's name, before anybody hears of it."""
+"""What a vendor has made goes into our storage, under the generation's name, before anybody hears of it.
+
+The name says which attempt has ordered it: a worker that was frozen while it stored, and comes back when somebody else
+has delivered, writes its own file and not over theirs.
+"""
 
 import asyncio
 import hashlib
@@ -28,7 +32,7 @@ async def store(
     """Store the bytes and finish the step. Raises ClaimLost, and GenerationError when the storage fails for long."""
     if not await steadily(lambda: lease.show_storing(db, claim)):
         raise ClaimLost
-    stored = await asyncio.to_thread(_describe, claim, storage, role, media)  # hashing 100 MB takes a while
+    stored = await asyncio.to_thread(_describe, claim, storage, role, attempt, media)  # hashing 100 MB takes a while
     await _put(storage, stored.key, media)
     steps = Steps(db, claim)
     try:
@@ -40,11 +44,11 @@ async def store(
     return stored
 
 
-def _describe(claim: Claim, storage: Storage, role: Literal["image", "video"], media: Media) -> Stored:
+def _describe(claim: Claim, storage: Storage, role: Literal["image", "video"], attempt: int, media: Media) -> Stored:
     return Stored(
         role=role,
         storage=storage.name,
-        key=f"generations/{claim.id}/{role}.{EXTENSIONS[media.content_type]}",
+        key=f"generations/{claim.id}/{role}-{attempt}.{EXTENSIONS[media.content_type]}",
         content_type=media.content_type,
         bytes=len(media.data),
         sha256=hashlib.sha256(media.data).hexdigest(),

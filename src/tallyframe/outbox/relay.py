@@ -26,6 +26,8 @@ log = structlog.get_logger()
 Doorbell = ArqRedis
 
 QUEUE = "tallyframe:queue"
+#: What the client raises when Redis is away. uvloop says of a connection that has just been reset that it is closed.
+REDIS_AWAY = (RedisError, OSError, RuntimeError)
 #: Seconds that an accepted order may spend on ringing; with Redis frozen, the relay rings later.
 RING_TIMEOUT = 0.3
 #: Seconds until an unanswered ring is repeated; doubles with each, to at most RING_AGAIN_MAX.
@@ -88,7 +90,7 @@ _ringing: set[asyncio.Task[bool]] = set()
 async def _try_to_ring(redis: ArqRedis, kind: str, ref: UUID) -> bool:
     try:
         await redis.enqueue_job(kind, str(ref), _job_id=f"{kind}:{ref}:0")
-    except (RedisError, OSError) as error:
+    except REDIS_AWAY as error:
         log.warning("ring_failed", kind=kind, ref=str(ref), error=type(error).__name__)
         return False
     return True

@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from tallyframe.api import cursors
+from tallyframe.api.incoming import Moment
 from tallyframe.api.services import Serving, administrator
 from tallyframe.calls import queries
 from tallyframe.errors import FailureCode, ValidationFailed
@@ -82,12 +83,12 @@ class Asked(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    since: AwareDatetime | None = Field(
+    since: Moment | None = Field(
         None,
         alias="from",
         description=f"With its time zone. Left out: {DEFAULT_DAYS} days before `to`, unless it is one generation's.",
     )
-    until: AwareDatetime | None = Field(None, alias="to", description="Up to, and not including.")
+    until: Moment | None = Field(None, alias="to", description="Up to, and not including.")
     operation: Name = None
     kind: Kind | None = None
     provider: Name = None
