@@ -148,7 +148,7 @@ async def test_a_slow_drip_ends_at_the_deadline(head: bytes) -> None:
         with pytest.raises(ValidationFailed) as caught:
             await get(port, deadline=0.2) if head else await slow_name(port)
     assert caught.value.detail == f"{NOT_FETCHED}: it took longer than 0.2 seconds."
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 10  # it would drip, and the name would take a minute
 
 
 async def slow_name(port: int) -> bytes:

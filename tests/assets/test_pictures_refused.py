@@ -63,7 +63,7 @@ HUGE = {
     "JPEG": lambda: write(Image.new("L", (8, 8)), "JPEG").replace(b"\x00\x08\x00\x08\x01", b"\x32\xc8\x32\xc8\x01", 1),
 }
 
-#: Prints the refusal, how long it took in seconds, and by how much the process has grown at most, in KiB.
+#: Prints the refusal, how many seconds of a core it took, and by how much the process has grown at most, in KiB.
 REFUSE = """
 import json, pathlib, sys, time
 from tallyframe.assets.pictures import clean
@@ -72,11 +72,11 @@ from tallyframe.errors import TooLarge
 def peak():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 
-data, before, began = pathlib.Path(sys.argv[1]).read_bytes(), peak(), time.monotonic()
+data, before, began = pathlib.Path(sys.argv[1]).read_bytes(), peak(), time.process_time()
 try:
     clean(data, max_bytes=5 * 2**20, max_pixels=40_000_000)
 except TooLarge as error:
-    print(json.dumps([error.detail, time.monotonic() - began, peak() - before]))
+    print(json.dumps([error.detail, time.process_time() - began, peak() - before]))
 """
 
 
@@ -157,18 +157,18 @@ def test_a_profile_bomb_is_refused() -> None:
 
 def test_of_many_profiles_one_is_inflated() -> None:
     profile = chunk(b"iCCP", b"icc\0\0" + zlib.compress(bytes(2**20), 9))
-    began = time.monotonic()
+    began = time.process_time()
     clean(full_png(8, 8, *([profile] * 3_000)))
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_a_scan_bomb_is_refused_before_decoding() -> None:
     data = write(Image.new("L", (6_000, 6_000), 128), "JPEG", progressive=True)
     scan = data[data.rindex(b"\xff\xda") : -2]
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(ValidationFailed, match=r"has 1,0\d\d scans; at most 64 are accepted"):
         clean(data[:-2] + scan * 1_000 + data[-2:])
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize("kind", FORMATS)

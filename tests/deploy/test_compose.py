@@ -120,7 +120,7 @@ def check(name: str, settings: Settings, url: str = "") -> bool:
     script = script.replace("http://127.0.0.1:8000", url) if url else script
     environment = {"PATH": "/usr/bin:/bin", "TALLYFRAME_REDIS_URL": settings.redis_url.get_secret_value()}
     command = [sys.executable, option, script]
-    return subprocess.run(command, env=environment, capture_output=True, timeout=20, check=False).returncode == 0
+    return subprocess.run(command, env=environment, capture_output=True, timeout=90, check=False).returncode == 0
 
 
 async def test_the_workers_health_check_tells_a_living_one_from_none(processes: Processes, settings: Settings) -> None:

@@ -100,7 +100,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built wheel, unpacked: what the image runs."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
     [wheel] = folder.glob("tallyframe-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder / "unpacked")  # our own, just built
@@ -128,7 +128,7 @@ async def test_the_wheel_migrates_an_empty_database(unpacked: Path, servers: Ser
     code = "import tallyframe; print(tallyframe.__file__); from tallyframe.cli import main; main()"
     environment = {**os.environ, "PYTHONPATH": str(unpacked), "TALLYFRAME_DATABASE_URL": url}
     command = [sys.executable, "-c", code, "migrate"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout.splitlines() == [
         str(unpacked / "tallyframe" / "__init__.py"),
         f"The database is at revision {newest_revision()}.",
@@ -155,7 +155,7 @@ def test_the_command_line_works_without_the_embedded_servers(arguments: list[str
     command = [sys.executable, "-c", WITHOUT_EXTRAS, *arguments]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TALLYFRAME_")}
     done = subprocess.run(
-        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )
     assert "Error" not in done.stderr, done.stderr
     if len(arguments) == 1 and arguments[0] in {"api", "worker", "migrate"}:

@@ -48,6 +48,7 @@ def worker() -> None:
     _end_noting("worker")
     if folder := os.environ.get("TALLYFRAME_DATA_DIR"):
         Path(folder, "working").touch()
+        Path(folder, f"working-{os.getpid()}").touch()
     time.sleep(600)
 
 

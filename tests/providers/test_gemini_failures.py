@@ -294,7 +294,7 @@ async def test_a_slow_drip_ends_at_the_deadline(fake: FakeGemini) -> None:
     provider = GeminiImages(Google(GoogleAccess(KEY, f"http://127.0.0.1:{port}", timeout=TIMEOUT)), MODEL)
     started = time.monotonic()
     assert outcome(await fails(provider)) == (LATE, DOUBT)
-    assert TIMEOUT <= time.monotonic() - started < TIMEOUT + 1
+    assert TIMEOUT <= time.monotonic() - started < TIMEOUT + 10  # of the 20 that it would drip
     await asyncio.wait_for(gone.wait(), 2)
     await provider.aclose()
     slow.close()

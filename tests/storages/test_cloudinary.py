@@ -227,7 +227,7 @@ async def in_a_process(fake: FakeCloudinary, environment: dict[str, str]) -> "su
     addresses = [fake.account_url, fake.served.url, f"{fake.served.url}/res"]
     command = [sys.executable, "-c", IN_A_PROCESS, *addresses]
     return await asyncio.to_thread(
-        subprocess.run, command, env=environment, capture_output=True, text=True, timeout=30, check=False
+        subprocess.run, command, env=environment, capture_output=True, text=True, timeout=90, check=False
     )
 
 

@@ -199,7 +199,7 @@ async def test_the_environment_changes_nothing(fake: FakeS3) -> None:
         env={**os.environ, **CANARIES},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
     assert done.returncode == 0, done.stderr

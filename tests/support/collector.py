@@ -14,7 +14,7 @@ class Collector:
     url: str = ""
     received: list[tuple[str, bytes]] = field(default_factory=list)
 
-    def until(self, text: bytes, seconds: float = 10) -> bytes:
+    def until(self, text: bytes, seconds: float = 60) -> bytes:
         """Wait until something that contains `text` has arrived and return it."""
         end = monotonic() + seconds
         while monotonic() < end:

@@ -46,7 +46,7 @@ class FakeGoogle:
             "IMAGE_PROVIDERS": images,
             "VIDEO_PROVIDERS": videos,
             "PROVIDER_POLL": "0.1",
-            "PROVIDER_TIMEOUT": "2",
+            "PROVIDER_TIMEOUT": "5",  # seconds: it answers at once, but the machine may be busy
             "MAX_RETRIES": "1",
             **more,
         }

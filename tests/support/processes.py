@@ -12,7 +12,10 @@ from time import monotonic
 
 import httpx
 
+from tallyframe.outbox.relay import connect, workers
 from tallyframe.settings import Settings
+
+PATIENCE = 90.0  # seconds for what takes one or two on an idle machine
 
 
 @dataclass
@@ -28,10 +31,10 @@ class Process:
     def send(self, number: signal.Signals) -> None:
         self.popen.send_signal(number)
 
-    async def wait(self, seconds: float = 20) -> int:
+    async def wait(self, seconds: float = PATIENCE) -> int:
         return await asyncio.to_thread(self.popen.wait, seconds)
 
-    async def until_logged(self, text: str, seconds: float = 20) -> None:
+    async def until_logged(self, text: str, seconds: float = PATIENCE) -> None:
         until = monotonic() + seconds
         while text not in self.text:
             assert self.popen.poll() is None, self.text
@@ -71,8 +74,15 @@ class Processes:
         return self.started[-1]
 
     async def worker(self, **environment: str) -> Process:
+        """Start a worker process; return it once it takes jobs, which is a little after it says that it starts."""
         process = self.start("worker", **environment)
         await process.until_logged("worker_started")
+        redis, until = connect(self.settings.redis_url.get_secret_value()), monotonic() + PATIENCE
+        while not any(name.endswith(f":{process.popen.pid}") for name in await workers(redis)):
+            assert process.popen.poll() is None, process.text
+            assert monotonic() < until, process.text
+            await asyncio.sleep(0.02)
+        await redis.aclose(close_connection_pool=True)
         return process
 
     async def api(self, **environment: str) -> tuple[Process, str]:
@@ -81,7 +91,8 @@ class Processes:
         process = self.start("api", "--port", str(port), **environment)
         url = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient() as client:
-            for _ in range(500):
+            until = monotonic() + PATIENCE
+            while monotonic() < until:
                 try:
                     if (await client.get(f"{url}/healthz")).status_code == 200:
                         return process, url
@@ -97,7 +108,21 @@ class Processes:
             await process.wait()
 
 
+_held: list[socket.socket] = []
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port for a server that we start; on Linux, nobody else is given it while these tests run.
+
+    There, a socket that is bound and does not listen keeps the port from whoever asks for just any, as tests beside us
+    do all the time, and leaves it to a server that asks for this one.
+    """
+    probe = socket.socket()
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe.bind(("127.0.0.1", 0))
+    port = int(probe.getsockname()[1])
+    if sys.platform == "linux":
+        _held.append(probe)
+    else:
+        probe.close()
+    return port

@@ -10,7 +10,7 @@ import pytest
 
 from tallyframe.db import Database
 from tallyframe.embedded import Servers
-from tests.conftest import ClientFor, enroll, owner_of, with_database
+from tests.conftest import ClientFor, copy_of, enroll
 from tests.support.cast import Member
 
 _count = iter(range(1_000_000))
@@ -21,11 +21,8 @@ def shared_database(name: str, scope: Any = "module") -> Any:
 
     @pytest.fixture(scope=scope)
     async def database_url(servers: Servers, template: str) -> AsyncIterator[str]:
-        async with owner_of(servers.database_url) as owner:
-            await owner.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        yield with_database(servers.database_url, name)
-        async with owner_of(servers.database_url) as owner:
-            await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        async with copy_of(template, servers, name) as url:
+            yield url
 
     return database_url
 

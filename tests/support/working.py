@@ -43,7 +43,7 @@ class Bench:
         query = sa.select(outbox.c.ref).where(outbox.c.kind == RUN_GENERATION).order_by(outbox.c.serial)
         return list((await self.db.run(query)).scalars())
 
-    async def drain(self, runner: Runner | None = None, *, seconds: float = 20) -> list[str]:
+    async def drain(self, runner: Runner | None = None, *, seconds: float = 60) -> list[str]:
         """Run what is to be run until nothing is, waiting for what sleeps; return all outcomes."""
         runner, outcomes, until = runner or self.runner(), [], monotonic() + seconds
         while waiting := await self.due():

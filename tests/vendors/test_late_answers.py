@@ -17,7 +17,7 @@ async def test_a_ticket_that_comes_after_the_cancel_is_withdrawn(
     alice: Member, processes: Processes, fake: FakeGoogle, db: Database, owner: Any
 ) -> None:
     fake.slow, fake.omni.runs = SLOW, 1_000_000
-    await processes.worker(**fake.environment(PROVIDER_TIMEOUT="10"))
+    await processes.worker(**fake.environment(PROVIDER_TIMEOUT="30"))
     project = await alice.order(kind="video")
     await until_steps(owner, "intent")
     assert (await alice.http.post(f"/v1/projects/{project['id']}/cancel")).status_code == 200
@@ -33,7 +33,7 @@ async def test_a_picture_that_comes_after_the_cancel_is_noted(
     alice: Member, processes: Processes, fake: FakeGoogle, db: Database, owner: Any
 ) -> None:
     fake.slow = SLOW
-    await processes.worker(**fake.environment(PROVIDER_TIMEOUT="10"))
+    await processes.worker(**fake.environment(PROVIDER_TIMEOUT="30"))
     project = await alice.order()
     await until_steps(owner, "intent")
     assert (await alice.http.post(f"/v1/projects/{project['id']}/cancel")).status_code == 200
@@ -46,7 +46,7 @@ async def test_a_deploy_waits_for_the_picture_that_is_on_its_way(
     alice: Member, processes: Processes, fake: FakeGoogle, db: Database, owner: Any
 ) -> None:
     fake.slow = SLOW
-    worker = await processes.worker(**fake.environment(PROVIDER_TIMEOUT="10"))
+    worker = await processes.worker(**fake.environment(PROVIDER_TIMEOUT="30"))
     project = await alice.order()
     await until_steps(owner, "intent")
     worker.send(signal.SIGTERM)
@@ -60,8 +60,8 @@ async def test_a_deploy_waits_for_the_picture_that_is_on_its_way(
 async def test_a_worker_without_patience_leaves_a_doubt_and_no_second_order(
     alice: Member, processes: Processes, fake: FakeGoogle, db: Database, owner: Any
 ) -> None:
-    fake.slow = 20
-    worker = await processes.worker(**fake.environment(PROVIDER_TIMEOUT="30", SHUTDOWN_GRACE="1"))
+    fake.slow = 120
+    worker = await processes.worker(**fake.environment(PROVIDER_TIMEOUT="150", SHUTDOWN_GRACE="1"))
     await alice.order()
     await until_steps(owner, "intent")
     worker.send(signal.SIGTERM)

@@ -72,7 +72,7 @@ async def test_of_a_film_that_is_ready(
 ) -> None:
     """What it does once is no verdict: the film is asked for again. Of too large a film it is one."""
     fake.omni.instead["download"].append(MISDEEDS[name])
-    worker = await processes.worker(**fake.environment(videos="omni,veo", PROVIDER_TIMEOUT="1"))
+    worker = await processes.worker(**fake.environment(videos="omni,veo", PROVIDER_TIMEOUT="3"))
     await rich.order(kind="video")
     await until_all_ended(owner)
     is_verdict = name == "it-floods"
