@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figures:
-    """Rate per second, latencies in ms, and CPU time in ms per answer where it was looked at."""
+    """Rate per second, latencies in ms, and CPU time in ms per answer where it was looked at; pgbench's own count."""
 
     per_second: float
     p50: float
     p99: float
     server_cpu: float | None = None
     client_cpu: float | None = None
+    count: int | None = None
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -40,12 +40,13 @@ async def run(stack: Stack, statement: Statement, drawn: Mapping[UUID, Sequence[
     program = str(stack.servers.postgres.programs / "pgbench")
     printed = await stack.run([program, *options, *defined, *logged, "-f", str(script)], _environment(stack))
     rate = re.search(r"tps = ([\d.]+)", printed)
-    if rate is None:
+    count = re.search(r"actually processed: (\d+)", printed)
+    if rate is None or count is None:
         raise RuntimeError(printed)
     latencies = [
         int(line.split()[2]) / 1000 for file in log.parent.glob(f"{log.name}.*") for line in file.open() if line.strip()
     ]
-    return Figures(float(rate[1]), percentile(latencies, 50), percentile(latencies, 99))
+    return Figures(float(rate[1]), percentile(latencies, 50), percentile(latencies, 99), count=int(count[1]))
 
 
 def write_script(statement: Statement, drawn: Mapping[UUID, Sequence[UUID]]) -> tuple[str, dict[str, str]]:
