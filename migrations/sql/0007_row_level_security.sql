@@ -121,16 +121,20 @@ DO $$
 DECLARE
     owned text;
 BEGIN
-    FOREACH owned IN ARRAY ARRAY['api_keys', 'accounts', 'projects', 'generations', 'assets', 'idempotency_keys'] LOOP
+    FOREACH owned IN ARRAY ARRAY['api_keys', 'accounts', 'projects', 'assets', 'idempotency_keys'] LOOP
         EXECUTE format('CREATE POLICY own ON %I TO tallyframe_api
                         USING (user_id = (SELECT acting_user())) WITH CHECK (user_id = (SELECT acting_user()))', owned);
     END LOOP;
 END $$
 --;
+CREATE POLICY own ON generations TO tallyframe_api USING (user_id = (SELECT acting_user()))
+    WITH CHECK (user_id = (SELECT acting_user()) AND account_id = (SELECT acting_account()))
+--;
 CREATE POLICY own ON ledger_entries FOR SELECT TO tallyframe_api USING (account_id = (SELECT acting_account()))
 --;
 CREATE POLICY may_buy ON ledger_entries FOR INSERT TO tallyframe_api
-    WITH CHECK (account_id = (SELECT acting_account()) AND kind IN ('debit', 'refund'))
+    WITH CHECK (account_id = (SELECT acting_account()) AND kind IN ('debit', 'refund')
+                AND reference = 'generation:' || generation_id::text)
 --;
 CREATE POLICY own ON generation_steps FOR SELECT TO tallyframe_api
     USING (EXISTS (SELECT FROM generations WHERE id = generation_id))

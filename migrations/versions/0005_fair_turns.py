@@ -14,16 +14,19 @@ depends_on = None
 LIVE = "status IN ('pending', 'processing')"
 
 
-#: Of everybody's generations, so it looks past row-level security; it tells a number and nothing else.
+#: The first of those that wait, or else of those that run. Of everybody's generations, so it looks past row-level security; it tells a number and nothing else.
 TURN_SERVED_NOW = """
-CREATE FUNCTION turn_served_now() RETURNS integer LANGUAGE sql STABLE SECURITY DEFINER
+CREATE FUNCTION turn_served_now() RETURNS bigint LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
-RETURN (SELECT coalesce(min(turn), 0) FROM generations WHERE status IN ('pending', 'processing'))"""
+RETURN coalesce(
+    (SELECT min(turn) FROM generations WHERE status IN ('pending', 'processing') AND lease_until IS NULL),
+    (SELECT min(turn) FROM generations WHERE status IN ('pending', 'processing')),
+    0)"""
 
 
 def upgrade() -> None:
     """Give each generation its turn, and workers a table."""
-    op.add_column("generations", sa.Column("turn", sa.Integer(), server_default="0", nullable=False))
+    op.add_column("generations", sa.Column("turn", sa.BigInteger(), server_default="0", nullable=False))
     _index("ix_generations_live", "turn", "id")
     _index("ix_generations_live_by_user", "user_id", "turn")
     op.execute(TURN_SERVED_NOW)

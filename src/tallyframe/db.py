@@ -78,7 +78,7 @@ class Database:
         server_settings = {
             "application_name": "tallyframe",
             "role": role,
-            "search_path": "public",  # and nobody else's tables before ours
+            "search_path": "public, pg_temp",  # and nobody else's tables before ours
             "statement_timeout": str(int(statement_timeout * 1000)),
         }
         self._pool_size = pool_size
@@ -152,6 +152,10 @@ class Database:
             try:
                 # One trip, past SQLAlchemy, which would make three of it. The id is a UUID, so it can't inject.
                 await _driver(connection).execute(f"BEGIN; SELECT set_config('{USER_SETTING}', '{self._user}', true)")
+            except TimeoutError:  # silent, and so may be the others: nobody waits for one after the other
+                await connection.invalidate()
+                await connection.close()
+                raise
             except _LOST:
                 await connection.invalidate()
                 await connection.close()

@@ -70,6 +70,8 @@ class DoorbellWorker(Worker):
                 await asyncio.sleep(1)
 
     async def _poll_iteration(self) -> None:
+        # A ring that a full worker hears is one that a free one doesn't.
+        self.max_jobs = 0 if self.ctx["dispatcher"].is_full else self.ctx["slots"]
         try:
             await super()._poll_iteration()
         except REDIS_AWAY as error:
@@ -222,7 +224,7 @@ def _build_worker(settings: Settings, redis: ArqRedis, runner: Runner, dispatche
         functions=[func(function, name=name) for name, function in FUNCTIONS.items()],
         redis_pool=redis,
         queue_name=QUEUE,
-        ctx={"runner": runner, "dispatcher": dispatcher},
+        ctx={"runner": runner, "dispatcher": dispatcher, "slots": settings.worker_concurrency},
         max_jobs=settings.worker_concurrency,
         job_timeout=settings.generation_max_age + 60,
         keep_result=0,
@@ -256,6 +258,7 @@ def _loops(
 
 async def _relay(db: Database, redis: ArqRedis, dispatcher: Dispatcher) -> None:
     """Ring for what is due; with Redis away, look for work here, so that it waits for nothing but Postgres."""
+    dispatcher.wake()  # somebody else may have heard a ring for whom there was no slot
     try:
         await relay(db, redis)
     except REDIS_AWAY:

@@ -162,7 +162,8 @@ async def test_the_sweeper_finds_what_an_ended_generation_has_left_open(
     await owner.execute("UPDATE generation_steps SET state = $1, ticket = $2", state, ticket)
     await owner.execute("DELETE FROM outbox")
     await sweep(db)
-    assert await owner.fetchval("SELECT count(*) FROM outbox") == 0  # it may still be under way
+    # An order may still be under way; a ticket has been written in the very moment of the end, when nobody saw it.
+    assert await owner.fetchval("SELECT count(*) FROM outbox") == (1 if state == "ticket" else 0)
     past = "UPDATE generations SET finished_at = finished_at - make_interval(secs => $1)"
     await owner.execute(past, UNDER_WAY + 1)
     await sweep(db)

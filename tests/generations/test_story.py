@@ -142,7 +142,8 @@ async def test_a_success_after_the_refund_is_kept_as_an_orphan(alice: Member, be
             return made
 
     bench_runner = bench.with_provider(CanceledMeanwhile())
-    assert await bench.drain(bench_runner) == ["claim_lost"]
+    patient = replace(bench_runner.limits, lease_seconds=300, heartbeat_seconds=60)
+    assert await bench.drain(replace(bench_runner, limits=patient)) == ["claim_lost"]
     assert await owner.fetchval("SELECT state FROM generation_steps") == "orphaned"
     assert await alice.available() == 20
     assert (await alice.project(project["id"]))["status"] == "canceled"

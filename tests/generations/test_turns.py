@@ -138,8 +138,8 @@ async def test_a_ring_while_nothing_was_found_is_heard(alice: Member, bench: Ben
     placed: list[str] = []
 
     class Looking(Runner):
-        async def claim_next(self, full: Any = ()) -> Any:
-            found = await super().claim_next(full)
+        async def claim_next(self, full: Any = (), **how: Any) -> Any:
+            found = await super().claim_next(full, **how)
             if not placed:
                 placed.extend(await orders(alice, 1))
                 dispatcher.wake()
@@ -160,3 +160,53 @@ async def test_who_stops_takes_nothing_new(alice: Member, bench: Bench, owner: A
     dispatcher.wake_all()
     await dispatcher.aclose(1)
     assert await owner.fetchval("SELECT count(*) FROM generations WHERE status = 'pending'") == 2
+
+
+async def test_who_waits_for_a_vendor_does_not_keep_new_orders_waiting(rich: Member, bench: Bench, owner: Any) -> None:
+    """Those whose tickets are looked at again and again are due again and again, before the last have had a turn."""
+    await orders(rich, 4, "[delay:60]")
+    runner = bench.runner()
+    for _ in range(4):
+        for _ in range(2):
+            claim = await runner.claim_next()
+            assert claim is not None
+            assert await runner.run_claimed(claim) == "snoozed"
+        await owner.execute("UPDATE generations SET wake_at = now() WHERE wake_at IS NOT NULL")
+    assert await owner.fetchval("SELECT count(*) FROM generations WHERE started_at IS NULL") == 0
+    fences = await owner.fetch("SELECT fence FROM generations")
+    assert {row["fence"] for row in fences} == {2}
+
+
+async def test_those_who_come_again_and_again_do_not_put_off_a_second_order_for_good(
+    rich: Member, alice: Member, bench: Bench, owner: Any
+) -> None:
+    turns: list[UUID] = []
+
+    class Again(Runner):
+        """Whenever an order of rich's has ended, the next one is there."""
+
+        async def run_claimed(self, claim: Any) -> str:
+            outcome = await super().run_claimed(claim)
+            turns.append(claim.user_id)
+            if claim.user_id == rich.user.id and len(turns) < 30:
+                await orders(rich, 1)
+            return outcome
+
+    await orders(alice, 2)
+    await orders(rich, 2)
+    runner = bench.runner()
+    dispatcher = Dispatcher(Again(runner.means, runner.operations, runner.limits, "w"), slots=1, most=1)
+    dispatcher.wake()
+    await until_all_ended(owner)
+    await dispatcher.aclose(5)
+    assert [place for place, user in enumerate(turns) if user == alice.user.id][1] < 15
+
+
+async def test_a_full_worker_leaves_rings_to_others(rich: Member, bench: Bench) -> None:
+    await orders(rich, 2, "[hang:60]")
+    dispatcher = Dispatcher(bench.runner(), slots=1, most=1)
+    assert not dispatcher.is_full
+    dispatcher.wake()
+    assert dispatcher.is_full
+    await dispatcher.aclose(0)
+    assert not dispatcher.is_full

@@ -13,7 +13,7 @@ from tests.support.cast import Member
 ORDER = {"kind": "image", "prompt": "[fail:content_policy] a cup"}
 
 
-async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 30) -> None:
+async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 90) -> None:
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.02)

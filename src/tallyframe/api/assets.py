@@ -1,5 +1,6 @@
 """Input pictures that are kept for later orders."""
 
+import asyncio
 import hashlib
 from dataclasses import asdict
 from uuid import UUID
@@ -9,7 +10,7 @@ from fastapi import APIRouter, Request
 from tallyframe.api import forms, pictures, schemas, views
 from tallyframe.api.once import OnlyOnce
 from tallyframe.assets import rows
-from tallyframe.errors import NotFound
+from tallyframe.errors import NotFound, Unavailable
 from tallyframe.idempotency.keys import Key
 
 router = APIRouter(prefix="/v1/assets", tags=["assets"])
@@ -25,6 +26,8 @@ async def create_asset(request: Request, once: OnlyOnce) -> schemas.Asset:
         asset = await pictures.store(serving, data)
         try:
             await rows.keep(serving.db, user.id, asset, key)
+        except (Unavailable, asyncio.CancelledError):  # it may have been kept all the same
+            raise
         except BaseException:
             await pictures.discard(serving, [asset])
             raise

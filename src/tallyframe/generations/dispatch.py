@@ -7,6 +7,7 @@ comes next finds one free, however much somebody else has ordered.
 
 import asyncio
 from collections import Counter
+from time import monotonic
 from uuid import UUID
 
 import structlog
@@ -19,6 +20,10 @@ from tallyframe.generations.run import Runner
 log = structlog.get_logger()
 
 
+#: One in so many takes the oldest: whoever comes again and again is first again and again, but not every time.
+OLDEST_EVERY = 5
+
+
 class Dispatcher:
     """The slots of one worker: `slots` generations at once, at most `most` of them one user's."""
 
@@ -27,10 +32,12 @@ class Dispatcher:
         self._slots = slots
         self._most = most
         self._rings = 0
+        self._taken = 0
         self._takers: set[asyncio.Task[None]] = set()
         self._running: Counter[UUID] = Counter()  # by user
         self._claiming = asyncio.Lock()  # one at a time, so that `_most` is exact
         self._is_open = True
+        self._stopped_at = 0.0
 
     def wake(self) -> None:
         """Look for work, if a slot is free; where none is, whoever becomes free looks by itself."""
@@ -43,15 +50,21 @@ class Dispatcher:
         for _ in range(self._slots):
             self.wake()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether every slot is taken, so that a ring is better heard by another worker."""
+        return len(self._takers) >= self._slots
+
     def stop(self) -> None:
         """Take nothing new."""
-        self._is_open = False
+        if self._is_open:
+            self._is_open, self._stopped_at = False, monotonic()
 
     async def aclose(self, seconds: float) -> None:
-        """Take nothing new, wait so many seconds for what is running, and then give it back."""
+        """Take nothing new, let what is running go on for so many seconds since the stop, and then give it back."""
         self.stop()
         if self._takers:
-            await asyncio.wait(self._takers, timeout=seconds)
+            await asyncio.wait(self._takers, timeout=max(seconds - (monotonic() - self._stopped_at), 0))
         takers = list(self._takers)
         for taker in takers:
             taker.cancel()
@@ -77,8 +90,9 @@ class Dispatcher:
             if not self._is_open:
                 return None
             full = [user_id for user_id, running in self._running.items() if running >= self._most]
-            claim = await self._runner.claim_next(full)
+            claim = await self._runner.claim_next(full, oldest=self._taken % OLDEST_EVERY == OLDEST_EVERY - 1)
             if claim:
+                self._taken += 1
                 self._running[claim.user_id] += 1
             return claim
 

@@ -16,7 +16,7 @@ from tallyframe.idempotency.keys import forget_answers
 from tallyframe.outbox.put import put
 from tallyframe.outbox.tables import outbox
 from tallyframe.projects.tables import project_images, projects
-from tallyframe.storages.base import Storage
+from tallyframe.storages.base import EXTENSIONS, Storage
 
 #: The worker's function that the outbox row calls.
 ERASE_PROJECT = "erase_project"
@@ -40,7 +40,7 @@ async def erase(db: Database, storages: Mapping[str, Storage], project_id: UUID)
     list of what is still to be removed.
     """
     async with db.transaction() as transaction:
-        await _release_rows(transaction, project_id)
+        await _release_rows(transaction, project_id, list(storages))
     files = await db.run(sa.select(erased_files).where(erased_files.c.project_id == project_id))
     for row in files.all():
         await storages[row.storage].delete(row.key)
@@ -48,12 +48,16 @@ async def erase(db: Database, storages: Mapping[str, Storage], project_id: UUID)
     await db.run(sa.delete(outbox).where(outbox.c.kind == ERASE_PROJECT, outbox.c.ref == project_id))
 
 
-async def _release_rows(transaction: Transaction, project_id: UUID) -> None:
-    """Take the project's pictures out of the tables; one that is still used goes with the project that uses it.
+async def _release_rows(transaction: Transaction, project_id: UUID, storages: Sequence[str]) -> None:
+    """Take the deleted project's pictures out of the tables; one that is still used goes with the project that uses it.
 
     The lock on the assets makes orders that name one wait (their foreign key does), and the lock on the projects that
     use one makes their own deletion wait, so that nobody inherits a picture who is just leaving.
     """
+    owner = sa.select(projects.c.user_id).where(projects.c.id == project_id, projects.c.deleted_at.is_not(None))
+    user_id = (await transaction.execute(owner)).scalar_one_or_none()
+    if user_id is None:  # it isn't deleted: whoever rang for this was wrong
+        return
     mine = sa.select(assets.c.id).join(projects, projects.c.id == assets.c.project_id).with_for_update(of=assets)
     deleted = mine.where(projects.c.id == project_id, projects.c.deleted_at.is_not(None))
     ids = list((await transaction.execute(deleted)).scalars())
@@ -68,8 +72,9 @@ async def _release_rows(transaction: Transaction, project_id: UUID) -> None:
     names = ["asset_id", "project_id", "storage", "key"]
     await transaction.execute(sa.insert(erased_files).from_select(names, listed))
     await transaction.execute(sa.delete(assets).where(assets.c.id.in_(gone)))
+    await transaction.execute(_list_undelivered(project_id, storages))
     await transaction.execute(_forget_prompts(project_id))
-    await transaction.execute(forget_answers(project_id))
+    await transaction.execute(forget_answers(user_id, project_id))
 
 
 def _users(asset_ids: Sequence[UUID], project_id: UUID) -> sa.Select[UUID, UUID]:
@@ -85,3 +90,17 @@ def _users(asset_ids: Sequence[UUID], project_id: UUID) -> sa.Select[UUID, UUID]
 def _forget_prompts(project_id: UUID) -> sa.Update:
     without = generations.c.input.op("||")(sa.literal({"prompt": ""}, JSONB))
     return sa.update(generations).where(generations.c.project_id == project_id).values(input=without)
+
+
+#: What attempts that have not delivered may have stored all the same: their worker went away before it could say so.
+_UNDELIVERED = sa.text("""
+    INSERT INTO erased_files (asset_id, project_id, storage, key)
+    SELECT gen_random_uuid(), g.project_id, storage, format('generations/%s/%s-%s.%s', g.id, s.name, s.attempt, ending)
+    FROM generations g JOIN generation_steps s ON s.generation_id = g.id AND s.state NOT IN ('done', 'failed'),
+         unnest(CAST(:storages AS text[])) storage, unnest(CAST(:endings AS text[])) ending
+    WHERE g.project_id = :project_id""")
+
+
+def _list_undelivered(project_id: UUID, storages: Sequence[str]) -> sa.TextClause:
+    project = sa.bindparam("project_id", project_id, sa.Uuid())
+    return _UNDELIVERED.bindparams(project, storages=storages, endings=list(EXTENSIONS.values()))

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.dml import ReturningUpdate, UpdateBase
 
 from tallyframe.db import Database, together
-from tallyframe.generations.states import Status
+from tallyframe.generations.states import LIVE, Status
 from tallyframe.generations.submit import RUN_GENERATION, Also
 from tallyframe.generations.tables import IS_LIVE, generations
 from tallyframe.outbox.put import put, taken
@@ -38,14 +38,16 @@ class Claim:
 _COLUMNS = [generations.c[name] for name in Claim.__dataclass_fields__]
 
 
-def next_in_turn(full: Sequence[UUID] = ()) -> "sa.Select[UUID]":
-    """Return the query for the ready generation whose turn it is, of anybody but the users in `full`.
+def next_in_turn(full: Sequence[UUID] = (), *, oldest: bool = False) -> "sa.Select[UUID]":
+    """Return the query for the ready generation whose turn it is, or the oldest, of anybody but the users in `full`.
 
     Two who ask at once get two different ones.
     """
     row = generations.c
     others = sa.not_(row.user_id == sa.any_(sa.literal(list(full), postgresql.ARRAY(sa.Uuid()))))
-    ready = sa.select(row.id).where(IS_LIVE, _is_ready(), others).order_by(row.turn, row.id)
+    # By time and not by id: the order of ids would lure the planner into the primary key, through all that has ended.
+    order = (row.created_at,) if oldest else (row.turn, row.id)
+    ready = sa.select(row.id).where(IS_LIVE, _is_ready(), others).order_by(*order)
     return ready.limit(1).with_for_update(skip_locked=True, key_share=True)
 
 
@@ -73,10 +75,11 @@ async def claim(db: Database, which: "sa.Select[UUID]", *, worker: str, lease_se
     claimed = _claim(which, worker, lease_seconds).cte("claimed")
     show = (
         sa.update(projects)
-        .where(projects.c.generation_id == sa.select(claimed.c.id).scalar_subquery(), projects.c.status == "pending")
+        .where(*_shows(claimed), projects.c.status == "pending")
         .values(status="processing", **changed())
     )
-    row = (await db.run(together(sa.select(claimed), show, taken(RUN_GENERATION, claimed)))).one_or_none()
+    result = sa.select(*(claimed.c[column.name] for column in _COLUMNS))
+    row = (await db.run(together(result, show, taken(RUN_GENERATION, claimed)))).one_or_none()
     return Claim(*row) if row else None
 
 
@@ -94,7 +97,7 @@ def _claim(which: "sa.Select[UUID]", worker: str, lease_seconds: float) -> "Retu
         "started_at": sa.func.coalesce(row.started_at, sa.func.now()),
     }
     chosen = which.cte("chosen")
-    return sa.update(generations).where(row.id == chosen.c.id).values(**values).returning(*_COLUMNS)
+    return sa.update(generations).where(row.id == chosen.c.id).values(**values).returning(*_COLUMNS, row.project_id)
 
 
 async def renew(db: Database, claim: Claim, *, lease_seconds: float) -> bool:
@@ -104,7 +107,7 @@ async def renew(db: Database, claim: Claim, *, lease_seconds: float) -> bool:
 
 async def show_storing(db: Database, claim: Claim) -> bool:
     """Let the user see that the result is being stored; False when the claim is no longer ours."""
-    update = sa.update(generations).where(held(claim)).values(step="storing").returning(generations.c.id)
+    update = sa.update(generations).where(held(claim)).values(step="storing").returning(*_PLACE)
     stepped = update.cte("stepped")
     return (await db.run(together(sa.select(stepped.c.id), touch(stepped)))).one_or_none() is not None
 
@@ -141,18 +144,34 @@ async def wake(db: Database, generation_id: UUID, also: Also) -> bool:
 
 async def _give_back(db: Database, claim: Claim, seconds: float, values: dict[str, Any]) -> bool:
     update = sa.update(generations).where(held(claim))
-    update = update.values(lease_until=None, wake_at=_in(seconds), **values)
-    waiting = update.returning(generations.c.id, generations.c.wake_at).cte("waiting")
+    update = update.values(lease_until=None, wake_at=_in(seconds), turn=_after_ones_own(), **values)
+    waiting = update.returning(*_PLACE, generations.c.wake_at).cte("waiting")
     writes: list[UpdateBase] = [put(RUN_GENERATION, waiting, waiting.c.wake_at)]
     if values:  # another attempt shows in the receipt; a nap does not
         writes.append(touch(waiting))
     return (await db.run(together(sa.select(waiting.c.id), *writes))).one_or_none() is not None
 
 
+def _after_ones_own() -> "sa.ScalarSelect[int]":
+    """Return the turn of who has had one: behind the user's others, or those that wait would keep new ones waiting."""
+    others = generations.alias("others")
+    live = others.c.status.in_([sa.literal_column(f"'{state}'") for state in LIVE])
+    last = sa.select(sa.func.max(others.c.turn) + 1).where(others.c.user_id == generations.c.user_id, live)
+    return last.correlate(generations).scalar_subquery()
+
+
 def touch(generation: sa.CTE) -> sa.Update:
     """Return the update that lets pollers see that the generation's receipt has changed."""
-    mine = projects.c.generation_id == sa.select(generation.c.id).scalar_subquery()
-    return sa.update(projects).where(mine).values(**changed())
+    return sa.update(projects).where(*_shows(generation)).values(**changed())
+
+
+_PLACE = (generations.c.id, generations.c.project_id)
+
+
+def _shows(generation: sa.CTE) -> "tuple[sa.ColumnElement[bool], ...]":
+    """Return the condition that a project shows the generation; found by its own id, the only one that has an index."""
+    latest = projects.c.generation_id == sa.select(generation.c.id).scalar_subquery()
+    return projects.c.id == sa.select(generation.c.project_id).scalar_subquery(), latest
 
 
 def held(claim: Claim) -> "sa.ColumnElement[bool]":

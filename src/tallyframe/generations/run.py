@@ -46,9 +46,9 @@ class Runner:
         """The database that decides."""
         return self.means.db
 
-    async def claim_next(self, full: Sequence[UUID] = ()) -> Claim | None:
-        """Take the generation whose turn it is, of anybody but the users in `full`."""
-        return await self._claim(lease.next_in_turn(full))
+    async def claim_next(self, full: Sequence[UUID] = (), *, oldest: bool = False) -> Claim | None:
+        """Take the generation whose turn it is, or the oldest, of anybody but the users in `full`."""
+        return await self._claim(lease.next_in_turn(full, oldest=oldest))
 
     async def run(self, generation_id: UUID) -> str:
         """Run that very generation if it is there to be taken; return what became of it, for the log."""

@@ -60,7 +60,7 @@ class Steps:
         """Commit that the vendor is about to be called; also show which one. Raises ClaimLost."""
         values = {"provider": provider.name, "model": provider.model}
         update = sa.update(generations).where(held(self._claim)).values(**values)
-        shown = update.returning(generations.c.id).cte("shown")
+        shown = update.returning(generations.c.id, generations.c.project_id).cte("shown")
         row = {"name": name, "attempt": self._claim.attempt, "state": "intent", **values}
         literals = [sa.literal(value, generation_steps.c[column].type) for column, value in row.items()]
         insert = sa.insert(generation_steps).from_select([*row, "generation_id"], sa.select(*literals, shown.c.id))

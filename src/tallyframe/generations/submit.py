@@ -159,7 +159,7 @@ def _turn() -> "sa.ColumnElement[int]":
     """
     mine = (generations.c.user_id == sa.bindparam("user_id", type_=sa.Uuid())) & IS_LIVE
     own_last = sa.select(sa.func.max(generations.c.turn)).where(mine).scalar_subquery()
-    served_now = sa.func.turn_served_now(type_=sa.Integer())
+    served_now = sa.func.turn_served_now(type_=sa.BigInteger())
     return sa.func.greatest(served_now, own_last + 1)
 
 

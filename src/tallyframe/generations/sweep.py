@@ -53,11 +53,15 @@ async def expire_old(db: Database) -> int:
 
 
 async def withdraw_lost(db: Database) -> int:
-    """Write an outbox row for each ended generation with an open step that has none: a vendor may be at work on it."""
+    """Write an outbox row for each ended generation with an open step that has none: a vendor may be at work on it.
+
+    A ticket at once: it was written in the very moment of the end, when nobody saw it. An intent when it must be over.
+    """
     step = generation_steps.c
     is_open = step.state.in_([sa.literal_column("'intent'"), sa.literal_column("'ticket'")])
     ended = sa.select(generations.c.id).join(generation_steps, step.generation_id == generations.c.id).distinct()
-    lost = ended.where(is_open, ~IS_LIVE, missing(WITHDRAW, generations.c.id), is_over(generations.c.finished_at))
+    now = sa.or_(step.state == "ticket", is_over(generations.c.finished_at))
+    lost = ended.where(is_open, ~IS_LIVE, missing(WITHDRAW, generations.c.id), now)
     return (await db.run(put(WITHDRAW, lost.limit(BATCH).cte("lost")))).rowcount
 
 

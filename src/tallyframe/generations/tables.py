@@ -27,7 +27,7 @@ generations = sa.Table(
         "fence", sa.Integer, nullable=False, server_default="0"
     ),  # +1 at each claim; a stale worker has an old one
     # When it is its turn: lower ones first.
-    sa.Column("turn", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("turn", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("worker", sa.Text),
     time_column("lease_until", nullable=True),  # set while a worker runs it
     time_column("wake_at", nullable=True),  # set while it waits: for its turn, a ticket or the next try

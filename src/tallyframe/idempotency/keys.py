@@ -95,9 +95,10 @@ async def remember(db: Database, key: Key, answer: dict[str, Any]) -> dict[str, 
     return dict(kept.scalar_one_or_none() or answer)
 
 
-def forget_answers(ref: UUID) -> sa.Update:
-    """Return the update that forgets what was answered about something that has been deleted; its key stays taken."""
-    return sa.update(idempotency_keys).where(idempotency_keys.c.ref == ref).values(answer=None)
+def forget_answers(user_id: UUID, ref: UUID) -> sa.Update:
+    """Return the update that forgets what the user was answered about something deleted; its key stays taken."""
+    mine = (idempotency_keys.c.user_id == user_id) & (idempotency_keys.c.ref == ref)
+    return sa.update(idempotency_keys).where(mine).values(answer=None)
 
 
 async def prune(db: Database, *, hours: int) -> int:

@@ -38,7 +38,8 @@ GUARDS: dict[str, str] = {
     "policy own on accounts": f"* tallyframe_api sees {_OWN_USER} writes {_OWN_USER}",
     "policy own on ledger_entries": f"r tallyframe_api sees {_OWN_ACCOUNT} writes",
     "policy may_buy on ledger_entries": (
-        f"a tallyframe_api sees writes ({_OWN_ACCOUNT} AND (kind = ANY (ARRAY['debit'::text, 'refund'::text])))"
+        f"a tallyframe_api sees writes ({_OWN_ACCOUNT} AND (kind = ANY (ARRAY['debit'::text, 'refund'::text]))"
+        " AND (reference = ('generation:'::text || (generation_id)::text)))"
     ),
     "policy may_post on ledger_entries": "a tallyframe_admin, tallyframe_app sees writes true",
     "policy may_refund on ledger_entries": "a tallyframe_worker sees writes (kind = 'refund'::text)",

@@ -1,0 +1,69 @@
+"""Files and rows stay together, whatever answer got lost and whoever died in between."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import pytest
+
+from tallyframe.assets import rows
+from tallyframe.errors import Unavailable
+from tallyframe.generations.erase import erase
+from tallyframe.generations.steps import Steps
+from tallyframe.settings import Settings
+from tests.support.cast import Member
+from tests.support.drawn import picture
+from tests.support.working import Bench
+
+
+def files(settings: Settings) -> list[Path]:
+    return [path for path in (settings.data_dir / "media").rglob("*") if path.is_file()]
+
+
+async def test_a_picture_whose_answer_was_lost_after_the_commit_keeps_its_file(
+    alice: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = rows.keep
+
+    async def cut_off(*given: Any) -> None:
+        await keep(*given)
+        raise Unavailable
+
+    monkeypatch.setattr(rows, "keep", cut_off)
+    upload = {"files": {"file": ("a.png", picture(), "image/png")}, "headers": {"Idempotency-Key": "a key"}}
+    answer = await alice.http.post("/v1/assets", **upload)  # type: ignore[arg-type]  # as httpx takes them
+    assert answer.status_code == 201  # the key tells that it was kept all the same
+    assert (await alice.http.get(urlsplit(answer.json()["url"]).path)).status_code == 200
+
+
+async def test_with_a_project_goes_what_an_attempt_has_stored_that_never_said_so(
+    alice: Member, bench: Bench, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = await alice.order()
+    runner = bench.runner()
+
+    async def dies(*given: Any) -> None:
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Steps, "finish", dies)
+        claim = await runner.claim_next()
+        assert claim is not None
+        with pytest.raises(asyncio.CancelledError):
+            await runner.run_claimed(claim)
+    assert await bench.drain() == ["succeeded"]
+    assert len(files(settings)) == 2
+    assert (await alice.http.delete(f"/v1/projects/{project['id']}")).status_code == 204
+    assert files(settings) == []
+
+
+async def test_a_project_that_is_not_deleted_is_not_erased(alice: Member, bench: Bench, settings: Settings) -> None:
+    project = await alice.order("a red cup")
+    await bench.drain()
+    before = await alice.project(project["id"])
+    await erase(bench.db, bench.runner().means.storages.by_name, UUID(project["id"]))
+    assert await alice.project(project["id"]) == before
+    assert before["prompt"] == "a red cup"
+    assert len(files(settings)) == 1
