@@ -60,9 +60,15 @@ LATE_SECONDS = 5.0  # that a stopping worker waits for answers which nobody wait
 class DoorbellWorker(Worker):
     """arq's worker, except that losing Redis costs it neither its jobs nor its life."""
 
+    is_stopping = False
+
+    def note_stop(self, _: signal.Signals) -> None:
+        """Remember that we are to end: the client of Redis may swallow the cancellation by which arq ends itself."""
+        self.is_stopping = True
+
     async def run_on(self) -> None:
         """Take jobs until asked to stop, also if Redis isn't there yet."""
-        while self.allow_pick_jobs:
+        while self.allow_pick_jobs and not self.is_stopping:
             try:
                 await self.async_run()
             except REDIS_AWAY as error:
@@ -70,6 +76,8 @@ class DoorbellWorker(Worker):
                 await asyncio.sleep(1)
 
     async def _poll_iteration(self) -> None:
+        if self.is_stopping:
+            raise asyncio.CancelledError
         # A ring that a full worker hears is one that a free one doesn't.
         self.max_jobs = 0 if self.ctx["dispatcher"].is_full else self.ctx["slots"]
         try:
@@ -154,7 +162,7 @@ async def run_worker(settings: Settings) -> None:
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
-        with suppress(*REDIS_AWAY):
+        with suppress(*REDIS_AWAY, asyncio.CancelledError):  # the latter of jobs that were cut short
             await worker.close()
         await presence.leave()
         await runner.means.late.aclose(LATE_SECONDS)
@@ -220,7 +228,7 @@ def _audit_limits(settings: Settings) -> AuditLimits:
 
 
 def _build_worker(settings: Settings, redis: ArqRedis, runner: Runner, dispatcher: Dispatcher) -> DoorbellWorker:
-    return DoorbellWorker(
+    worker = DoorbellWorker(
         functions=[func(function, name=name) for name, function in FUNCTIONS.items()],
         redis_pool=redis,
         queue_name=QUEUE,
@@ -239,6 +247,8 @@ def _build_worker(settings: Settings, redis: ArqRedis, runner: Runner, dispatche
         job_deserializer=unpack,
         log_results=False,
     )
+    worker.on_stop = worker.note_stop
+    return worker
 
 
 def _loops(

@@ -162,7 +162,7 @@ OF_GENERATIONS: dict[str, Falsification] = {
     "a success is refunded": Falsification(
         (
             """INSERT INTO ledger_entries (id, account_id, kind, amount, generation_id, reverses_entry_id, reference)
-               SELECT gen_random_uuid(), account_id, 'refund', 5, generation_id, id, 'forged'
+               SELECT gen_random_uuid(), account_id, 'refund', 5, generation_id, id, reference
                FROM ledger_entries WHERE {mine} AND version = 2""",
         ),
         _by(REFUNDED),
