@@ -6,8 +6,8 @@ transaction (one round trip), `reading()` for reads. Lower functions take a `Tra
 """
 
 import copy
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import Any, NewType
 from uuid import UUID
@@ -108,14 +108,14 @@ class Database:
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Begin; commit when the block ends, roll back when it raises. Raises Unavailable when Postgres is away."""
         with unavailable_when_lost():
-            async with self._acting() if self._user else self._engine.begin() as connection, heard(connection):
+            async with self._connected(self._engine.begin) as connection:
                 yield Transaction(connection)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Reader]:
         """Read, each statement with its own snapshot. Raises Unavailable when Postgres is away."""
         with unavailable_when_lost():
-            async with self._acting() if self._user else self._autocommit.connect() as connection, heard(connection):
+            async with self._connected(self._autocommit.connect) as connection:
                 yield Reader(connection)
 
     async def run(
@@ -126,8 +126,16 @@ class Database:
         One round trip; three on behalf of a user.
         """
         with unavailable_when_lost():
-            async with self._acting() if self._user else self._autocommit.connect() as connection, heard(connection):
+            async with self._connected(self._autocommit.connect) as connection:
                 return await connection.execute(statement, parameters)
+
+    @asynccontextmanager
+    async def _connected(
+        self, on_nobodys_behalf: Callable[[], AbstractAsyncContextManager[AsyncConnection]]
+    ) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection that acts for the user, or else the given one; it is given up when it is silent."""
+        async with self._acting() if self._user else on_nobodys_behalf() as connection, heard(connection):
+            yield connection
 
     @asynccontextmanager
     async def _acting(self) -> AsyncIterator[AsyncConnection]:
@@ -152,17 +160,12 @@ class Database:
             try:
                 # One trip, past SQLAlchemy, which would make three of it. The id is a UUID, so it can't inject.
                 await _driver(connection).execute(f"BEGIN; SELECT set_config('{USER_SETTING}', '{self._user}', true)")
-            except TimeoutError:  # silent, and so may be the others: nobody waits for one after the other
+            except BaseException as error:
                 await connection.invalidate()
                 await connection.close()
-                raise
-            except _LOST:
-                await connection.invalidate()
-                await connection.close()
-            except BaseException:
-                await connection.invalidate()
-                await connection.close()
-                raise
+                # Silent, and so may be the others: nobody waits for one after the other.
+                if isinstance(error, TimeoutError) or not isinstance(error, _LOST):
+                    raise
             else:
                 return connection
         raise Unavailable("The database can't be reached right now. Try again shortly.")

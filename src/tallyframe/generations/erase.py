@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from tallyframe.assets.tables import assets, erased_files
 from tallyframe.db import Database, Transaction, together
+from tallyframe.generations.storing import KEY
 from tallyframe.generations.tables import generations
 from tallyframe.idempotency.keys import forget_answers
 from tallyframe.outbox.put import put
@@ -95,7 +96,7 @@ def _forget_prompts(project_id: UUID) -> sa.Update:
 #: What attempts that have not delivered may have stored all the same: their worker went away before it could say so.
 _UNDELIVERED = sa.text("""
     INSERT INTO erased_files (asset_id, project_id, storage, key)
-    SELECT gen_random_uuid(), g.project_id, storage, format('generations/%s/%s-%s.%s', g.id, s.name, s.attempt, ending)
+    SELECT gen_random_uuid(), g.project_id, storage, format(CAST(:key AS text), g.id, s.name, s.attempt, ending)
     FROM generations g JOIN generation_steps s ON s.generation_id = g.id AND s.state NOT IN ('done', 'failed'),
          unnest(CAST(:storages AS text[])) storage, unnest(CAST(:endings AS text[])) ending
     WHERE g.project_id = :project_id""")
@@ -103,4 +104,4 @@ _UNDELIVERED = sa.text("""
 
 def _list_undelivered(project_id: UUID, storages: Sequence[str]) -> sa.TextClause:
     project = sa.bindparam("project_id", project_id, sa.Uuid())
-    return _UNDELIVERED.bindparams(project, storages=storages, endings=list(EXTENSIONS.values()))
+    return _UNDELIVERED.bindparams(project, key=KEY, storages=storages, endings=list(EXTENSIONS.values()))

@@ -22,6 +22,9 @@ from tallyframe.storages.base import EXTENSIONS, Storage, StorageError
 
 log = structlog.get_logger()
 
+#: Generation, role, attempt, ending. Postgres' format() reads it as well.
+KEY = "generations/%s/%s-%s.%s"
+
 #: Seconds between tries to store a result whose bytes we already hold.
 STORE_RETRIES = (0.5, 1.0, 2.0, 4.0, 8.0)
 
@@ -48,7 +51,7 @@ def _describe(claim: Claim, storage: Storage, role: Literal["image", "video"], a
     return Stored(
         role=role,
         storage=storage.name,
-        key=f"generations/{claim.id}/{role}-{attempt}.{EXTENSIONS[media.content_type]}",
+        key=KEY % (claim.id, role, attempt, EXTENSIONS[media.content_type]),
         content_type=media.content_type,
         bytes=len(media.data),
         sha256=hashlib.sha256(media.data).hexdigest(),

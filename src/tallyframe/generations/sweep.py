@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from tallyframe.db import Database
 from tallyframe.generations import settle
+from tallyframe.generations.lease import unheld
 from tallyframe.generations.submit import RUN_GENERATION
 from tallyframe.generations.tables import IS_LIVE, WITHDRAW, generation_steps, generations
 from tallyframe.outbox.put import missing, put, taken_if
@@ -37,8 +38,7 @@ async def forget_ended(db: Database) -> int:
 async def ring_lost(db: Database) -> int:
     """Write an outbox row for each live generation without a valid lease that has none."""
     row = generations.c
-    unheld = sa.or_(row.lease_until.is_(None), row.lease_until < sa.func.now())
-    silent = sa.and_(IS_LIVE, unheld, missing(RUN_GENERATION, row.id))
+    silent = sa.and_(IS_LIVE, unheld(), missing(RUN_GENERATION, row.id))
     lost = sa.select(row.id, row.wake_at).where(silent).limit(BATCH).cte("lost")
     due = sa.func.coalesce(lost.c.wake_at, sa.func.now())
     return (await db.run(put(RUN_GENERATION, lost, due))).rowcount
