@@ -28,12 +28,12 @@ from tallyframe.errors import Unavailable
 from tallyframe.fleet.presence import RENEW_EVERY, Presence
 from tallyframe.generations.context import Means
 from tallyframe.generations.dispatch import Dispatcher
-from tallyframe.generations.erase import ERASE_PROJECT, erase
+from tallyframe.generations.erase import erase
 from tallyframe.generations.retry import RetryPolicy
 from tallyframe.generations.run import Limits, Runner
 from tallyframe.generations.submit import RUN_GENERATION
 from tallyframe.generations.sweep import sweep
-from tallyframe.generations.tables import WITHDRAW
+from tallyframe.generations.tables import ERASE_PROJECT, WITHDRAW
 from tallyframe.generations.withdraw import withdraw
 from tallyframe.idempotency.keys import prune as prune_keys
 from tallyframe.ledger.daily import digest_of_the_day

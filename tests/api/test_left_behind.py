@@ -1,6 +1,7 @@
 """Files and rows stay together, whatever answer got lost and whoever died in between."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -57,6 +58,37 @@ async def test_with_a_project_goes_what_an_attempt_has_stored_that_never_said_so
     assert len(files(settings)) == 2
     assert (await alice.http.delete(f"/v1/projects/{project['id']}")).status_code == 204
     assert files(settings) == []
+
+
+async def test_with_a_project_goes_what_a_worker_stores_that_was_frozen_until_it_was_erased(
+    alice: Member, bench: Bench, owner: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = await alice.order()
+    runner = bench.runner()
+    frozen = replace(runner, limits=replace(runner.limits, lease_seconds=300, heartbeat_seconds=60))
+    storage, froze, thawed = runner.means.storages.current, asyncio.Event(), asyncio.Event()
+    put = storage.put
+
+    async def put_late(key: str, data: bytes, content_type: str) -> None:
+        froze.set()
+        await thawed.wait()
+        await put(key, data, content_type)
+
+    monkeypatch.setattr(storage, "put", put_late)
+    run = asyncio.create_task(frozen.run((await bench.due())[0]))
+    await froze.wait()
+    await alice.http.post(f"/v1/projects/{project['id']}/cancel")
+    assert (await alice.http.delete(f"/v1/projects/{project['id']}")).status_code == 204
+    assert await owner.fetchval("SELECT count(*) FROM outbox WHERE kind = 'erase_project'") == 0
+    thawed.set()
+    assert await run == "claim_lost"
+    assert len(files(settings)) == 1
+
+    [again] = await owner.fetch("SELECT ref FROM outbox WHERE kind = 'erase_project'")
+    await erase(bench.db, runner.means.storages.by_name, again["ref"])
+    assert files(settings) == []
+    left = "SELECT (SELECT count(*) FROM erased_files) + (SELECT count(*) FROM outbox WHERE kind = 'erase_project')"
+    assert await owner.fetchval(left) == 0
 
 
 async def test_a_project_that_is_not_deleted_is_not_erased(alice: Member, bench: Bench, settings: Settings) -> None:

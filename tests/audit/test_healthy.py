@@ -16,10 +16,10 @@ from tallyframe.audit.live import NobodyIsOverdue, NobodyIsStranded
 from tallyframe.audit.steps import NoOrderIsForgotten
 from tallyframe.calls.gate import Gate
 from tallyframe.generations import lease
-from tallyframe.generations.erase import ERASE_PROJECT, erase
+from tallyframe.generations.erase import erase
 from tallyframe.generations.run import Runner
 from tallyframe.generations.sweep import sweep
-from tallyframe.generations.tables import WITHDRAW
+from tallyframe.generations.tables import ERASE_PROJECT, WITHDRAW
 from tallyframe.generations.withdraw import withdraw
 from tallyframe.outbox.tables import outbox
 from tests.audit.conftest import Audits, World, subjects

@@ -12,15 +12,12 @@ from sqlalchemy.dialects.postgresql import JSONB
 from tallyframe.assets.tables import assets, erased_files
 from tallyframe.db import Database, Transaction, together
 from tallyframe.generations.storing import KEY
-from tallyframe.generations.tables import generations
+from tallyframe.generations.tables import ERASE_PROJECT, generations
 from tallyframe.idempotency.keys import forget_answers
 from tallyframe.outbox.put import put
 from tallyframe.outbox.tables import outbox
 from tallyframe.projects.tables import project_images, projects
 from tallyframe.storages.base import EXTENSIONS, Storage
-
-#: The worker's function that the outbox row calls.
-ERASE_PROJECT = "erase_project"
 
 
 async def delete(db: Database, user_id: UUID, project_id: UUID) -> bool:

@@ -16,10 +16,11 @@ from tallyframe.db import Database, together
 from tallyframe.errors import GenerationError, ProviderError, Unavailable
 from tallyframe.generations.lease import Claim, held, touch
 from tallyframe.generations.steadily import steadily
-from tallyframe.generations.tables import WITHDRAW, generation_steps, generations
+from tallyframe.generations.tables import ERASE_PROJECT, WITHDRAW, generation_steps, generations
 from tallyframe.logs import hidden
 from tallyframe.operations.base import Stored
 from tallyframe.outbox.put import put
+from tallyframe.projects.tables import projects
 from tallyframe.providers.base import Provider
 
 log = structlog.get_logger()
@@ -126,9 +127,17 @@ class Steps:
         await steadily(lambda: self._db.run(update))
 
     async def orphan(self, name: str, attempt: int, result: Stored) -> None:
-        """Keep, for the operator, a success that came after the generation had ended. Changes nothing else."""
+        """Keep, for the operator, a success that came after the generation had ended. Changes nothing else.
+
+        If the project has been deleted meanwhile, and erased, the file came after that: it is erased once more.
+        """
+        row = generation_steps.c
         values = {"state": "orphaned", "result": asdict(result), "ended_at": sa.func.now()}
-        await self._db.run(sa.update(generation_steps).where(self._try(name, attempt)).values(**values))
+        update = sa.update(generation_steps).where(self._try(name, attempt)).values(**values)
+        kept = update.returning(row.generation_id).cte("kept")
+        deleted = sa.select(projects.c.id).join(generations).join(kept, kept.c.generation_id == generations.c.id)
+        too_late = deleted.where(projects.c.deleted_at.is_not(None)).subquery()
+        await self._db.run(together(sa.select(kept.c.generation_id), put(ERASE_PROJECT, too_late)))
 
     async def _change(self, name: str, attempt: int, values: dict[str, Any]) -> None:
         ours = sa.exists().where(held(self._claim))

@@ -55,6 +55,9 @@ IS_LIVE = generations.c.status.in_([sa.literal_column(f"'{state}'") for state in
 #: The worker's function that tells a vendor that nobody waits any more.
 WITHDRAW = "withdraw"
 
+#: The worker's function that removes the media of a deleted project.
+ERASE_PROJECT = "erase_project"
+
 #: One row per try of a durable step. `intent` is committed before a vendor is called, `ticket` before anything waits.
 generation_steps = sa.Table(
     "generation_steps",
