@@ -118,13 +118,13 @@ async def test_one_that_is_not_over_cannot_be_settled(acts: Acts, alice: Member,
 
 
 async def test_one_that_goes_on_is_left_alone(
-    acts: Acts, alice: Member, bench: Bench, db: Database, owner: Any
+    acts: Acts, alice: Member, bench: Bench, worker_db: Database, owner: Any
 ) -> None:
     held, ticketed = await waiting(alice, bench), await waiting(alice, bench)
     for generation_id in (held, ticketed):
         assert (await acts.do(f"generations/{generation_id}/retry")).status_code == 202
     await owner.execute("TRUNCATE provider_circuits")
-    assert await lease.claim(db, lease.this_one(held), worker="somebody", lease_seconds=60)
+    assert await lease.claim(worker_db, lease.this_one(held), worker="somebody", lease_seconds=60)
     assert await run(bench, Scripted("vendor", make=[Ticket("a-ticket", 60)]), ticketed) == "snoozed"
     for generation_id in (held, ticketed):
         for outcome in ("settled", "refunded"):
@@ -134,15 +134,15 @@ async def test_one_that_goes_on_is_left_alone(
 
 
 async def test_who_has_looked_before_it_was_run_ends_nothing(
-    acts: Acts, alice: Member, bench: Bench, db: Database, owner: Any
+    acts: Acts, alice: Member, bench: Bench, db: Database, worker_db: Database, owner: Any
 ) -> None:
     generation_id = await waiting(alice, bench)
     seen = await owner.fetchval("SELECT fence FROM generations WHERE id = $1", generation_id)
     decision = Decision(acts.admin.user.id, WHY)
     await owner.execute("UPDATE generations SET wake_at = now() WHERE id = $1", generation_id)
-    claim = await lease.claim(db, lease.this_one(generation_id), worker="somebody", lease_seconds=60)
+    claim = await lease.claim(worker_db, lease.this_one(generation_id), worker="somebody", lease_seconds=60)
     assert claim
-    assert await lease.retry(db, claim, seconds=60, counts=False)
+    assert await lease.retry(worker_db, claim, seconds=60, counts=False)
     assert not await doubts.resolve(db, decision, generation_id, "refunded", fence=seen)
     assert await money(owner, generation_id) == [("debit", -5)]
     assert await doubts.resolve(db, decision, generation_id, "refunded", fence=claim.fence)

@@ -162,7 +162,7 @@ async def test_a_search_looks_at_so_many_and_goes_on_with_the_next_page(db: Data
     old, debit = await postings.bought(1, "canceled")
     await postings.refund(old, debit, 1)
     newer = [(await postings.bought(1))[0] for _ in range(7)]
-    wanted, window = Filter(user_id=postings.user, status="canceled"), Window(None, 5, reach=3)
+    wanted, window = Filter(operation="image", status="canceled"), Window(None, 5, reach=3)
     pages = []
     for _ in range(3):
         page = await generations.listed(db, wanted, window)
@@ -172,6 +172,8 @@ async def test_a_search_looks_at_so_many_and_goes_on_with_the_next_page(db: Data
     # Without a filter, or with an index for it, that is no limit.
     page = await generations.listed(db, Filter(), Window(None, 5, reach=3))
     assert [row["generation_id"] for row in page.rows] == newer[:1:-1]
+    page = await generations.listed(db, Filter(user_id=postings.user, status="canceled"), Window(None, 5, reach=3))
+    assert [row["generation_id"] for row in page.rows] == [old]
 
 
 @pytest.mark.parametrize(

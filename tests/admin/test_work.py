@@ -127,9 +127,11 @@ async def test_what_nobody_has_taken_up_yet_is_rung_again(acts: Acts, alice: Mem
     assert await run(bench, Scripted("vendor"), (await bench.due())[0]) == "succeeded"
 
 
-async def test_what_a_worker_runs_is_left_alone(acts: Acts, alice: Member, db: Database, owner: Any) -> None:
+async def test_what_a_worker_runs_is_left_alone(
+    acts: Acts, alice: Member, db: Database, worker_db: Database, owner: Any
+) -> None:
     generation_id = await order(alice)
-    claim = await lease.claim(db, lease.this_one(generation_id), worker="somebody", lease_seconds=60)
+    claim = await lease.claim(worker_db, lease.this_one(generation_id), worker="somebody", lease_seconds=60)
     assert claim
     problem(await acts.do(f"generations/{generation_id}/retry"), 409, "not_retryable")
     assert (await acts.lines(alice), await calls(owner, generation_id)) == ([], [])

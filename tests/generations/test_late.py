@@ -102,7 +102,7 @@ async def test_a_ticket_survives_a_blip_of_the_database(
 
 
 async def test_what_was_stored_when_the_claim_was_lost_is_used_and_not_bought_again(
-    alice: Member, bench: Bench, db: Database, owner: Any, monkeypatch: pytest.MonkeyPatch
+    alice: Member, bench: Bench, worker_db: Database, owner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = Steps.finish
     taken_over: list[object] = []
@@ -111,7 +111,7 @@ async def test_what_was_stored_when_the_claim_was_lost_is_used_and_not_bought_ag
         if not taken_over:
             await owner.execute(LOST)
             taken_over.append(
-                await lease.claim(db, lease.this_one(generation_id), worker="who dies at once", lease_seconds=30)
+                await lease.claim(worker_db, lease.this_one(generation_id), worker="who dies at once", lease_seconds=30)
             )
         await real(steps, *given)
 

@@ -26,6 +26,10 @@ def his(owner: Any, bob: Member) -> Postings:
     return Postings(owner, bob.user.account_id, bob.user.id)
 
 
+class ChangedNothing(AssertionError):
+    """There was nothing that the statement could see."""
+
+
 @dataclass(frozen=True)
 class Books:
     """Her account with seven entries, his with one, a user without any; ids by name, and a digest of it all."""
@@ -45,7 +49,12 @@ class Books:
         async with connection.transaction():
             for statement in statements:
                 status = await connection.execute(self.filled(statement))
-                assert not status.endswith(" 0"), f"changed nothing: {statement}"
+                if status.endswith(" 0"):
+                    raise ChangedNothing(statement)
+
+    async def act_for(self, connection: Any, name: str) -> None:
+        """Let the connection act for that user, as the API does."""
+        await connection.execute("SELECT set_config('tallyframe.user_id', $1, false)", str(self.ids[name]))
 
     async def wrong(self) -> dict[str, list[str]]:
         """Audit, with the digest: check, or "a digest" → what is wrong."""

@@ -26,6 +26,12 @@ ELSEWHERE = """
 DEEPER = """
     CREATE FUNCTION deeper() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN UPDATE accounts SET balance = balance + 1000 WHERE id = '{hers}'; RETURN NEW; END $$"""
+FROM_WITHIN = (
+    "CREATE TABLE mine (id int)",
+    "CREATE TRIGGER mine BEFORE INSERT ON mine FOR EACH ROW EXECUTE FUNCTION deeper()",
+    "ALTER TABLE mine ENABLE ALWAYS TRIGGER mine",
+    "INSERT INTO mine VALUES (1)",
+)
 
 TENFOLD = """
     CREATE FUNCTION a_tenfold() RETURNS trigger LANGUAGE plpgsql AS
@@ -86,13 +92,7 @@ LIFTED: dict[str, tuple[tuple[str, ...], set[str], str]] = {
         "table elsewhere does not belong there",
     ),
     "accounts are changed from within a trigger of theirs": (
-        (
-            DEEPER,
-            "CREATE TABLE mine (id int)",
-            "CREATE TRIGGER mine BEFORE INSERT ON mine FOR EACH ROW EXECUTE FUNCTION deeper()",
-            "ALTER TABLE mine ENABLE ALWAYS TRIGGER mine",
-            "INSERT INTO mine VALUES (1)",
-        ),
+        (DEEPER, *FROM_WITHIN),
         {BALANCE},
         "balance 1028, entries sum to 28",
     ),
@@ -137,6 +137,74 @@ LIFTED: dict[str, tuple[tuple[str, ...], set[str], str]] = {
         {GUARDS, DEBIT, REFUNDED, DIGEST},
         "account {hers}: the account is gone, with 7 entries and 28 credits",
     ),
+    "whose rows somebody sees is replaced": (
+        ("CREATE OR REPLACE FUNCTION acting_account() RETURNS uuid LANGUAGE sql RETURN '{hers}'::uuid",),
+        {GUARDS},
+        "function acting_account() was changed",
+    ),
+    "everybody may call what writes balances": (
+        ("GRANT EXECUTE ON FUNCTION ledger_apply() TO PUBLIC",),
+        {GUARDS},
+        "right to call ledger_apply() does not belong there",
+    ),
+    "what posts belongs to somebody else": (
+        (f"ALTER FUNCTION ledger_post() OWNER TO {thieves.OTHER}",),
+        {GUARDS},
+        "function ledger_post() was changed",
+    ),
+    "an end is no longer final": (
+        ("ALTER TABLE generations DISABLE TRIGGER generation_stays",),
+        {GUARDS},
+        "trigger generation_stays on generations was changed",
+    ),
+    "generations are everybody's": (
+        ("ALTER POLICY own ON generations USING (true)",),
+        {GUARDS},
+        "policy own on generations was changed",
+    ),
+    "projects are everybody's": (
+        ("ALTER TABLE projects DISABLE ROW LEVEL SECURITY",),
+        {GUARDS},
+        "row-level security of projects was changed: forced",
+    ),
+    "the log may be changed": (
+        ("DROP TRIGGER admin_log_append_only ON admin_log",),
+        {GUARDS},
+        "trigger admin_log_append_only on admin_log is missing",
+    ),
+    "a crash would empty the books": (
+        ("ALTER TABLE ledger_entries SET UNLOGGED",),
+        {GUARDS},
+        "storage of ledger_entries does not belong there",
+    ),
+    "entries show in a table of theirs": (
+        ("CREATE TABLE parent (LIKE ledger_entries)", "ALTER TABLE ledger_entries INHERIT parent"),
+        {GUARDS},
+        "table ledger_entries does not belong there: its rows show in parent",
+    ),
+    "a comparison of theirs finds no balance wrong": (
+        (
+            "CREATE FUNCTION never(bigint, numeric) RETURNS boolean LANGUAGE sql IMMUTABLE RETURN false",
+            "CREATE OPERATOR public.<> (LEFTARG = bigint, RIGHTARG = numeric, FUNCTION = never)",
+            "CREATE OPERATOR public.<> (LEFTARG = numeric, RIGHTARG = numeric, FUNCTION = numeric_ne)",
+            "ALTER TABLE accounts DISABLE TRIGGER account_guard",
+            "UPDATE accounts SET balance = balance + 1000 WHERE id = '{hers}'",
+            "ALTER TABLE accounts ENABLE ALWAYS TRIGGER account_guard",
+        ),
+        {BALANCE},
+        "balance 1028, entries sum to 28",
+    ),
+    "a product of theirs finds no time wrong": (
+        (
+            "CREATE FUNCTION always(numeric, integer) RETURNS numeric LANGUAGE sql IMMUTABLE RETURN 0",
+            "CREATE OPERATOR public.* (LEFTARG = numeric, RIGHTARG = integer, FUNCTION = always)",
+            "ALTER TABLE ledger_entries DISABLE TRIGGER ledger_append_only",
+            "UPDATE ledger_entries SET created_at = 'yesterday' WHERE account_id = '{hers}' AND version = 3",
+            "ALTER TABLE ledger_entries ENABLE ALWAYS TRIGGER ledger_append_only",
+        ),
+        {HASH},
+        "entry 3: its hash does not match its content",
+    ),
     "entries are swapped for a view": (
         (
             "ALTER TABLE ledger_entries RENAME TO kept",
@@ -154,6 +222,7 @@ GRANTED_TO_ITSELF = "the processes may change accounts"  # Postgres only warns t
 
 @pytest.mark.parametrize("what", [what for what in LIFTED if what != GRANTED_TO_ITSELF])
 async def test_it_is_refused_to_the_processes(books: Books, what: str) -> None:
+    await books.connection.execute(thieves.MAKE_OTHER)
     for role in thieves.APP_ROLES:
         async with thieves.app(books.database_url, role) as thief:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
@@ -177,6 +246,38 @@ async def test_it_is_named(books: Books, who: str, what: str) -> None:
     found = await books.wrong()
     assert set(found) == checks, found
     assert any(books.filled(words) in line for lines in found.values() for line in lines), found
+
+
+@pytest.mark.parametrize(
+    ("given", "taken", "words"),
+    [
+        ("ALTER ROLE {role} BYPASSRLS", "ALTER ROLE {role} NOBYPASSRLS", "it is above row-level security"),
+        ("GRANT {admin} TO {role}", "REVOKE {admin} FROM {role}", "it may act as {admin}"),
+        (
+            f"GRANT {thieves.OTHER} TO {{role}}",
+            f"REVOKE {thieves.OTHER} FROM {{role}}",
+            f"it may act as {thieves.OTHER}",
+        ),
+    ],
+)
+async def test_a_role_that_was_raised_is_named(books: Books, given: str, taken: str, words: str) -> None:
+    names = {"role": thieves.APP_ROLES[0], "admin": thieves.APP_ROLES[2]}
+    await books.connection.execute(thieves.MAKE_OTHER)
+    await books.connection.execute(given.format(**names))
+    try:  # roles belong to the whole server, on which other tests run as well
+        found = await books.wrong()
+    finally:
+        await books.connection.execute(taken.format(**names))
+    assert found == {GUARDS: [f"role {names['role']} does not belong there: {words.format(**names)}"]}
+
+
+@pytest.mark.parametrize("who", ["owner", "superuser"])
+async def test_an_account_changes_hands_not_even_from_within_a_trigger(books: Books, who: str) -> None:
+    deeper = DEEPER.replace("balance = balance + 1000", "user_id = '{thief}'")
+    async with getattr(thieves, who)(books.database_url) as thief:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="accounts change only"):
+            await books.falsify(thief, (deeper, *FROM_WITHIN))
+    assert await books.wrong() == {}
 
 
 async def test_other_books_on_the_search_path_are_not_read(books: Books) -> None:
@@ -207,6 +308,7 @@ async def test_every_guard_is_missed(books: Books) -> None:
         await books.connection.execute(f"GRANT SELECT ON accounts, ledger_entries TO {role}")
     found = (await audited(books.db, Path(books.digest)))[GUARDS]
     missing = {line.removesuffix(" is missing") for line in found if line.endswith(" is missing")}
-    assert missing == {name for name in ALL_GUARDS if not name.startswith(("function", "column", "row-level"))} | {
+    theirs = {name for name in ALL_GUARDS if name.endswith((" on accounts", " on ledger_entries"))}
+    assert missing == theirs | {
         "function ledger_entry_hash(ledger_entries,bytea)"  # it takes the rows of the table that was renamed
     }

@@ -141,9 +141,10 @@ async def test_a_clawback_may_go_below_zero_and_then_nothing_can_be_bought(hers:
 
 
 async def test_a_refund_gives_back_one_debit_once_and_not_more(hers: Postings, his: Postings, db: Database) -> None:
-    generation, debit = await hers.bought()
-    other, other_debit = await hers.bought()
-    foreign, foreign_debit = await his.bought()
+    generation, debit = await hers.bought(status="failed")
+    other, other_debit = await hers.bought(status="failed")
+    foreign, foreign_debit = await his.bought(status="failed")
+    success, its_debit = await hers.bought()
     grant = await hers.post("grant", 100)
     before = await hers.state()
     wrong: list[dict[str, Any]] = [
@@ -165,6 +166,10 @@ async def test_a_refund_gives_back_one_debit_once_and_not_more(hers: Postings, h
     async with refused(hers, asyncpg.CheckViolationError):  # not a refund, but it says that it reverses
         await hers.post("grant", 5, reverses_entry_id=debit)
 
+    for ended, its, amount in ((success, its_debit, 5), (generation, debit, 4)):  # not due, and not all of it
+        async with refused(hers, asyncpg.InsufficientPrivilegeError):
+            await hers.refund(ended, its, amount)
+
     refund = await hers.refund(generation, debit)
     assert (await hers.state())[0] == before[0] + 5
     async with refused(hers, asyncpg.UniqueViolationError):
@@ -173,9 +178,8 @@ async def test_a_refund_gives_back_one_debit_once_and_not_more(hers: Postings, h
         await hers.refund(generation, debit, 1, reference="another")
     async with refused(hers, asyncpg.CheckViolationError):
         await hers.refund(generation, refund, 1, reference="another")
-    await hers.connection.execute(
-        "UPDATE generations SET status = 'failed', error_code = 'internal' WHERE id = $1", generation
-    )
+    await hers.refund(other, other_debit)
+    await his.refund(foreign, foreign_debit)
     assert await verdict(db) == {}
 
 

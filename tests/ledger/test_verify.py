@@ -7,8 +7,8 @@ import pytest
 from tallyframe.db import Database
 from tallyframe.ledger.verify import CHECKS, examine, summary
 from tests.support.audited import moment
-from tests.support.checks import BALANCE, BEFORE, BOUGHT, DEBIT, GUARDS, HASH, HEAD, REFUND, REFUNDED, USER
-from tests.support.postings import Postings, falsify, verdict
+from tests.support.checks import BALANCE, BEFORE, BOUGHT, DEBIT, GUARDS, HASH, HEAD, LOGGED, REFUND, REFUNDED, USER
+from tests.support.postings import Postings, falsify, put_guards_back, verdict
 
 LATER = "UPDATE ledger_entries SET balance_after = balance_after + 1 WHERE account_id = '{hers}' AND version >= {at}"
 
@@ -143,14 +143,46 @@ async def test_the_audit_names_it(hers: Postings, his: Postings, db: Database, w
 
 
 async def test_the_audit_names_a_refund_of_a_success(hers: Postings, his: Postings, db: Database) -> None:
-    """The trigger lets it through, because only the generation's end says whether a refund is due."""
+    """Not even posted in good order, while the guard that asks for the generation's end was away."""
     generation, debit = await hers.bought()
     assert await verdict(db) == {}
+    await hers.connection.execute("ALTER TABLE ledger_entries DISABLE TRIGGER ledger_refund_is_due")
     await hers.refund(generation, debit)
+    await put_guards_back(hers.connection)
     found = await verdict(db)
     assert set(found) == {REFUNDED}
     assert [account for account, _ in found[REFUNDED]] == [hers.account]
     assert str(generation) in found[REFUNDED][0][1]
+
+
+@pytest.mark.parametrize(("kind", "check"), [("debit", DEBIT), ("refund", REFUNDED)])
+async def test_what_was_posted_twice_is_named_with_its_generation(
+    hers: Postings, his: Postings, db: Database, kind: str, check: str
+) -> None:
+    """By whoever took the index away: each of the two is right by itself."""
+    generation, debit = await hers.bought(5, "failed" if kind == "refund" else "succeeded")
+    if kind == "refund":
+        await hers.refund(generation, debit)
+    assert await verdict(db) == {}
+    await hers.connection.execute(f"DROP INDEX uq_ledger_entries_one_{kind}_per_generation")
+    await hers.connection.execute("ALTER TABLE ledger_entries DROP CONSTRAINT uq_ledger_entries_reverses_entry_id")
+    if kind == "refund":
+        await hers.refund(generation, debit, reference="again")
+    else:
+        await hers.post("debit", -5, generation_id=generation, reference="again")
+    found = await verdict(db)
+    assert set(found) == {check, GUARDS}
+    [(account, detail)] = found[check]
+    assert account == hers.account
+    assert str(generation) in detail
+    assert detail.endswith("in 2 entries")
+
+
+async def test_an_adjustment_that_no_line_tells_of_is_named(hers: Postings, his: Postings, db: Database) -> None:
+    await hers.post("adjustment", 1000)
+    found = await verdict(db)
+    assert set(found) == {LOGGED}
+    assert found[LOGGED] == [(hers.account, "entry 2: an adjustment of 1000 that no line in the log tells of")]
 
 
 async def test_the_audit_counts(hers: Postings, his: Postings, db: Database) -> None:
@@ -158,7 +190,7 @@ async def test_the_audit_counts(hers: Postings, his: Postings, db: Database) -> 
     async with moment(db) as reader:
         total = await summary(reader)
     assert (total.accounts, total.entries, total.balance) == (2, 7, 20 - 5 + 3 - 5 + 4 + 5 + 20)
-    assert list(CHECKS) == [BALANCE, BEFORE, HEAD, REFUND, DEBIT, REFUNDED, BOUGHT, USER, HASH, GUARDS]
+    assert list(CHECKS) == [BALANCE, BEFORE, HEAD, REFUND, DEBIT, REFUNDED, LOGGED, BOUGHT, USER, HASH, GUARDS]
 
 
 async def test_examining_says_how_much_was_looked_at(hers: Postings, his: Postings, db: Database) -> None:
@@ -174,6 +206,7 @@ async def test_examining_says_how_much_was_looked_at(hers: Postings, his: Postin
         **dict.fromkeys((DEBIT, REFUNDED, USER), 2),
         REFUND: 1,
         BOUGHT: 3,
+        LOGGED: 0,
         GUARDS: 0,
     }
     assert (examined.wrong, len(examined.problems), examined.problems[0].check) == (4, 2, HASH)

@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from tallyframe.db import API_ROLE, WORKER_ROLE, Database
+from tallyframe.db import ADMIN_ROLE, API_ROLE, WORKER_ROLE, Database
 from tallyframe.settings import Settings
-from tests.conftest import acting_as
+from tests.conftest import acting_as, owner_of
 from tests.support.cast import Member
 from tests.support.drawn import picture
 from tests.support.shared import shared_database
@@ -123,7 +123,7 @@ async def test_many_users_on_few_connections_never_see_each_other(
 
 STEALING = (
     "UPDATE projects SET prompt = 'mine now' WHERE user_id = '{bob}'",
-    "UPDATE generations SET credits = 0 WHERE user_id = '{bob}'",
+    "UPDATE generations SET status = 'failed' WHERE user_id = '{bob}'",
     "UPDATE api_keys SET revoked_at = now() WHERE user_id = '{bob}'",
     "DELETE FROM assets WHERE user_id = '{bob}'",
     "DELETE FROM project_images WHERE project_id IN (SELECT id FROM projects WHERE user_id = '{bob}')",
@@ -151,6 +151,16 @@ FORGING = (
     "INSERT INTO idempotency_keys (user_id, key, fingerprint, ref) VALUES ('{bob}', 'x', 'x', '{id}')",
     "UPDATE projects SET user_id = '{bob}'",
     "UPDATE assets SET user_id = '{bob}'",
+    "UPDATE assets SET key = '{key}'",
+    "UPDATE projects SET image_asset_id = '{asset}'",
+    "UPDATE generations SET credits = 0",
+    "UPDATE generations SET project_id = '{project}'",
+    "UPDATE generations SET lease_until = NULL, worker = 'x'",
+    """INSERT INTO generations (id, project_id, user_id, account_id, operation, input, credits, expires_at)
+       VALUES ('{id}', '{project}', '{alice}', '{mine}', 'image', '{{}}', 5, now())""",
+    "INSERT INTO erased_files (asset_id, project_id, storage, key) SELECT '{id}', id, 'local', '{key}' FROM projects",
+    """INSERT INTO erased_files (asset_id, project_id, storage, key)
+       SELECT '{id}', id, 'local', 'generations/{generation}/image-1.png' FROM projects""",
     "INSERT INTO project_images (project_id, position, asset_id) SELECT '{project}', 3, id FROM assets LIMIT 1",
 )
 
@@ -160,9 +170,11 @@ async def test_rows_cannot_be_made_for_others_nor_credits_from_nothing(
     both: None, alice: Member, bob: Member, api_db: Database, owner: Any, statement: str
 ) -> None:
     theirs = await owner.fetchrow("SELECT id, generation_id FROM projects WHERE user_id = $1 LIMIT 1", bob.user.id)
+    file = await owner.fetchrow("SELECT id AS asset, key FROM assets WHERE user_id = $1 LIMIT 1", bob.user.id)
     values = {"id": uuid4(), "bob": bob.user.id, "mine": alice.user.account_id, "theirs": bob.user.account_id}
+    values |= {"alice": alice.user.id, **file}
     filled = statement.format(**values, generation=theirs["generation_id"], project=theirs["id"])
-    with pytest.raises(DBAPIError, match=r"row-level security|pictures of its own user"):
+    with pytest.raises(DBAPIError, match=r"row-level security|permission denied|of its own user"):
         await api_db.of(alice.user.id).run(sa.text(filled))
 
 
@@ -174,6 +186,31 @@ async def test_a_worker_may_refund_and_move_no_other_credits(alice: Member, sett
                 await worker.run(sa.text(entry.format(uuid4(), alice.user.account_id, kind, amount)))
         with pytest.raises(DBAPIError, match="permission denied"):
             await worker.run(sa.text("UPDATE users SET role = 'admin'"))
+
+
+async def test_a_live_generation_of_ones_own_is_not_refunded(alice: Member, api_db: Database, owner: Any) -> None:
+    project, before = await alice.order(), await alice.available()
+    refund = """
+        INSERT INTO ledger_entries (id, account_id, kind, amount, generation_id, reverses_entry_id, reference)
+        SELECT gen_random_uuid(), account_id, 'refund', 5, generation_id, id, reference FROM ledger_entries
+        WHERE generation_id = '{}'"""
+    with pytest.raises(DBAPIError, match="only what has failed or was canceled"):
+        await api_db.of(alice.user.id).run(sa.text(refund.format(project["generation"]["id"])))
+    assert await alice.available() == before
+
+
+@pytest.mark.parametrize("role", [API_ROLE, WORKER_ROLE, ADMIN_ROLE])
+@pytest.mark.parametrize("function", ["ledger_post", "ledger_apply", "refund_is_due"])
+async def test_the_ledgers_functions_cannot_be_put_on_tables_of_ones_own(
+    database_url: str, role: str, function: str
+) -> None:
+    """They run as the owner, so there they would write anybody's balance."""
+    async with owner_of(database_url) as connection:
+        await connection.execute(f"SET ROLE {role}")
+        await connection.execute("CREATE TEMP TABLE mine (LIKE public.ledger_entries)")
+        trigger = f"CREATE TRIGGER mine AFTER INSERT ON mine FOR EACH ROW EXECUTE FUNCTION public.{function}()"
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied for function"):
+            await connection.execute(trigger)
 
 
 async def test_no_role_can_leave_its_place(database_url: str) -> None:

@@ -8,6 +8,7 @@ REFUND = "every refund gives back a debit of the same account and generation, an
 DEBIT = "every generation was debited its price, once"
 REFUNDED = "failed and canceled generations are refunded, others are not"
 BOUGHT = "what an entry is for is there, and is its account's"
+LOGGED = "every adjustment has its line in the administrators' log"
 USER = "every account is its user's"
 GUARDS = "the guards are in place"
 DIGEST = "a digest"  # whichever

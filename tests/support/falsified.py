@@ -142,10 +142,6 @@ FALSIFICATIONS: dict[str, Falsification] = {
         _by(DIGEST),
         "entry 7:",
     ),
-}
-
-#: Of what nothing refuses to the role of API and workers: it has to end generations.
-OF_GENERATIONS: dict[str, Falsification] = {
     "a price is lowered": Falsification(
         ("UPDATE generations SET credits = 0 WHERE id = '{succeeded}'",), _by(DEBIT), "{succeeded} costs 0, debited 5"
     ),
@@ -159,18 +155,25 @@ OF_GENERATIONS: dict[str, Falsification] = {
         _by(REFUNDED),
         "{failed} is succeeded, refunded 5 of 5",
     ),
-    "a success is refunded": Falsification(
-        (
-            """INSERT INTO ledger_entries (id, account_id, kind, amount, generation_id, reverses_entry_id, reference)
-               SELECT gen_random_uuid(), account_id, 'refund', 5, generation_id, id, reference
-               FROM ledger_entries WHERE {mine} AND version = 2""",
-        ),
-        _by(REFUNDED),
-        "{succeeded} is succeeded, refunded 5 of 5",
-    ),
     "a generation goes to somebody else": Falsification(
         ("UPDATE generations SET user_id = '{thief}', account_id = '{his}' WHERE id = '{succeeded}'",),
         _by(DEBIT, BOUGHT, USER),
         "there is no generation {succeeded} of this account",
+    ),
+}
+
+#: A refund that isn't due, and the same with the end changed first: then the books would add up.
+UNDUE = """
+    INSERT INTO ledger_entries (id, account_id, kind, amount, generation_id, reverses_entry_id, reference)
+    SELECT gen_random_uuid(), account_id, 'refund', 5, generation_id, id, reference
+    FROM ledger_entries WHERE {mine} AND version = 2"""
+UNDUE_REFUNDS: dict[str, tuple[str, ...]] = {
+    "a success is refunded": (UNDUE,),
+    "a success is called a failure and refunded": (
+        "UPDATE generations SET status = 'failed', error_code = 'internal' WHERE id = '{succeeded}'",
+        UNDUE,
+    ),
+    "a success is ordered once more, to be canceled": (
+        "UPDATE generations SET status = 'pending', finished_at = NULL WHERE id = '{succeeded}'",
     ),
 }

@@ -16,7 +16,7 @@ INSERT = """
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"""
 
 STATE = "SELECT balance, version, head FROM accounts WHERE id = $1"
-GUARDED = ("ledger_entries", "accounts", "admin_log")  # tables whose triggers refuse
+GUARDED = ("ledger_entries", "accounts", "generations", "admin_log")  # tables whose triggers refuse
 TRIGGERS = "SELECT tgname FROM pg_trigger WHERE tgrelid = $1::regclass AND NOT tgisinternal"
 
 
@@ -88,6 +88,7 @@ async def put_guards_back(connection: "asyncpg.Connection[asyncpg.Record]") -> N
         await connection.execute(f"ALTER TABLE {table} ENABLE TRIGGER ALL")
         for (trigger,) in await connection.fetch(TRIGGERS, table):
             await connection.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}")
+    await connection.execute("ALTER TABLE generations FORCE ROW LEVEL SECURITY")
 
 
 async def verdict(db: Database) -> dict[str, list[tuple[UUID | None, str]]]:

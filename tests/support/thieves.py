@@ -13,6 +13,10 @@ from tallyframe.db import ADMIN_ROLE, API_ROLE, WORKER_ROLE
 APP_ROLES = (API_ROLE, WORKER_ROLE, ADMIN_ROLE)
 OWNER, PASSWORD = "books_owner", "books-owner"  # a login that owns the tables, and is no superuser
 
+OTHER = "somebody_else"  # a role that may do nothing
+MAKE_OTHER = f"""
+    DO $$ BEGIN CREATE ROLE {OTHER};
+    EXCEPTION WHEN duplicate_object THEN RAISE NOTICE 'there already'; END $$"""
 _MAKE_OWNER = f"""
     DO $$ BEGIN CREATE ROLE {OWNER} LOGIN PASSWORD '{PASSWORD}';
     EXCEPTION WHEN duplicate_object THEN RAISE NOTICE 'there already'; END $$"""
@@ -43,13 +47,15 @@ async def owner(url: str) -> AsyncIterator[Any]:
     """Yield a connection of a login that owns everything in the database, and nothing else."""
     async with _connected(url) as superuser:
         await superuser.execute(_MAKE_OWNER)
+        await superuser.execute(MAKE_OTHER)
+        await superuser.execute(f"GRANT {OTHER} TO {OWNER} WITH INHERIT FALSE")
+        await superuser.execute(f"GRANT CREATE ON SCHEMA public TO {OTHER}")
         await superuser.execute(_HAND_OVER)
     parts = urlsplit(url)
     async with _connected(
         parts._replace(netloc=f"{OWNER}:{quote(PASSWORD)}@{parts.hostname}:{parts.port}").geturl()
     ) as it:
         assert not await it.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
-        await it.execute("ALTER TABLE generations NO FORCE ROW LEVEL SECURITY")  # else the owner sees none
         yield it
 
 

@@ -53,7 +53,8 @@ class Filter:
     @property
     def has_index(self) -> bool:
         """Whether an index leads to what is looked for."""
-        return self.project_id is not None or self.status in LIVE or self == Filter()
+        by_id = self.project_id is not None or self.user_id is not None
+        return by_id or self.status in LIVE or self == Filter()
 
 
 def _generations(*columns: "sa.ColumnElement[Any]") -> "sa.Select[Any]":

@@ -4,6 +4,7 @@ from tallyframe.audit.base import Invariant
 from tallyframe.audit.files import FilesHaveBytes
 from tallyframe.audit.live import LeasesEnd, NobodyIsOverdue, NobodyIsStranded, OneAtATime
 from tallyframe.audit.money import (
+    AdjustmentsAreLogged,
     BalancesAreSums,
     ChainsHold,
     DebitedOnce,
@@ -23,6 +24,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     RefundedOnce(),
     RefundsMatchDebits(),
     EntriesHaveTheirCause(),
+    AdjustmentsAreLogged(),
     GuardsAreInPlace(),
     NobodyIsStranded(),
     LeasesEnd(),

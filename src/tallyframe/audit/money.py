@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from tallyframe.audit.base import MOST, Example, Finding, Invariant, View
+from tallyframe.ledger.snapshot import only_postgres
 from tallyframe.ledger.verify import examine
 
 
@@ -13,7 +14,8 @@ class _Books(Invariant):
 
     async def check(self, view: View) -> Finding:
         """Run the checks."""
-        examined = [await examine(view.reader, name, most=MOST) for name in self.checks]
+        async with only_postgres(view.reader) as reader:
+            examined = [await examine(reader, name, most=MOST) for name in self.checks]
         problems = [problem for each in examined for problem in each.problems]
         examples = [Example(str(problem.account_id or problem.check), problem.detail) for problem in problems]
         return Finding(max(each.looked_at for each in examined), sum(each.wrong for each in examined), examples[:MOST])
@@ -69,6 +71,14 @@ class EntriesHaveTheirCause(_Books):
     name = "entries_have_their_cause"
     meaning = "What a ledger entry is for is there, and entry, generation and account are the same user's."
     checks = ("what an entry is for is there, and is its account's", "every account is its user's")
+
+
+class AdjustmentsAreLogged(_Books):
+    """Who gave or took credits by hand, and why."""
+
+    name = "adjustments_are_logged"
+    meaning = "Each adjustment in the ledger has its line in the administrators' log, with the same amount and reason."
+    checks = ("every adjustment has its line in the administrators' log",)
 
 
 class GuardsAreInPlace(_Books):

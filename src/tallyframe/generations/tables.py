@@ -46,6 +46,7 @@ generations = sa.Table(
     sa.CheckConstraint("lease_until IS NULL OR status = 'processing'", name="leased_is_processing"),
     sa.CheckConstraint("credits >= 0", name="credits"),
     sa.Index("ix_generations_live", "turn", "id", postgresql_where=sa.text(f"status IN ({_live})")),
+    sa.Index("ix_generations_user_id", "user_id", "id"),
     sa.Index("ix_generations_live_by_user", "user_id", "turn", postgresql_where=sa.text(f"status IN ({_live})")),
 )
 

@@ -21,6 +21,7 @@ _ENTRIES = "public.ledger_entries"
 _REFUNDS = "public.ledger_entries WHERE kind = 'refund'"
 _BOUGHT = "public.ledger_entries WHERE generation_id IS NOT NULL"
 _GENERATIONS = "public.generations"
+_ADJUSTMENTS = "public.ledger_entries WHERE kind = 'adjustment'"
 
 QUERIES: dict[str, Query] = {
     "balance is the sum of the entries": Query(
@@ -30,7 +31,7 @@ QUERIES: dict[str, Query] = {
         FROM public.accounts a LEFT JOIN (
             SELECT account_id, sum(amount) AS amount FROM public.ledger_entries GROUP BY account_id) e
             ON e.account_id = a.id
-        WHERE a.balance <> coalesce(e.amount, 0)""",
+        WHERE a.balance::numeric <> coalesce(e.amount, 0)""",
     ),
     "every entry follows from the one before": Query(
         _ENTRIES,
@@ -65,19 +66,36 @@ QUERIES: dict[str, Query] = {
     "every generation was debited its price, once": Query(
         _GENERATIONS,
         """
-        SELECT g.account_id,
-               format('generation %s costs %s, debited %s', g.id, g.credits, coalesce(-d.amount::numeric, 0))
-        FROM public.generations g LEFT JOIN public.ledger_entries d ON d.generation_id = g.id AND d.kind = 'debit'
-        WHERE g.credits IS DISTINCT FROM coalesce(-d.amount::numeric, 0) OR d.account_id <> g.account_id""",
+        SELECT g.account_id, format('generation %s costs %s, debited %s%s', g.id, g.credits, coalesce(-d.amount, 0),
+                                    CASE WHEN d.times > 1 THEN format(' in %s entries', d.times) END)
+        FROM public.generations g LEFT JOIN (
+            SELECT generation_id, account_id, count(*) AS times, sum(amount) AS amount
+            FROM public.ledger_entries WHERE kind = 'debit' GROUP BY generation_id, account_id) d
+            ON d.generation_id = g.id
+        WHERE g.credits::numeric IS DISTINCT FROM coalesce(-d.amount, 0) OR d.times > 1
+              OR d.account_id <> g.account_id""",
     ),
     "failed and canceled generations are refunded, others are not": Query(
         _GENERATIONS,
         """
-        SELECT g.account_id,
-               format('generation %s is %s, refunded %s of %s', g.id, g.status, coalesce(r.amount, 0), g.credits)
-        FROM public.generations g LEFT JOIN public.ledger_entries r ON r.generation_id = g.id AND r.kind = 'refund'
-        WHERE coalesce(r.amount, 0)
-              IS DISTINCT FROM CASE WHEN g.status IN ('failed', 'canceled') THEN g.credits ELSE 0 END""",
+        SELECT g.account_id, format('generation %s is %s, refunded %s of %s%s', g.id, g.status, coalesce(r.amount, 0),
+                                    g.credits, CASE WHEN r.times > 1 THEN format(' in %s entries', r.times) END)
+        FROM public.generations g LEFT JOIN (
+            SELECT generation_id, count(*) AS times, sum(amount) AS amount
+            FROM public.ledger_entries WHERE kind = 'refund' GROUP BY generation_id) r ON r.generation_id = g.id
+        WHERE r.times > 1 OR coalesce(r.amount, 0) IS DISTINCT FROM
+              CASE WHEN g.status IN ('failed', 'canceled') THEN g.credits ELSE 0 END::numeric""",
+    ),
+    "every adjustment has its line in the administrators' log": Query(
+        _ADJUSTMENTS,
+        """
+        SELECT e.account_id,
+               format('entry %s: an adjustment of %s that no line in the log tells of', e.version, e.amount)
+        FROM public.ledger_entries e JOIN public.accounts a ON a.id = e.account_id
+        WHERE e.kind = 'adjustment' AND NOT EXISTS (
+            SELECT FROM public.admin_log l
+            WHERE l.action = 'adjust_credits' AND l.details ->> 'entry_id' = e.id::text AND l.user_id = a.user_id
+                  AND l.details ->> 'amount' = e.amount::text AND l.reason = e.reason)""",
     ),
     "what an entry is for is there, and is its account's": Query(
         _BOUGHT,

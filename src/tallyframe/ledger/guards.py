@@ -7,9 +7,8 @@ changes it here too.
 from collections.abc import AsyncIterator
 from hashlib import sha256
 
-import sqlalchemy as sa
-
 from tallyframe.db import Reader
+from tallyframe.ledger.catalog import FACTS
 from tallyframe.ledger.found import Found
 
 _SYSTEM = "tallyframe_admin, tallyframe_app, tallyframe_worker"
@@ -17,26 +16,62 @@ _OWN_USER = "(user_id = ( SELECT acting_user() AS acting_user))"
 _OWN_ACCOUNT = "(account_id = ( SELECT acting_account() AS acting_account))"
 _REFUSED = "EXECUTE FUNCTION ledger_refuse()"
 
+#: Tables whose rows belong to users.
+_OWNED = (
+    "users",
+    "api_keys",
+    "accounts",
+    "ledger_entries",
+    "projects",
+    "project_images",
+    "generations",
+    "generation_steps",
+    "assets",
+    "erased_files",
+    "idempotency_keys",
+    "ai_operations",
+    "admin_log",
+)
+
 #: Each guard and its definition, as Postgres tells it; for a function, its fingerprint.
 GUARDS: dict[str, str] = {
     "trigger ledger_post on ledger_entries": "BEFORE INSERT FOR EACH ROW EXECUTE FUNCTION ledger_post()",
     "trigger ledger_apply on ledger_entries": "AFTER INSERT FOR EACH ROW EXECUTE FUNCTION ledger_apply()",
     "trigger ledger_append_only on ledger_entries": f"BEFORE DELETE OR UPDATE FOR EACH ROW {_REFUSED}",
     "trigger ledger_no_truncate on ledger_entries": f"BEFORE TRUNCATE FOR EACH STATEMENT {_REFUSED}",
+    "trigger ledger_refund_is_due on ledger_entries": (
+        "AFTER INSERT FOR EACH ROW WHEN ((new.kind = 'refund'::text)) EXECUTE FUNCTION refund_is_due()"
+    ),
+    "trigger generation_stays on generations": (
+        "BEFORE UPDATE FOR EACH ROW WHEN ((((((((old.id IS DISTINCT FROM new.id)"
+        " OR (old.project_id IS DISTINCT FROM new.project_id)) OR (old.user_id IS DISTINCT FROM new.user_id))"
+        " OR (old.account_id IS DISTINCT FROM new.account_id)) OR (old.operation IS DISTINCT FROM new.operation))"
+        " OR (old.credits IS DISTINCT FROM new.credits))"
+        " OR ((old.finished_at IS NOT NULL) AND (old.status IS DISTINCT FROM new.status))))"
+        " EXECUTE FUNCTION generation_stays()"
+    ),
+    "trigger generation_of_own_project on generations": (
+        "AFTER INSERT FOR EACH ROW EXECUTE FUNCTION generation_of_own_project()"
+    ),
+    "trigger admin_log_append_only on admin_log": f"BEFORE DELETE OR UPDATE FOR EACH ROW {_REFUSED}",
+    "trigger admin_log_no_truncate on admin_log": f"BEFORE TRUNCATE FOR EACH STATEMENT {_REFUSED}",
     "trigger account_guard on accounts": "BEFORE INSERT OR UPDATE FOR EACH ROW EXECUTE FUNCTION account_guard()",
     "trigger account_no_delete on accounts": f"BEFORE DELETE FOR EACH ROW {_REFUSED}",
     "trigger account_no_truncate on accounts": f"BEFORE TRUNCATE FOR EACH STATEMENT {_REFUSED}",
     "column generation_id of ledger_entries": "may be empty",
     "column reverses_entry_id of ledger_entries": "may be empty",
     "column reason of ledger_entries": "may be empty",
-    "row-level security of accounts": "enabled, forced",
-    "row-level security of ledger_entries": "enabled, forced",
+    **{f"row-level security of {table}": "enabled, forced" for table in _OWNED},
     "policy bookkeeping on accounts": "* its owner sees true writes true",
     "policy bookkeeping on ledger_entries": "* its owner sees true writes true",
     "policy everybodys on accounts": f"* {_SYSTEM} sees true writes true",
     "policy everybodys on ledger_entries": f"r {_SYSTEM} sees true writes",
     "policy own on accounts": f"* tallyframe_api sees {_OWN_USER} writes {_OWN_USER}",
     "policy own on ledger_entries": f"r tallyframe_api sees {_OWN_ACCOUNT} writes",
+    "policy bookkeeping on generations": "r its owner sees true writes",
+    "policy everybodys on generations": f"* {_SYSTEM} sees true writes true",
+    "policy everybodys on admin_log": f"* {_SYSTEM} sees true writes true",
+    "policy own on generations": f"* tallyframe_api sees {_OWN_USER} writes ({_OWN_USER} AND {_OWN_ACCOUNT})",
     "policy may_buy on ledger_entries": (
         f"a tallyframe_api sees writes ({_OWN_ACCOUNT} AND (kind = ANY (ARRAY['debit'::text, 'refund'::text]))"
         " AND (reference = ('generation:'::text || (generation_id)::text)))"
@@ -84,73 +119,19 @@ GUARDS: dict[str, str] = {
     "function ledger_post()": "23752a30cce1664d1b159da7fdedec55",
     "function ledger_apply()": "35f695a3c48a6eee47670d2ae0ba46e4",
     "function ledger_refuse()": "cbf6aaf201fbd4f834fe896d7b0a5e21",
-    "function account_guard()": "c0accce9090c9e77980af7cf37149e7c",
+    "function refund_is_due()": "512ca9cc592816f7a359f9dd1767f2d1",
+    "function account_guard()": "6ad4281ee66fe29598eb27290f99dba1",
+    "function generation_stays()": "a1e2a2e2497ce3804493c9a8f611de1e",
+    "function generation_of_own_project()": "4afe11a2d47116601b0017f1f5abfb25",
+    "function acting_user()": "e3cff7384835c3d66b0159affb123331",
+    "function acting_account()": "c118b24774b7cc2261e133ca9ef52dcf",
 }
-
-_FACTS = sa.text(r"""
-    WITH books AS (
-        SELECT oid, relname, relowner, relacl, relrowsecurity, relforcerowsecurity FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace AND relname IN ('accounts', 'ledger_entries')),
-    facts AS (
-        SELECT format('trigger %s on %s', tgname, relname) AS name,
-               regexp_replace(pg_get_triggerdef(t.oid), '^CREATE TRIGGER \S+ (.*) ON \S+ FOR', '\1 FOR')
-               || CASE tgenabled WHEN 'A' THEN '' WHEN 'D' THEN ', disabled' ELSE ', not always' END
-               || CASE p.pronamespace WHEN 'public'::regnamespace THEN '' ELSE ', of another schema' END AS definition
-        FROM books JOIN pg_trigger t ON tgrelid = books.oid JOIN pg_proc p ON p.oid = tgfoid WHERE NOT tgisinternal
-        UNION ALL
-        SELECT format('column %s of %s', attname, relname), 'may be empty'
-        FROM books JOIN pg_attribute ON attrelid = books.oid WHERE attnum > 0 AND NOT attisdropped AND NOT attnotnull
-        UNION ALL
-        SELECT format('row-level security of %s', relname),
-               concat_ws(', ', CASE WHEN relrowsecurity THEN 'enabled' END,
-                         CASE WHEN relforcerowsecurity THEN 'forced' END)
-        FROM books
-        UNION ALL
-        SELECT format('policy %s on %s', polname, relname),
-               concat_ws(' ', polcmd, CASE WHEN NOT polpermissive THEN 'restrictive' END,
-                         (SELECT string_agg(CASE role WHEN relowner THEN 'its owner' WHEN 0 THEN 'everybody'
-                                            ELSE pg_get_userbyid(role) END, ', ' ORDER BY pg_get_userbyid(role))
-                          FROM unnest(polroles) AS role),
-                         'sees', pg_get_expr(polqual, polrelid), 'writes', pg_get_expr(polwithcheck, polrelid))
-        FROM books JOIN pg_policy ON polrelid = books.oid
-        UNION ALL
-        SELECT format('constraint %s on %s', conname, relname), pg_get_constraintdef(c.oid)
-        FROM books JOIN pg_constraint c ON conrelid = books.oid WHERE contype <> 'n'
-        UNION ALL
-        SELECT format('index %s on %s', indexrelid::regclass, relname),
-               regexp_replace(pg_get_indexdef(indexrelid), '^CREATE UNIQUE INDEX \S+ ON \S+ ', '')
-               || CASE WHEN indisvalid AND indisready THEN '' ELSE ', not valid' END
-        FROM books JOIN pg_index i ON indrelid = books.oid
-        WHERE indisunique AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
-        UNION ALL
-        SELECT format('function %s', p.oid::regprocedure),
-               concat_ws(' ', lanname, prosecdef, proconfig, prosrc, pg_get_function_sqlbody(p.oid))
-        FROM pg_proc p JOIN pg_language l ON l.oid = prolang
-        WHERE pronamespace = 'public'::regnamespace
-          AND proname IN ('ledger_entry_hash', 'ledger_post', 'ledger_apply', 'ledger_refuse', 'account_guard')
-        UNION ALL
-        SELECT format('a disabled foreign key of %s', relname), pg_get_constraintdef(tgconstraint)
-        FROM books JOIN pg_trigger ON tgrelid = books.oid WHERE tgisinternal AND tgenabled <> 'O'
-        UNION ALL
-        SELECT format('rule %s on %s', rulename, relname), 'it would rewrite statements'
-        FROM books JOIN pg_rewrite ON ev_class = books.oid
-        UNION ALL
-        SELECT format('table %s', inhrelid::regclass), format('its rows show in %s', relname)
-        FROM books JOIN pg_inherits ON inhparent = books.oid
-        UNION ALL
-        SELECT format('%s of %s', privilege_type, relname), format('granted to %s', grantee::regrole)
-        FROM (SELECT oid, relname, relowner, relacl FROM books
-              UNION ALL
-              SELECT attrelid, relname, relowner, attacl FROM books JOIN pg_attribute ON attrelid = books.oid
-             ) AS granted, aclexplode(relacl)
-        WHERE grantee <> relowner AND privilege_type NOT IN ('SELECT', 'INSERT', 'REFERENCES'))
-    SELECT replace(name, 'public.', ''), replace(definition, 'public.', '') FROM facts ORDER BY 1, 2""")
 
 
 async def missing_guards(reader: Reader) -> AsyncIterator[Found]:
     """Yield a sentence for each guard that is away or not as it must be, and for what undermines them."""
     left = dict(GUARDS)
-    for name, definition in (await reader.execute(_FACTS)).all():
+    for name, definition in (await reader.execute(FACTS)).all():
         known, text = left.pop(name, None), _told(name, definition)
         if known is None:
             yield None, f"{name} does not belong there: {text}"
