@@ -27,7 +27,7 @@ from tallyframe.db import WORKER_ROLE, Database
 from tallyframe.errors import Unavailable
 from tallyframe.fleet.presence import RENEW_EVERY, Presence
 from tallyframe.generations.context import Means
-from tallyframe.generations.dispatch import Dispatcher
+from tallyframe.generations.dispatch import LOOK_EVERY, Dispatcher, Lookout
 from tallyframe.generations.erase import erase
 from tallyframe.generations.retry import RetryPolicy
 from tallyframe.generations.run import Limits, Runner
@@ -54,7 +54,6 @@ TIDY_EVERY = 60.0  # seconds
 AUDIT_EVERY = 10.0  # seconds between two looks whether something is to be audited
 POLL_EVERY = 0.05  # seconds between looks into the queue
 HEALTH_EVERY = 15  # seconds
-LATE_SECONDS = 5.0  # that a stopping worker waits for answers which nobody waits for any more
 
 
 class DoorbellWorker(Worker):
@@ -159,13 +158,13 @@ async def run_worker(settings: Settings) -> None:
             await worker.run_on()
     finally:
         await dispatcher.aclose(settings.shutdown_grace)
+        await runner.means.late.aclose()
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
         with suppress(*REDIS_AWAY, asyncio.CancelledError):  # the latter of jobs that were cut short
             await worker.close()
         await presence.leave()
-        await runner.means.late.aclose(LATE_SECONDS)
         await runner.means.gate.aclose()
         await close(runner.means.providers, runner.means.storages)
         await audit_db.close()
@@ -254,9 +253,11 @@ def _build_worker(settings: Settings, redis: ArqRedis, runner: Runner, dispatche
 def _loops(
     settings: Settings, db: Database, redis: ArqRedis, dispatcher: Dispatcher, auditor: Auditor, presence: Presence
 ) -> list[Any]:
+    lookout = Lookout(dispatcher, lambda: relay(db, redis))
     return [
         _every(RENEW_EVERY, "presence", presence.renew),
-        _every(RELAY_EVERY, "relay", lambda: _relay(db, redis, dispatcher)),
+        _every(RELAY_EVERY, "relay", lookout.ring),
+        _every(LOOK_EVERY, "look", lookout.look),  # a loop of its own: with Redis frozen, ringing takes seconds
         _every(SWEEP_EVERY, "sweep", lambda: sweep(db)),
         _every(TIDY_EVERY, "tidy", lambda: tidy(db, settings.provider_timeout, settings.ai_operations_days)),
         _every(TIDY_EVERY, "digest", lambda: digest_of_the_day(db, settings.digest_dir or None)),
@@ -264,16 +265,6 @@ def _loops(
         _every(min(AUDIT_EVERY, settings.audit_interval), "audit", auditor.round),
         _every(TIDY_EVERY, "forget_keys", lambda: prune_keys(db, hours=settings.idempotency_hours)),
     ]
-
-
-async def _relay(db: Database, redis: ArqRedis, dispatcher: Dispatcher) -> None:
-    """Ring for what is due; with Redis away, look for work here, so that it waits for nothing but Postgres."""
-    dispatcher.wake()  # somebody else may have heard a ring for whom there was no slot
-    try:
-        await relay(db, redis)
-    except REDIS_AWAY:
-        dispatcher.wake_all()
-        raise
 
 
 async def _every(seconds: float, name: str, work: Callable[[], Awaitable[object]]) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tallyframe.assets import rows
 from tallyframe.errors import Unavailable
+from tallyframe.generations import settle
 from tallyframe.generations.erase import erase
 from tallyframe.generations.steps import Steps
 from tallyframe.settings import Settings
@@ -56,6 +57,23 @@ async def test_with_a_project_goes_what_an_attempt_has_stored_that_never_said_so
             await runner.run_claimed(claim)
     assert await bench.drain() == ["succeeded"]
     assert len(files(settings)) == 2
+    assert (await alice.http.delete(f"/v1/projects/{project['id']}")).status_code == 204
+    assert files(settings) == []
+
+
+async def test_with_a_project_goes_what_was_stored_when_it_was_canceled(
+    alice: Member, bench: Bench, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step is done, and the generation is not a success: nobody has been told of the file."""
+    project, real = await alice.order(), settle.succeed
+
+    async def cancel_first(*given: Any) -> bool:
+        await alice.http.post(f"/v1/projects/{project['id']}/cancel")
+        return await real(*given)
+
+    monkeypatch.setattr(settle, "succeed", cancel_first)
+    assert await bench.drain() == ["claim_lost"]
+    assert len(files(settings)) == 1
     assert (await alice.http.delete(f"/v1/projects/{project['id']}")).status_code == 204
     assert files(settings) == []
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,7 @@ import pytest
 
 from tallyframe.db import Database
 from tallyframe.errors import FailureCode, ProviderError, Unavailable
-from tallyframe.generations import lease
+from tallyframe.generations import late, lease
 from tallyframe.generations.steps import Steps
 from tallyframe.generations.sweep import UNDER_WAY, sweep
 from tallyframe.generations.withdraw import withdraw
@@ -66,8 +67,11 @@ async def test_what_a_stopped_worker_still_hears_is_booked_and_nobody_orders_aga
 
 
 async def test_a_ticket_that_a_stopped_worker_still_gets_is_collected_by_the_next(
-    alice: Member, bench: Bench, owner: Any
+    alice: Member, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Who is idle looks for work all the time, and leaves it alone until the answer has been heard."""
+    monkeypatch.setattr(late, "PATIENCE", 0.5)
+    monkeypatch.setattr("tallyframe.generations.run.HEARD", 0.5)
     started, go = asyncio.Event(), asyncio.Event()
     vendor = Scripted("a", make=[slow(started, go, Ticket("t-1", 0.0))])
     runner = bench.runner(providers=among(vendor), retry=QUICKLY)
@@ -77,9 +81,11 @@ async def test_a_ticket_that_a_stopped_worker_still_gets_is_collected_by_the_nex
     await started.wait()
     run.cancel()
     await asyncio.gather(run, return_exceptions=True)
+    idle = asyncio.create_task(bench.drain(bench.runner(providers=among(vendor), retry=QUICKLY)))
+    await asyncio.sleep(0.2)
     go.set()
-    await runner.means.late.aclose(5)
-    assert await bench.drain(runner) == ["succeeded"]
+    await runner.means.late.aclose()
+    assert await idle == ["succeeded"]
     assert (vendor.orders, vendor.asked) == (1, ["t-1"])
 
 
@@ -124,6 +130,48 @@ async def test_what_was_stored_when_the_claim_was_lost_is_used_and_not_bought_ag
     await owner.execute(LOST)
     assert await runner.run(generation_id) == "succeeded"
     assert vendor.orders == 1
+
+
+async def test_who_stores_late_what_another_has_delivered_of_the_same_ticket_changes_nothing(
+    alice: Member, bench: Bench, owner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = await alice.order(kind="video")
+    runner = bench.runner(providers=among(Scripted("a", make=[Ticket("t-1", 0.0)])), retry=QUICKLY)
+    generation_id = UUID(project["generation"]["id"])
+    assert await runner.run(generation_id) == "snoozed"
+    frozen, thawed, real = asyncio.Event(), asyncio.Event(), runner.means.storages.current.put
+
+    async def put(*given: Any) -> None:
+        frozen.set()
+        await thawed.wait()
+        await real(*given)
+
+    monkeypatch.setattr(runner.means.storages.current, "put", put)
+    patient = replace(runner, limits=replace(runner.limits, lease_seconds=60, heartbeat_seconds=50))
+    zombie = asyncio.create_task(patient.run(generation_id))
+    await frozen.wait()
+    await owner.execute(LOST)
+    other = bench.runner(providers=among(Scripted("a")), retry=QUICKLY)
+    assert await other.run(generation_id) == "succeeded"
+    delivered = await alice.project(project["id"])
+    thawed.set()
+    assert await zombie == "claim_lost"
+    assert await owner.fetchval("SELECT state FROM generation_steps") == "done"
+    assert await alice.project(project["id"]) == delivered
+
+
+async def test_one_that_cannot_be_ended_keeps_nobody_elses_credits_out(
+    alice: Member, bob: Member, bench: Bench, db: Database, owner: Any
+) -> None:
+    await alice.order()
+    await bob.order()
+    await owner.execute("UPDATE generations SET expires_at = now()")
+    await owner.execute("UPDATE generations SET expires_at = now() - interval '1 s' WHERE user_id = $1", alice.user.id)
+    await owner.execute(
+        f"ALTER TABLE ledger_entries ADD CHECK (kind <> 'refund' OR account_id <> '{alice.user.account_id}')"
+    )
+    assert await sweep(db) == (0, 1)
+    assert (await alice.available(), await bob.available()) == (15, 20)
 
 
 async def test_a_result_that_is_no_use_again_and_again_ends_it_and_is_bought_nowhere_else(

@@ -21,7 +21,8 @@ from tests.support.processes import Processes
 
 CARDS = ["", "[delay:0.3] ", "[flaky:1] ", "[empty] ", *(f"[fail:{code.value}] " for code in FailureCode)]
 
-AT_ONCE = 2.0  # seconds: who waits for Redis waits for 2 to connect, or for 5 to be answered
+#: Seconds beyond what it takes with Redis: who waits for it waits for 2 to connect, or for 5 to be answered.
+AT_ONCE = 1.5
 
 
 async def test_200_mixed_orders_through_two_workers(
@@ -133,15 +134,16 @@ async def slowest_of(member: Member, clients: int) -> float:
 async def test_without_redis_orders_are_still_taken_at_once(
     rich: Member, processes: Processes, db: Database, owner: Any, servers: Servers, without_redis: Any
 ) -> None:
+    usual = await slowest_of(rich, 20)  # this machine may be busy with other things
     worker = await processes.worker()
     async with without_redis(servers):
         for _ in range(5):
-            assert await slowest_of(rich, 1) < AT_ONCE
-        assert await slowest_of(rich, 20) < AT_ONCE
+            assert await slowest_of(rich, 1) < usual + AT_ONCE
+        assert await slowest_of(rich, 20) < usual + AT_ONCE
         ready = await rich.http.get("/readyz")
         assert (ready.status_code, ready.json()["redis"]) == (503, "unreachable")
     await until_all_ended(owner)
-    assert await assert_books_balance(db, owner) == {"succeeded": 25}
+    assert await assert_books_balance(db, owner) == {"succeeded": 45}
     assert worker.popen.poll() is None  # it outlived the outage
     assert (await rich.http.get("/readyz")).status_code == 200
 

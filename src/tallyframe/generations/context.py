@@ -168,7 +168,9 @@ class RunContext:
         try:
             answer = await asyncio.shield(ordering)
         except asyncio.CancelledError:  # nobody waits any more, but the vendor is at work
-            self._means.late.follow(ordering, LateOrder(self._steps, role, attempt, deal.provider.repeatable))
+            self._means.late.follow(
+                ordering, LateOrder(self._claim.id, self._steps, role, attempt, deal.provider.repeatable)
+            )
             raise
         except NoSlot:
             raise Snoozed(_jittered(SLOT_AGAIN)) from None

@@ -7,6 +7,7 @@ comes next finds one free, however much somebody else has ordered.
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from time import monotonic
 from uuid import UUID
 
@@ -22,6 +23,32 @@ log = structlog.get_logger()
 
 #: One in so many takes the oldest: whoever comes again and again is first again and again, but not every time.
 OLDEST_EVERY = 5
+
+
+#: Seconds between two looks for work that don't wait for a ring.
+LOOK_EVERY = 0.5
+
+
+class Lookout:
+    """Looks for work beside the rings: little while rings can be relied upon, and with every free slot while not."""
+
+    def __init__(self, dispatcher: "Dispatcher", ringing: Callable[[], Awaitable[object]]) -> None:
+        """`ringing` is what rings for what is due; it raises, or takes its time, when Redis is away."""
+        self._dispatcher = dispatcher
+        self._ringing = ringing
+        self._rang = monotonic()
+
+    async def ring(self) -> None:
+        """Ring for what is due."""
+        await self._ringing()
+        self._rang = monotonic()
+
+    async def look(self) -> None:
+        """Look for work here, so that with Redis away it waits for nothing but Postgres."""
+        if monotonic() - self._rang > 3 * LOOK_EVERY:
+            self._dispatcher.wake_all()
+        else:
+            self._dispatcher.wake()  # somebody else may have heard a ring for whom there was no slot
 
 
 class Dispatcher:

@@ -90,11 +90,13 @@ def _forget_prompts(project_id: UUID) -> sa.Update:
     return sa.update(generations).where(generations.c.project_id == project_id).values(input=without)
 
 
-#: What attempts that have not delivered may have stored all the same: their worker went away before it could say so.
+#: What attempts that have not delivered may have stored all the same: their worker went away before it could say so, or
+#: the generation was ended while they said so.
 _UNDELIVERED = sa.text("""
     INSERT INTO erased_files (asset_id, project_id, storage, key)
     SELECT gen_random_uuid(), g.project_id, storage, format(CAST(:key AS text), g.id, s.name, s.attempt, ending)
-    FROM generations g JOIN generation_steps s ON s.generation_id = g.id AND s.state NOT IN ('done', 'failed'),
+    FROM generations g JOIN generation_steps s ON s.generation_id = g.id AND s.state <> 'failed'
+              AND (s.state <> 'done' OR g.status <> 'succeeded'),
          unnest(CAST(:storages AS text[])) storage, unnest(CAST(:endings AS text[])) ending
     WHERE g.project_id = :project_id""")
 

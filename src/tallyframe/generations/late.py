@@ -7,6 +7,7 @@ know: a ticket that comes then is kept, so that it can be withdrawn; a result is
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
+from uuid import UUID
 
 import structlog
 
@@ -17,6 +18,9 @@ from tallyframe.providers.base import Media, Ticket
 
 log = structlog.get_logger()
 
+#: Seconds that a stopping worker waits for answers which nobody waits for any more.
+PATIENCE = 5.0
+
 #: Nothing was ordered, or the ticket has been booked by the order itself.
 _NOTHING_TO_BOOK = (ClaimLost, CircuitOpen, NoSlot, asyncio.CancelledError)
 
@@ -25,6 +29,7 @@ _NOTHING_TO_BOOK = (ClaimLost, CircuitOpen, NoSlot, asyncio.CancelledError)
 class Order:
     """An order under way. `repeatable`: may it be placed again when nobody knows what became of it?"""
 
+    generation_id: UUID
     steps: Steps
     role: str
     attempt: int
@@ -35,15 +40,20 @@ class Latecomers:
     """The orders of this process whose run has ended before them."""
 
     def __init__(self) -> None:
-        self._followed: set[asyncio.Task[None]] = set()
+        self._followed: dict[asyncio.Task[None], Order] = {}
 
     def follow(self, ordering: asyncio.Task[Media | Ticket], order: "Order") -> None:
         """Book what comes of the order, when it comes."""
         task = asyncio.create_task(_book(ordering, order))
-        self._followed.add(task)
-        task.add_done_callback(self._followed.discard)
+        self._followed[task] = order
+        task.add_done_callback(self._followed.pop)
 
-    async def aclose(self, seconds: float) -> None:
+    def has(self, generation_id: UUID) -> bool:
+        """Whether an order of the generation is still under way that nobody may place again."""
+        orders = self._followed.values()
+        return any(order.generation_id == generation_id and not order.repeatable for order in orders)
+
+    async def aclose(self, seconds: float = PATIENCE) -> None:
         """Wait so many seconds for what is still under way, and then give it up."""
         if self._followed:
             await asyncio.wait(self._followed, timeout=seconds)

@@ -12,13 +12,16 @@ import structlog
 from tallyframe import observe
 from tallyframe.db import Database
 from tallyframe.errors import FailureCode, GenerationError, Unavailable
-from tallyframe.generations import lease, settle
+from tallyframe.generations import late, lease, settle
 from tallyframe.generations.context import Means, NextProvider, RunContext, Snoozed, TryAgain
 from tallyframe.generations.lease import Claim
 from tallyframe.generations.steps import ClaimLost
 from tallyframe.operations.base import Operations, Stored
 
 log = structlog.get_logger()
+
+#: Seconds within which an answer that was heard in time is written down.
+HEARD = 2.0
 
 POISONED = "This could not be finished. Your credits are back."
 
@@ -85,13 +88,21 @@ class Runner:
         except Unavailable:
             raise
         except asyncio.CancelledError:
-            await asyncio.shield(lease.retry(self.db, claim, seconds=0, counts=False))
+            await asyncio.shield(lease.retry(self.db, claim, seconds=self._pause(claim), counts=False))
             raise
         except Exception as error:  # a bug ends one generation, logged in full, and not the worker
             log.exception("generation_crashed")
             observe.report(error)
             bug = GenerationError(FailureCode.INTERNAL, operator_message=type(error).__name__)
             return await self._retry_or_fail(claim, bug)
+
+    def _pause(self, claim: Claim) -> float:
+        """Return the seconds after which somebody else may go on with what a stopping worker gives back.
+
+        At once, unless an order is under way that can't be placed again: its answer is heard first, or the next run
+        would take it for lost.
+        """
+        return late.PATIENCE + HEARD if self.means.late.has(claim.id) else 0
 
     async def _operate(self, claim: Claim) -> Sequence[Stored]:
         operation = self.operations[claim.operation]

@@ -129,11 +129,12 @@ class Steps:
     async def orphan(self, name: str, attempt: int, result: Stored) -> None:
         """Keep, for the operator, a success that came after the generation had ended. Changes nothing else.
 
-        If the project has been deleted meanwhile, and erased, the file came after that: it is erased once more.
+        Nor is it an orphan if somebody else has delivered it, who had the same ticket. If the project has been deleted
+        meanwhile, and erased, the file came after that: it is erased once more.
         """
         row = generation_steps.c
         values = {"state": "orphaned", "result": asdict(result), "ended_at": sa.func.now()}
-        update = sa.update(generation_steps).where(self._try(name, attempt)).values(**values)
+        update = sa.update(generation_steps).where(self._try(name, attempt), row.state != "done").values(**values)
         kept = update.returning(row.generation_id).cte("kept")
         deleted = sa.select(projects.c.id).join(generations).join(kept, kept.c.generation_id == generations.c.id)
         too_late = deleted.where(projects.c.deleted_at.is_not(None)).subquery()

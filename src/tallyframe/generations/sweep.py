@@ -1,16 +1,22 @@
 """What got lost is rung again, and what is too old ends. Any number of sweepers may run at once."""
 
+from collections.abc import Awaitable
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
+import structlog
 
+from tallyframe import observe
 from tallyframe.db import Database
+from tallyframe.errors import Unavailable
 from tallyframe.generations import settle
 from tallyframe.generations.lease import unheld
 from tallyframe.generations.submit import RUN_GENERATION
 from tallyframe.generations.tables import IS_LIVE, WITHDRAW, generation_steps, generations
 from tallyframe.outbox.put import missing, put, taken_if
 from tallyframe.outbox.tables import outbox
+
+log = structlog.get_logger()
 
 #: Generations that one sweep ends or rings at most; the next sweep goes on.
 BATCH = 500
@@ -22,11 +28,27 @@ EXPIRED = "This did not finish in time. Your credits are back; you can order it 
 
 
 async def sweep(db: Database) -> tuple[int, int]:
-    """Ring what nobody holds and nobody would ring; expire what is too old. Return how many (rung, expired)."""
-    rung, expired = await ring_lost(db), await expire_old(db)
-    await withdraw_lost(db)
-    await forget_ended(db)
+    """Ring what nobody holds and nobody would ring; expire what is too old. Return how many (rung, expired).
+
+    What fails keeps nothing else from being done. Raises Unavailable.
+    """
+    rung = await _tried(ring_lost(db), "ring_lost")
+    expired = await expire_old(db)
+    await _tried(withdraw_lost(db), "withdraw_lost")
+    await _tried(forget_ended(db), "forget_ended")
     return rung, expired
+
+
+async def _tried(work: Awaitable[int], what: str) -> int:
+    """Do it and return its number; 0 if it fails, which is logged and reported. Raises Unavailable."""
+    try:
+        return await work
+    except Unavailable:
+        raise
+    except Exception as error:
+        log.exception("sweep_failed", what=what)
+        observe.report(error)
+        return 0
 
 
 async def forget_ended(db: Database) -> int:
@@ -47,9 +69,10 @@ async def ring_lost(db: Database) -> int:
 async def expire_old(db: Database) -> int:
     """Settle each live generation past its maximum age as `expired`, with a refund."""
     row = generations.c
-    query = sa.select(row.id).where(IS_LIVE, row.expires_at <= sa.func.now()).limit(BATCH)
+    query = sa.select(row.id).where(IS_LIVE, row.expires_at <= sa.func.now()).order_by(row.expires_at).limit(BATCH)
     ids = (await db.run(query)).scalars().all()
-    return sum([await settle.expire(db, generation_id, EXPIRED) for generation_id in ids])
+    # One that can't be ended must not keep everybody else's credits out.
+    return sum([await _tried(settle.expire(db, each, EXPIRED), f"expire {each}") for each in ids])
 
 
 async def withdraw_lost(db: Database) -> int:
