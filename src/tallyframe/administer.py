@@ -19,6 +19,7 @@ from tallyframe.ids import new_id
 from tallyframe.ledger import entries
 
 DEV_CREDITS = 10_000
+GRANTED = "granted on the command line"
 
 
 @asynccontextmanager
@@ -46,7 +47,8 @@ async def add_user(
         amount = credits_given if credits_given is not None else 0 if known else signup_credits
         if amount:
             given = whole_credits(amount)
-            await entries.grant(transaction, user.account_id, given, reference=f"command-line:{new_id()}")
+            reference = f"command-line:{new_id()}"
+            await entries.grant(transaction, user.account_id, given, reference=reference, reason=GRANTED)
         await _set_flags(transaction, user, admin=admin, member=member)
         _, secret = await keys.make(transaction, user.id, "command line")
         changed = await users.find(transaction, identity)
