@@ -5,10 +5,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
+from alembic import command
 from structlog.testing import capture_logs
 
-from tallyframe.ledger.daily import digest_of_the_day
+from tallyframe.db import WORKER_ROLE, Database
+from tallyframe.ledger.daily import digest_age, digest_of_the_day
+from tallyframe.migrate import alembic_config
 from tests.ledger.conftest import Books
+from tests.support import thieves
 from tests.support.audited import audited
 from tests.support.processes import Processes
 
@@ -32,6 +37,61 @@ async def test_the_next_day_it_is_made_again(books: Books, tmp_path: Path) -> No
     assert await digest_of_the_day(books.db, None) is None
     await books.connection.execute("UPDATE ledger_digests SET day = day - 1, made_at = made_at - interval '1 day'")
     assert await digest_of_the_day(books.db, None)
+
+
+CLAIMS = """
+    INSERT INTO ledger_digests (day, made_at, root)
+    SELECT (now() AT TIME ZONE 'UTC')::date + n, now() + n * interval '1 day', '' FROM generate_series(1, 3650) AS n"""
+CLAIMED_TODAY = "SELECT count(*) FROM ledger_digests WHERE day = (now() AT TIME ZONE 'UTC')::date"
+LATE_TODAY = """
+    INSERT INTO ledger_digests SELECT day, (day + time '23:59:59.999999') AT TIME ZONE 'UTC', ''
+    FROM CAST(now() AT TIME ZONE 'UTC' AS date) AS day"""
+
+
+async def test_days_to_come_can_not_be_claimed(books: Books, owner: Any) -> None:
+    """Not even in the words of the version before, which says when the row was made."""
+    async with thieves.app(books.database_url, WORKER_ROLE) as thief:
+        await thief.execute(CLAIMS)
+    assert await age(books.db) is None
+    # A day later: today is one of those that were claimed.
+    await owner.execute("UPDATE ledger_digests SET day = day - 1, made_at = made_at - interval '1 day'")
+    assert await owner.fetchval(CLAIMED_TODAY) == 1
+    assert await age(books.db) is None
+    assert await digest_of_the_day(books.db, None)
+    assert await digest_of_the_day(books.db, None) is None
+    assert await age(books.db) in range(60)
+
+
+async def test_a_row_that_was_not_made_yet_counts_for_nothing(books: Books, owner: Any) -> None:
+    async with owner.transaction():
+        await owner.execute("ALTER TABLE ledger_digests DISABLE TRIGGER USER")
+        await owner.execute(LATE_TODAY)
+    assert await age(books.db) is None
+    assert await digest_of_the_day(books.db, None)
+
+
+async def test_the_migration_removes_days_that_were_claimed_before_it(books: Books, owner: Any) -> None:
+    config = alembic_config(books.database_url)
+    assert await digest_of_the_day(books.db, None)
+    await asyncio.to_thread(command.downgrade, config, "0008")
+    await owner.execute(CLAIMS)
+    await asyncio.to_thread(command.upgrade, config, "head")
+    assert await owner.fetchval("SELECT count(*) FROM ledger_digests") == 1
+    assert await digest_of_the_day(books.db, None) is None
+
+
+async def test_the_age_of_the_newest_is_a_metric(anybody: httpx.AsyncClient, worker_db: Database, owner: Any) -> None:
+    name = "\ntallyframe_ledger_digest_age_seconds "
+    assert (await anybody.get("/metrics")).text.split(name)[1].startswith("+Inf\n")
+    assert await digest_of_the_day(worker_db, None)
+    await owner.execute("UPDATE ledger_digests SET day = day - 2, made_at = made_at - interval '2 days'")
+    told = (await anybody.get("/metrics")).text.split(name)[1].splitlines()[0]
+    assert 0 <= float(told) - 2 * 86_400 < 60
+
+
+async def age(db: Database) -> int | None:
+    async with db.reading() as reader:
+        return await digest_age(reader)
 
 
 async def test_without_a_folder_the_root_is_logged(books: Books) -> None:

@@ -21,6 +21,7 @@ from tallyframe.audit.rows import Checked
 from tallyframe.audit.steps import Doubts
 from tallyframe.calls.figures import CallFigures, read as call_figures
 from tallyframe.generations import figures, load
+from tallyframe.ledger.daily import digest_age
 
 router = APIRouter(include_in_schema=False)
 
@@ -45,17 +46,21 @@ class _Snapshot:
         calls: CallFigures,
         audits: Mapping[str, Checked] | None = None,
         fleet: load.Fleet | None = None,
+        digest_age: int | None = None,
     ) -> None:
         self._reading = reading
         self._calls = calls
         self._audits = audits or {}
         self._fleet = fleet or load.Fleet()
+        self._digest_age = digest_age  # seconds
 
     def collect(self) -> Iterator[Metric]:
         yield from self._of_generations(self._reading)
         yield from self._of_calls(self._calls)
         yield from self._of_audits(self._audits)
         yield from self._of_fleet(self._fleet)
+        age = inf if self._digest_age is None else self._digest_age
+        yield GaugeMetricFamily("tallyframe_ledger_digest_age_seconds", "Since the ledger's latest digest", value=age)
 
     def _of_fleet(self, fleet: load.Fleet) -> Iterator[Metric]:
         yield GaugeMetricFamily("tallyframe_workers", "Workers that live", value=fleet.count)
@@ -121,7 +126,8 @@ async def metrics(serving: Serving) -> Response:
     if _last["reading"] is None or monotonic() - _last["at"] > serving.settings.metrics_max_age:
         async with serving.system.reading() as reader:
             readings = (await figures.read(reader), await call_figures(reader), await audit_rows.read(reader))
-            _last["reading"], _last["at"] = (*readings, await load.fleet(reader)), monotonic()
+            latest = (await load.fleet(reader), await digest_age(reader))
+            _last["reading"], _last["at"] = (*readings, *latest), monotonic()
     snapshot = CollectorRegistry()
     snapshot.register(_Snapshot(*_last["reading"]))
     return Response(generate_latest(_registry) + generate_latest(snapshot), media_type="text/plain; version=0.0.4")

@@ -17,7 +17,14 @@ log = structlog.get_logger()
 LOCK = 0x7466_6469_6765_7374
 
 _TODAY = sa.func.timezone("UTC", sa.func.now()).cast(sa.Date)
-_IS_DONE = sa.select(sa.exists().where(ledger_digests.c.day == _TODAY))
+#: A row counts for the day on which it was made, and not before it was: one of tomorrow that was made today does not.
+_IS_TRUE = sa.and_(
+    ledger_digests.c.day == sa.func.timezone("UTC", ledger_digests.c.made_at).cast(sa.Date),
+    ledger_digests.c.made_at <= sa.func.clock_timestamp(),
+)
+_IS_DONE = sa.select(sa.exists().where(ledger_digests.c.day == _TODAY, _IS_TRUE))
+_SINCE = sa.func.extract("epoch", sa.func.clock_timestamp() - sa.func.max(ledger_digests.c.made_at))
+_AGE = sa.select(_SINCE.cast(sa.BigInteger)).where(_IS_TRUE)
 
 
 async def digest_of_the_day(db: Database, folder: str | Path | None) -> Digest | None:
@@ -32,6 +39,11 @@ async def digest_of_the_day(db: Database, folder: str | Path | None) -> Digest |
         return None
 
 
+async def digest_age(reader: Reader) -> int | None:
+    """Return the seconds since the newest digest of a day was made, by the database's clock; None without any."""
+    return (await reader.execute(_AGE)).scalar_one()
+
+
 async def _claimed(db: Database, folder: Path | None) -> Digest | None:
     if (await db.run(_IS_DONE)).scalar_one():
         return None
@@ -42,7 +54,7 @@ async def _claimed(db: Database, folder: Path | None) -> Digest | None:
             return None
         async with db.transaction() as moment:
             digest, place = await _write(await snapshot(moment), folder)
-        await claim.execute(sa.insert(ledger_digests).values(day=_TODAY, made_at=digest.time, root=digest.root))
+        await claim.execute(sa.insert(ledger_digests).values(day=_TODAY, root=digest.root))
     counts = {"accounts": digest.accounts, "entries": digest.entries, "balance": digest.balance}
     log.info("ledger_digest", root=digest.root, time=digest.time.isoformat(), file=place, **counts)
     return digest

@@ -58,11 +58,13 @@ ledger_entries = sa.Table(
     ),
 )
 
-#: One row per day whose digest was made. Only says that it is done: what counts is what lies outside of the database.
+#: A row per day whose digest was made, true if it was made on that day: `made_at` is written by a trigger, whatever an
+#: insert says. Only says that it is done: what counts is what lies outside of the database.
 ledger_digests = sa.Table(
     "ledger_digests",
     metadata,
-    sa.Column("day", sa.Date, primary_key=True),  # UTC
-    time_column("made_at"),
+    sa.Column("day", sa.Date),  # UTC
+    time_column("made_at", now=True),
     sa.Column("root", sa.Text, nullable=False),
+    sa.PrimaryKeyConstraint("day", "made_at"),
 )
