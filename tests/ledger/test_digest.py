@@ -1,6 +1,9 @@
 """A digest says what heads there were, checks itself, and holds for as long as the books are not falsified."""
 
+import errno
 import json
+import os
+import stat
 import subprocess
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -68,6 +71,37 @@ async def test_only_its_owner_may_read_it_and_it_replaces_nothing(books: Books, 
         await digest_into(books.db, tmp_path / "nowhere" / "digest.jsonl")
     assert books.digest.read_bytes() == before
     assert list(tmp_path.glob("**/*digest*")) == [books.digest], "something was left behind"
+
+
+async def test_its_name_is_on_the_disk_before_anybody_hears_of_it(
+    books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut can't be had here: what is asked of the disk, and when, is written down instead."""
+    asked, fsync = list[tuple[bool, int]](), os.fsync
+
+    def noted(descriptor: int) -> None:
+        asked.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), len(list(tmp_path.glob("tallyframe-ledger-*")))))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    await digest_into(books.db, tmp_path)
+    assert asked == [(False, 0), (True, 1)]
+
+
+async def test_nothing_is_left_where_names_can_not_be_kept(
+    books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    def broken(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(NotWritten, match="Input/output error"):
+        await digest_into(books.db, tmp_path)
+    assert list(tmp_path.iterdir()) == [books.digest]
 
 
 async def test_a_folder_gets_a_name_that_sorts_by_time(books: Books, tmp_path: Path) -> None:

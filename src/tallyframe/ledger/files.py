@@ -55,12 +55,30 @@ def _fresh(folder: Path) -> Iterator[tuple[BinaryIO, Path]]:
 
 
 def _publish(file: BinaryIO, fresh: Path, path: Path) -> Path:
-    """Put the file in its place once it is on the disk."""
+    """Put the file in its place once it is on the disk, and then see its name onto the disk as well."""
     file.flush()
     os.fsync(file.fileno())
     if path.exists():
         raise FileExistsError(errno.EEXIST, "there is such a file already", str(path))
-    return fresh.rename(path)
+    fresh.rename(path)
+    try:
+        _sync_names(path.parent)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _sync_names(folder: Path) -> None:
+    """Write the folder's names to the disk; after a power cut, a file without its name is none."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that keeps names in its own way, and can't be asked
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def digests_in(path: Path) -> list[Path]:
