@@ -151,7 +151,7 @@ async def run_worker(settings: Settings) -> None:
     audit_db = _audit_database(settings)
     auditor = Auditor(audit_db, runner.means.storages, _audit_limits(settings))
     presence = Presence(db, runner.worker, settings.worker_concurrency)
-    loops = [asyncio.create_task(loop) for loop in _loops(settings, db, redis, dispatcher, auditor, presence)]
+    loops = [asyncio.create_task(loop) for loop in _loops(settings, db, audit_db, redis, dispatcher, auditor, presence)]
     log.info("worker_started", worker=runner.worker)
     try:
         with suppress(asyncio.CancelledError):  # how arq's worker ends when it is asked to stop
@@ -212,9 +212,9 @@ def _call_limits(settings: Settings) -> CallLimits:
 
 
 def _audit_database(settings: Settings) -> Database:
-    """Open a pool of two connections that are used while this worker audits."""
+    """Open a pool for statements that read whole tables: two connections for audits, one for the digest of the day."""
     url = settings.database_url.get_secret_value()
-    return Database(url, role=WORKER_ROLE, pool_size=2, statement_timeout=settings.audit_timeout)
+    return Database(url, role=WORKER_ROLE, pool_size=3, statement_timeout=settings.audit_timeout)
 
 
 def _audit_limits(settings: Settings) -> AuditLimits:
@@ -251,7 +251,13 @@ def _build_worker(settings: Settings, redis: ArqRedis, runner: Runner, dispatche
 
 
 def _loops(
-    settings: Settings, db: Database, redis: ArqRedis, dispatcher: Dispatcher, auditor: Auditor, presence: Presence
+    settings: Settings,
+    db: Database,
+    audit_db: Database,
+    redis: ArqRedis,
+    dispatcher: Dispatcher,
+    auditor: Auditor,
+    presence: Presence,
 ) -> list[Any]:
     lookout = Lookout(dispatcher, lambda: relay(db, redis))
     return [
@@ -260,7 +266,7 @@ def _loops(
         _every(LOOK_EVERY, "look", lookout.look),  # a loop of its own: with Redis frozen, ringing takes seconds
         _every(SWEEP_EVERY, "sweep", lambda: sweep(db)),
         _every(TIDY_EVERY, "tidy", lambda: tidy(db, settings.provider_timeout, settings.ai_operations_days)),
-        _every(TIDY_EVERY, "digest", lambda: digest_of_the_day(db, settings.digest_dir or None)),
+        _every(TIDY_EVERY, "digest", lambda: digest_of_the_day(db, audit_db, settings.digest_dir or None)),
         _every(TIDY_EVERY, "forget_events", lambda: prune(db, days=settings.webhook_events_days)),
         _every(min(AUDIT_EVERY, settings.audit_interval), "audit", auditor.round),
         _every(TIDY_EVERY, "forget_keys", lambda: prune_keys(db, hours=settings.idempotency_hours)),

@@ -22,8 +22,8 @@ async def test_of_several_at_once_one_writes_it(books: Books, tmp_path: Path) ->
     folder = tmp_path / "digests"
     folder.mkdir()
     with capture_logs() as logs:
-        written = await asyncio.gather(*(digest_of_the_day(books.db, folder) for _ in range(4)))
-        assert await digest_of_the_day(books.db, folder) is None
+        written = await asyncio.gather(*(digest_of_the_day(books.db, books.db, folder) for _ in range(4)))
+        assert await digest_of_the_day(books.db, books.db, folder) is None
     (path,) = folder.iterdir()
     (digest,) = (each for each in written if each is not None)
     (event,) = (each for each in logs if each["event"] == "ledger_digest")
@@ -33,10 +33,10 @@ async def test_of_several_at_once_one_writes_it(books: Books, tmp_path: Path) ->
 
 
 async def test_the_next_day_it_is_made_again(books: Books, tmp_path: Path) -> None:
-    assert await digest_of_the_day(books.db, None)
-    assert await digest_of_the_day(books.db, None) is None
+    assert await digest_of_the_day(books.db, books.db, None)
+    assert await digest_of_the_day(books.db, books.db, None) is None
     await books.connection.execute("UPDATE ledger_digests SET day = day - 1, made_at = made_at - interval '1 day'")
-    assert await digest_of_the_day(books.db, None)
+    assert await digest_of_the_day(books.db, books.db, None)
 
 
 CLAIMS = """
@@ -57,8 +57,8 @@ async def test_days_to_come_can_not_be_claimed(books: Books, owner: Any) -> None
     await owner.execute("UPDATE ledger_digests SET day = day - 1, made_at = made_at - interval '1 day'")
     assert await owner.fetchval(CLAIMED_TODAY) == 1
     assert await age(books.db) is None
-    assert await digest_of_the_day(books.db, None)
-    assert await digest_of_the_day(books.db, None) is None
+    assert await digest_of_the_day(books.db, books.db, None)
+    assert await digest_of_the_day(books.db, books.db, None) is None
     assert await age(books.db) in range(60)
 
 
@@ -67,23 +67,23 @@ async def test_a_row_that_was_not_made_yet_counts_for_nothing(books: Books, owne
         await owner.execute("ALTER TABLE ledger_digests DISABLE TRIGGER USER")
         await owner.execute(LATE_TODAY)
     assert await age(books.db) is None
-    assert await digest_of_the_day(books.db, None)
+    assert await digest_of_the_day(books.db, books.db, None)
 
 
 async def test_the_migration_removes_days_that_were_claimed_before_it(books: Books, owner: Any) -> None:
     config = alembic_config(books.database_url)
-    assert await digest_of_the_day(books.db, None)
+    assert await digest_of_the_day(books.db, books.db, None)
     await asyncio.to_thread(command.downgrade, config, "0008")
     await owner.execute(CLAIMS)
     await asyncio.to_thread(command.upgrade, config, "head")
     assert await owner.fetchval("SELECT count(*) FROM ledger_digests") == 1
-    assert await digest_of_the_day(books.db, None) is None
+    assert await digest_of_the_day(books.db, books.db, None) is None
 
 
 async def test_the_age_of_the_newest_is_a_metric(anybody: httpx.AsyncClient, worker_db: Database, owner: Any) -> None:
     name = "\ntallyframe_ledger_digest_age_seconds "
     assert (await anybody.get("/metrics")).text.split(name)[1].startswith("+Inf\n")
-    assert await digest_of_the_day(worker_db, None)
+    assert await digest_of_the_day(worker_db, worker_db, None)
     await owner.execute("UPDATE ledger_digests SET day = day - 2, made_at = made_at - interval '2 days'")
     told = (await anybody.get("/metrics")).text.split(name)[1].splitlines()[0]
     assert 0 <= float(told) - 2 * 86_400 < 60
@@ -96,17 +96,57 @@ async def age(db: Database) -> int | None:
 
 async def test_without_a_folder_the_root_is_logged(books: Books) -> None:
     with capture_logs() as logs:
-        digest = await digest_of_the_day(books.db, None)
+        digest = await digest_of_the_day(books.db, books.db, None)
     assert digest
     assert [(each["event"], each["root"], each["entries"]) for each in logs] == [("ledger_digest", digest.root, 8)]
 
 
 async def test_a_folder_that_is_away_is_told_and_another_worker_may_do_it(books: Books, tmp_path: Path) -> None:
     with capture_logs() as logs:
-        assert await digest_of_the_day(books.db, tmp_path / "away") is None
+        assert await digest_of_the_day(books.db, books.db, tmp_path / "away") is None
     assert [(each["event"], each["log_level"]) for each in logs] == [("ledger_digest_failed", "error")]
     assert "away" in logs[0]["reason"]
-    assert await digest_of_the_day(books.db, tmp_path)
+    assert await digest_of_the_day(books.db, books.db, tmp_path)
+
+
+DIES = """
+    CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+    BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(5); RETURN NEW; END $$"""
+
+
+async def test_the_root_is_logged_also_when_the_claim_dies(books: Books, tmp_path: Path, owner: Any) -> None:
+    await owner.execute(DIES)
+    await owner.execute("CREATE TRIGGER aaa BEFORE INSERT ON ledger_digests FOR EACH STATEMENT EXECUTE FUNCTION die()")
+    (tmp_path / "digests").mkdir()
+    with capture_logs() as logs:
+        assert await digest_of_the_day(books.db, books.db, tmp_path / "digests") is None
+    assert [each["event"] for each in logs] == ["ledger_digest", "ledger_digest_failed"]
+    (path,) = (tmp_path / "digests").iterdir()
+    assert logs[0]["file"] == str(path)
+    assert logs[0]["root"] == json.loads(path.read_text().splitlines()[-1])["root"]
+
+
+async def test_books_that_are_too_long_for_a_statement_are_told(books: Books, owner: Any) -> None:
+    hasty = Database(books.database_url, role=WORKER_ROLE, pool_size=2, statement_timeout=0.5)
+    async with owner.transaction():
+        await owner.execute("LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE")  # as good as very many of them
+        with capture_logs() as logs:
+            assert await digest_of_the_day(books.db, hasty, None) is None
+    assert await digest_of_the_day(books.db, hasty, None)
+    await hasty.close()
+    reason = "Reading the books took longer than a statement may."
+    assert [(each["event"], each["reason"]) for each in logs] == [("ledger_digest_failed", reason)]
+
+
+async def test_a_worker_reads_the_books_for_as_long_as_audits_may_take(
+    books: Books, processes: Processes, owner: Any
+) -> None:
+    async with owner.transaction():
+        await owner.execute("LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE")
+        worker = await processes.worker(TALLYFRAME_STATEMENT_TIMEOUT="1", TALLYFRAME_AUDIT_TIMEOUT="60")
+        await asyncio.sleep(3)
+        assert '"ledger_digest' not in worker.text
+    await worker.until_logged('"event": "ledger_digest"', 30)
 
 
 async def test_a_worker_does_it_by_itself(books: Books, processes: Processes, tmp_path: Path, owner: Any) -> None:
