@@ -29,8 +29,11 @@ class Audit:
         """Whether nothing wrong has been found so far."""
         return not self._wrong
 
-    async def lines(self, db: Database, digests: Sequence[Path]) -> AsyncIterator[str]:
-        """Run every check and hold the books against the digests, in the files or in all `.jsonl` files of folders."""
+    async def lines(self, db: Database, digests: Sequence[Path], root: str | None = None) -> AsyncIterator[str]:
+        """Run every check and hold the books against the digests, in the files or in all `.jsonl` files of folders.
+
+        `root` is what theirs must be, if that is known.
+        """
         async with _moment(db) as reader:
             total = await summary(reader)
             yield f"{total.accounts} accounts, {total.entries} entries, {total.balance} credits in all."
@@ -38,18 +41,18 @@ class Audit:
                 async for line in self._told(name, finds):
                     yield line
             for path in digests:
-                async for line in self._held(reader, path):
+                async for line in self._held(reader, path, root):
                     yield line
         yield self._verdict()
 
-    async def _held(self, reader: Reader, path: Path) -> AsyncIterator[str]:
+    async def _held(self, reader: Reader, path: Path, root: str | None) -> AsyncIterator[str]:
         """Yield what comes out of the file, or of each file in the folder; a folder without any proves nothing."""
         files = digests_in(path)
         if not files:
             self._note(None)
             yield f"WRONG  there is no digest in {path}"
         for file in files:
-            async for line in self._told(f"the books hold what {file} says", held_against(reader, file)):
+            async for line in self._told(f"the books hold what {file} says", held_against(reader, file, root)):
                 yield line
 
     async def _told(self, name: str, finds: AsyncIterator[Found]) -> AsyncIterator[str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
@@ -224,20 +225,32 @@ def ledger_verify(
         list[Path] | None,
         typer.Option(help="A digest, or a folder of them, that the books must hold. May be repeated."),
     ] = None,
+    root: Annotated[str | None, typer.Option(help="What the root of the one digest must be, from the log.")] = None,
 ) -> None:
     """Audit the books: exit 0 and a summary, or exit 1 and every account that does not add up."""
+    digests = digest or []
+    if root is not None:
+        root = _root(root, digests)
     settings = _settings(data_dir, "database_url")
-    if not _run(_verify(settings.database_url.get_secret_value(), digest or [])):
+    if not _run(_verify(settings.database_url.get_secret_value(), digests, root)):
         raise typer.Exit(1)
 
 
-async def _verify(database_url: str, digests: list[Path]) -> bool:
+def _root(given: str, digests: list[Path]) -> str:
+    if len(digests) != 1 or digests[0].is_dir():
+        raise SettingsError("--root is of one file: give that with --digest, and no other.")
+    if not re.fullmatch("[0-9a-fA-F]{64}", given):
+        raise SettingsError(f"{given!r} is not a root: that is 64 hexadecimal digits.")
+    return given.lower()
+
+
+async def _verify(database_url: str, digests: list[Path], root: str | None) -> bool:
     from tallyframe.administer import database
     from tallyframe.books import Audit
 
     audit = Audit()
     async with database(database_url) as db:
-        async for line in audit.lines(db, digests):
+        async for line in audit.lines(db, digests, root):
             print(line)
     return audit.is_well
 

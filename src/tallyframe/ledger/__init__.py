@@ -9,7 +9,7 @@ verify.py    the audit: every check by its name, examined or streamed
   snapshot.py  one moment for all of it
 digest.py    all heads with a root over them, for a place outside of the database
   files.py     as a file; daily.py: one every day
-  held.py      the books held against a digest
+  held.py      the books held against a digest, which held_file.py reads
 
 The tables are private to this package; the trigger that guards them is in the first migration.
 """

@@ -1,0 +1,105 @@
+"""A digest that somebody made up ends no audit and passes none."""
+
+import json
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from tests.ledger.conftest import Books
+from tests.support.processes import Processes
+
+
+def sealed(*lines: bytes) -> bytes:
+    """Return the lines with the root that fits, as anybody can work it out."""
+    return b"".join(lines) + json.dumps({"root": sha256(b"".join(lines)).hexdigest()}).encode() + b"\n"
+
+
+def with_value(line: bytes, name: str, value: str) -> bytes:
+    """Put the JSON in the place of a value."""
+    return json.dumps(json.loads(line) | {name: "\0"}).replace('"\\u0000"', value).encode() + b"\n"
+
+
+async def refused(books: Books, data: bytes, words: str) -> None:
+    """See that the audit ends, and says this of the digest and nothing else."""
+    books.digest.write_bytes(data)
+    found = await books.wrong()
+    assert list(found) == ["a digest"]
+    assert any(words in line for line in found["a digest"]), found
+
+
+@pytest.mark.parametrize(
+    "value", ["1e999", "-1e999", "NaN", str(2**70), str(2**63), "-1", "1.0", "true", '"5"', "null", "[5]"]
+)
+async def test_a_version_is_a_number_that_a_bigint_holds(books: Books, value: str) -> None:
+    first, hers, his, _ = books.digest.read_bytes().splitlines(keepends=True)
+    words = "it is no digest" if value == "[5]" else "no account's"
+    await refused(books, sealed(first, with_value(hers, "version", value), his), words)
+
+
+@pytest.mark.parametrize("value", ["1e999", str(2**70), "null"])
+async def test_a_balance_is_one_too(books: Books, value: str) -> None:
+    first, hers, his, _ = books.digest.read_bytes().splitlines(keepends=True)
+    await refused(books, sealed(first, with_value(hers, "balance", value), his), "no account's")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ['"0001-01-01T00:00:00+14:00"', '"9999-12-31T23:59:59-14:00"', '"2026-03-01T00:00:12"', "12", "null", '"\\ud800"'],
+)
+async def test_a_time_is_one_that_there_is(books: Books, value: str) -> None:
+    first, *heads, _ = books.digest.read_bytes().splitlines(keepends=True)
+    await refused(books, sealed(with_value(first, "time", value), *heads), "does not say of what time it is")
+
+
+async def test_the_first_time_there_is_does_not_end_it(books: Books) -> None:
+    first, *heads, _ = books.digest.read_bytes().splitlines(keepends=True)
+    books.digest.write_bytes(sealed(with_value(first, "time", '"0001-01-01T00:00:00+00:00"'), *heads))
+    assert await books.wrong() == {}
+
+
+@pytest.mark.parametrize("line", [b"[" * 4000, b'{"a":' * 800, b'{"root": ' + b"[" * 900 + b"]" * 900 + b"}"])
+async def test_what_is_too_deep_to_be_read_is_no_digest(books: Books, line: bytes) -> None:
+    first, *heads, _ = books.digest.read_bytes().splitlines(keepends=True)
+    await refused(books, first + line + b"\n" + b"".join(heads), "it is no digest")
+
+
+async def test_a_root_that_no_terminal_can_show_is_refused(books: Books) -> None:
+    *before, _ = books.digest.read_bytes().splitlines(keepends=True)
+    await refused(books, b"".join(before) + b'{"root": "\\ud800"}\n', r"its root is '\ud800'")
+
+
+async def test_a_digest_that_was_hollowed_and_sealed_again_is_named(books: Books) -> None:
+    first, hers, his, _ = books.digest.read_bytes().splitlines(keepends=True)
+    await refused(books, sealed(first), "it says 2 accounts, 8 entries and ")
+    await refused(books, sealed(first, his), "but its lines come to 1 accounts, 1 entries and 20 credits")
+    await refused(books, sealed(first, his, his), "its accounts are not in order")
+    fewer = with_value(hers, "version", "0")
+    await refused(books, sealed(first, fewer, his), "but its lines come to 2 accounts, 1 entries")
+    for name in ("accounts", "entries", "balance"):
+        await refused(books, sealed(with_value(first, name, "1e999"), hers, his), "it does not say of how much")
+
+
+async def test_the_root_that_was_logged_tells_a_file_that_was_sealed_again(books: Books, processes: Processes) -> None:
+    root = json.loads(books.digest.read_bytes().splitlines()[-1])["root"]
+    assert await verified(processes, books.digest, root.upper()) == (0, "The books balance.")
+    first, _, his, _ = books.digest.read_bytes().splitlines(keepends=True)
+    balance = json.loads(his)["balance"]
+    less = {"accounts": 1, "entries": 1, "balance": balance}
+    forged = sealed(json.dumps(json.loads(first) | less).encode() + b"\n", his)
+    books.digest.write_bytes(forged)
+    assert await books.wrong() == {}, "it holds, as far as the file itself can tell"
+    code, told = await verified(processes, books.digest, root)
+    assert (code, told) == (1, "This needs a look.")
+    for asked, words in ((root[:-1], "is not a root"), (root + "\n", "is not a root")):
+        code, told = await verified(processes, books.digest, asked)
+        assert code == 1
+        assert words in told
+    code, told = await verified(processes, books.digest.parent, root)
+    assert (code, told) == (1, "--root is of one file: give that with --digest, and no other.")
+
+
+async def verified(processes: Processes, digest: Path, root: str) -> tuple[int, str]:
+    """Return the exit code and the last line of the command."""
+    process = processes.start("ledger", "verify", "--digest", str(digest), "--root", root)
+    return await process.wait(), process.text.splitlines()[-1]
