@@ -1,13 +1,23 @@
-"""A digest that somebody made up ends no audit and passes none."""
+"""A digest that somebody made up ends no audit and passes none; and what is put into the past is named."""
 
 import json
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
 
 from tests.ledger.conftest import Books
+from tests.support.audited import audited, digest_into
+from tests.support.falsified import REWRITE
+from tests.support.postings import falsify
 from tests.support.processes import Processes
+
+BACKDATED = """
+    INSERT INTO ledger_entries (id, account_id, version, kind, amount, balance_after, reference, created_at, hash)
+    SELECT gen_random_uuid(), id, version + 1, 'grant', 1000, 0, gen_random_uuid()::text, {time}, ''
+    FROM accounts WHERE id = '{hers}'"""
 
 
 def sealed(*lines: bytes) -> bytes:
@@ -103,3 +113,45 @@ async def verified(processes: Processes, digest: Path, root: str) -> tuple[int, 
     """Return the exit code and the last line of the command."""
     process = processes.start("ledger", "verify", "--digest", str(digest), "--root", root)
     return await process.wait(), process.text.splitlines()[-1]
+
+
+@pytest.mark.parametrize("time", ["'2020-01-01 00:00:00+00'", "'-infinity'", "'4000-01-01 00:00:00+00 BC'"])
+async def test_an_entry_that_is_put_into_the_past_is_named(books: Books, time: str) -> None:
+    await forge(books, "hers", time)
+    found = await books.wrong()
+    assert "a digest" in found
+    (line,) = found["a digest"]
+    assert line.startswith(f"account {books.ids['hers']}: entry 8 is of {time.strip(chr(39))[:5]}")
+    if "infinity" not in time:
+        assert list(found) == ["a digest"], "nothing else sees it"
+
+
+async def test_so_is_one_of_an_account_that_is_not_in_the_digest(books: Books, owner: Any) -> None:
+    for number in ("00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"):
+        user = "INSERT INTO users (id, issuer, subject, display_name) VALUES ($1::uuid, 'local', $1::uuid::text, '')"
+        await owner.execute(user, UUID(number))
+        await owner.execute("INSERT INTO accounts (id, user_id) VALUES ($1, $1)", UUID(number))
+        await forge(books, number, "'2020-01-01 00:00:00+00'")
+    found = await books.wrong()
+    assert list(found) == ["a digest"]
+    assert [line.split()[1][:8] for line in found["a digest"]] == ["00000000", "ffffffff"]
+    assert all("entry 1 is of 2020-01-01 00:00:00 UTC" in line for line in found["a digest"])
+
+
+async def test_a_clock_that_is_set_back_a_little_is_no_alarm(books: Books, tmp_path: Path) -> None:
+    await forge(books, "hers", "now() - interval '9 minutes'")
+    assert await books.wrong() == {}
+    await forge(books, "hers", "now() - interval '11 minutes'")
+    assert list(await books.wrong()) == ["a digest"]
+    (tmp_path / "later").mkdir()
+    later = await digest_into(books.db, tmp_path / "later")
+    assert await audited(books.db, later) == {}, "it was there by then, whenever it is of"
+
+
+async def forge(books: Books, whose: str, time: str) -> None:
+    """Append a grant of that time, with hashes and an account that fit."""
+    account = str(books.ids.get(whose, whose))
+    statements = [BACKDATED.replace("{time}", time)]
+    if "infinity" not in time:  # no hash can be made of that
+        statements.append(REWRITE)
+    await falsify(books.connection, *(each.replace("{hers}", account) for each in statements))

@@ -17,12 +17,31 @@ from tallyframe.ledger.digest import BATCH
 from tallyframe.ledger.found import Found
 from tallyframe.ledger.held_file import Head, HeldFile, NotADigest
 
+#: How much older than the digest an entry may be that is not in it: its transaction may have taken a while, and clocks
+#: are set back. So no order is asked of entries among each other.
+MARGIN = 10  # minutes
+_LAST = UUID(int=2**128 - 1)
+
 _NOW = sa.text("""
     SELECT a.user_id, a.version, e.hash, e.balance_after
     FROM unnest(CAST(:accounts AS uuid[]), CAST(:versions AS bigint[])) WITH ORDINALITY AS was (account, version, place)
     LEFT JOIN public.accounts a ON a.id = was.account
     LEFT JOIN public.ledger_entries e ON e.account_id = was.account AND e.version = was.version
     ORDER BY was.place""")
+
+#: Of all accounts in a range of ids, also those that the digest doesn't have. Times as text: some fit in no datetime.
+_BACKDATED = sa.text("""
+    SELECT a.id, late.version, date_trunc('second', late.created_at AT TIME ZONE 'UTC')::text
+    FROM public.accounts a
+    LEFT JOIN unnest(CAST(:accounts AS uuid[]), CAST(:versions AS bigint[])) AS was (account, version)
+        ON was.account = a.id
+    CROSS JOIN LATERAL (
+        SELECT e.version, e.created_at FROM public.ledger_entries e
+        WHERE e.account_id = a.id AND e.version > coalesce(was.version, 0)
+              AND e.created_at < CAST(:time AS timestamptz) - make_interval(mins => :margin)
+        ORDER BY e.version LIMIT 1) AS late
+    WHERE (CAST(:after AS uuid) IS NULL OR a.id > CAST(:after AS uuid)) AND a.id <= CAST(:upto AS uuid)
+    ORDER BY a.id""").bindparams(margin=MARGIN)
 
 
 async def held_against(reader: Reader, path: Path, root: str | None = None) -> AsyncIterator[Found]:
@@ -44,16 +63,30 @@ async def held_against(reader: Reader, path: Path, root: str | None = None) -> A
 
 
 async def _held(reader: Reader, digest: HeldFile) -> AsyncIterator[Found]:
-    heads = digest.heads()
+    heads, after = digest.heads(), None
     while batch := list(islice(heads, BATCH)):
         async for found in _compare(reader, digest.time, batch):
             yield found
+        async for found in _backdated(reader, digest.time, batch, after, batch[-1].account):
+            yield found
+        after = batch[-1].account
+    async for found in _backdated(reader, digest.time, [], after, _LAST):
+        yield found
 
 
 async def _compare(reader: Reader, time: datetime, heads: list[Head]) -> AsyncIterator[Found]:
     for head, now in zip(heads, (await reader.execute(_NOW, _wanted(heads))).all(), strict=True):
         for words in _differences(head, *now):
             yield head.account, f"{words} ({_named(time)})"
+
+
+async def _backdated(
+    reader: Reader, time: datetime, heads: list[Head], after: UUID | None, upto: UUID
+) -> AsyncIterator[Found]:
+    """Yield the accounts between the two ids with an entry that came after the digest and says that it is older."""
+    rows = await reader.execute(_BACKDATED, {**_wanted(heads), "time": time, "after": after, "upto": upto})
+    for account, version, created_at in rows.all():
+        yield account, f"entry {version} is of {created_at} UTC, but was not there yet ({_named(time)})"
 
 
 def _wanted(heads: list[Head]) -> dict[str, object]:
