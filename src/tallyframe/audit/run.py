@@ -36,7 +36,7 @@ class InvariantViolated(Exception):
 
 
 class Auditor:
-    """Looks at everything through `db`, a pool of two: audits have a longer statement timeout than other work."""
+    """Looks at everything through `db`, which needs two connections, and a longer statement timeout than other work."""
 
     def __init__(
         self, db: Database, storages: Storages, limits: Limits, invariants: Sequence[Invariant] = INVARIANTS
