@@ -65,6 +65,15 @@ async def test_they_are_found_when_they_are_a_day_old(rich: Member, audits: Audi
     assert len(list(folder.iterdir())) == 7
 
 
+async def test_a_name_of_no_year_that_there_is_keeps_nothing_back(audits: Audits, folder: Path) -> None:
+    """The last milliseconds that fit in are in the year 10889."""
+    for name in ("ffffffff-ffff-7fff-bfff-ffffffffffff", "f0000000-0000-7000-8000-000000000000"):
+        (folder / f"{name}.png").write_bytes(b"data")
+    old = lost(folder, 25)
+    found = await audits.check(UPLOADS)
+    assert (found.checked, subjects(found)) == (1, [old])
+
+
 async def test_nothing_is_removed_unless_it_is_wanted(rich: Member, audits: Audits, owner: Any, folder: Path) -> None:
     kept = [await known(owner, rich, folder, 48) for _ in range(5)]
     young = [lost(folder, 23), lost(folder, 0)]

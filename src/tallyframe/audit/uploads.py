@@ -7,7 +7,7 @@ rows: else this may be another installation's storage, or an old copy of the dat
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -63,13 +63,14 @@ async def _of(view: View, storage: Storage) -> Finding:
 async def _old(view: View, keys: Sequence[str]) -> list[str]:
     """Return the keys that are named as uploads are, with an id that was made long ago."""
     now = (await view.reader.execute(sa.select(sa.func.now()))).scalar_one()
+    before = int((now - OLD).timestamp() * 1000)
     named = [(key, found[1]) for key in keys if (found := _NAME.fullmatch(key))]
-    return sorted(key for key, name in named if _made_at(UUID(name)) < now - OLD)
+    return sorted(key for key, name in named if _made_at(UUID(name)) < before)
 
 
-def _made_at(upload: UUID) -> datetime:
-    """Return the time in a UUIDv7: its first 48 bits are milliseconds since 1970."""
-    return datetime.fromtimestamp((upload.int >> 80) / 1000, UTC)
+def _made_at(upload: UUID) -> int:
+    """Return the time in a UUIDv7, its first 48 bits, in milliseconds since 1970: in a name that may be any year."""
+    return upload.int >> 80
 
 
 async def _without_row(view: View, storage: str, keys: Sequence[str]) -> list[str]:
