@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
+from time import monotonic
 from typing import Any
 
 import pytest
 
 from tallyframe.audit import looking
+from tallyframe.audit.base import Example, Finding
 from tallyframe.audit.invariants import INVARIANTS
 from tallyframe.audit.live import NobodyIsOverdue, NobodyIsStranded
 from tallyframe.audit.steps import NoOrderIsForgotten
@@ -169,6 +171,39 @@ async def test_a_sweep_that_needs_several_rounds_is_waited_for(
     meanwhile(monkeypatch, ring_two)
     found = await audits.check(NobodyIsStranded())
     assert (list(subjects(found)), found.violations) == ([str(lost[0])], 1)
+
+
+async def test_progress_is_not_waited_for_for_good(
+    rich: Member, audits: Audits, owner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left is looked at in the next check; what was a violation before still is one."""
+    for number in range(looking.MOST_WAITS + 3):
+        await rich.order(f"cup {number}")
+    lost = [row["ref"] for row in await owner.fetch("DELETE FROM outbox RETURNING ref")]
+    worst, waits = str(lost[0]), list[int]()
+
+    async def ring_one() -> None:
+        waits.append(len(lost))
+        await owner.execute("INSERT INTO outbox (kind, ref) VALUES ('run_generation', $1)", lost.pop())
+
+    meanwhile(monkeypatch, ring_one)
+    async with asyncio.timeout(20):
+        assert (await audits.check(NobodyIsStranded())).violations == 0
+    assert len(waits) == looking.MOST_WAITS
+    await owner.execute("DELETE FROM outbox WHERE ref <> ALL($1)", lost)
+    lost += [row["id"] for row in await owner.fetch("SELECT id FROM generations WHERE id <> ALL($1)", lost)]
+    last = Finding(9, 1, [Example(worst, "was stranded before")])
+    assert subjects(await audits.check(NobodyIsStranded(), last)) == [worst]
+
+
+async def test_letting_time_pass_makes_no_check_a_rare_one(world: World, audits: Audits, owner: Any) -> None:
+    await owner.execute("DELETE FROM outbox WHERE ref = $1", world.generations["waiting"])
+    started = monotonic()
+    await audits.auditor(NobodyIsStranded(), patience=3.0).round()
+    assert monotonic() - started >= 3
+    violations, milliseconds = await owner.fetchrow("SELECT violations, milliseconds FROM audits")
+    assert violations == 1
+    assert 0 <= milliseconds < 2000
 
 
 async def test_a_quiet_system_is_well(rich: Member, bench: Bench, audits: Audits) -> None:

@@ -1,7 +1,9 @@
 """What an invariant is, what it looks at and what it finds."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, ClassVar, Protocol
 
 from tallyframe.db import Reader
@@ -39,6 +41,27 @@ class Limits:
     patience: float = 60.0  # between two looks at what may be just under way: several sweeps
 
 
+class Watch:
+    """Measures what a check costs, in seconds; it stands still while the check only lets time pass."""
+
+    def __init__(self) -> None:
+        self._started = monotonic()
+        self._stood_still = 0.0
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Don't count the block."""
+        since = monotonic()
+        try:
+            yield
+        finally:
+            self._stood_still += monotonic() - since
+
+    def seconds(self) -> float:
+        """Return what was counted so far."""
+        return monotonic() - self._started - self._stood_still
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """What a check may look at. `last` is what the same invariant's latest check has found."""
@@ -47,6 +70,7 @@ class View:
     storages: Storages
     limits: Limits
     last: Finding | None = None
+    watch: Watch = field(default_factory=Watch)
 
 
 class Invariant(Protocol):

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 import structlog
 
 from tallyframe import observe
-from tallyframe.audit.base import MOST, Finding, Invariant, Limits, View
+from tallyframe.audit.base import MOST, Finding, Invariant, Limits, View, Watch
 from tallyframe.audit.invariants import INVARIANTS
 from tallyframe.audit.rows import Checked, is_due, pause, read, write
 from tallyframe.db import Database, Reader, unavailable_when_lost
@@ -68,24 +68,24 @@ class Auditor:
 
         Raises Unavailable when the line to the database is gone.
         """
-        started = monotonic()
+        watch = Watch()
         last = latest[invariant.name].finding if invariant.name in latest else None
         try:
             with unavailable_when_lost():
-                finding = await invariant.check(View(reader, self._storages, self._limits, last))
+                finding = await invariant.check(View(reader, self._storages, self._limits, last, watch))
                 if finding.violations:
                     await _see_that_we_fit(reader)
             _tell(invariant, last or Finding(0, 0), finding)
-            await write(self._db, invariant.name, finding, milliseconds=int((monotonic() - started) * 1000))
+            await write(self._db, invariant.name, finding, milliseconds=int(watch.seconds() * 1000))
         except (Unavailable, StorageError) as error:
             log.warning("audit_blind", invariant=invariant.name, error=str(error))
-            self._let_rest(invariant, monotonic() - started)
+            self._let_rest(invariant, watch.seconds())
             if reader.invalidated or isinstance(error.__cause__, TimeoutError):
                 raise  # the line is gone, and the lock with it: the next round begins anew
         except Exception as error:  # a bug in one check, which the others must outlive
             log.exception("audit_failed", invariant=invariant.name)
             observe.report(error)
-            self._let_rest(invariant, monotonic() - started)
+            self._let_rest(invariant, watch.seconds())
         else:
             return True
         return False

@@ -10,7 +10,7 @@ audits = sa.Table(
     metadata,
     sa.Column("name", sa.Text, primary_key=True),  # the invariant's
     time_column("checked_at"),
-    sa.Column("milliseconds", sa.BigInteger, nullable=False),  # that the check took
+    sa.Column("milliseconds", sa.BigInteger, nullable=False),  # that the check took, without its waits
     sa.Column("checked", sa.BigInteger, nullable=False),  # things looked at
     sa.Column("violations", sa.BigInteger, nullable=False),  # of what is only counted: how much of it there is
     sa.Column("examples", postgresql.JSONB, nullable=False),  # [{"subject", "detail"}], the first few violations

@@ -28,7 +28,7 @@ class AuditCheck(BaseModel):
     name: str
     meaning: str
     checked_at: datetime | None
-    milliseconds: int | None = Field(description="What the check took.")
+    milliseconds: int | None = Field(description="What the check took, without its waits.")
     checked: int | None = Field(description="Things looked at; of files, how far the walk through all has come.")
     is_overdue: bool = Field(description="It should have been checked again long ago, or has never been.")
     examples: list[AuditExample] = Field(description=f"The first {MOST}.")
