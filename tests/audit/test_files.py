@@ -84,6 +84,74 @@ async def test_what_is_missing_counts_until_it_is_back(
     assert (await audits.check(FILES, last, files=3)).violations == 0
 
 
+async def test_one_file_that_can_not_be_looked_at_hides_no_other(
+    made: list[UUID], audits: Audits, owner: Any, settings: Settings
+) -> None:
+    odd, missing = [await path_of(owner, settings, made[number]) for number in (1, 5)]
+    odd.rename(odd.with_suffix(".kept"))
+    odd.symlink_to(odd.with_suffix(".kept"))
+    missing.unlink()
+    first = await audits.check(FILES, files=3)
+    assert (first.checked, subjects(first)) == (3, [str(made[1])])
+    assert "can't be looked at: " in first.examples[0].detail
+    assert "through a link" in first.examples[0].detail
+    second = await audits.check(FILES, await audits.check(FILES, first, files=3), files=3)
+    assert subjects(second) == [str(made[1]), str(made[5])]
+    odd.unlink()
+    odd.with_suffix(".kept").rename(odd)
+    assert subjects(await audits.check(FILES, second)) == [str(made[5])]
+
+
+async def test_without_its_folder_a_storage_is_away(made: list[UUID], audits: Audits, settings: Settings) -> None:
+    """As when a disk isn't mounted; asking leaves no folder behind in which all is missing."""
+    folder = settings.data_dir / "media"
+    folder.rename(folder.with_suffix(".away"))
+    for _ in range(2):
+        with pytest.raises(StorageError, match="can't look for"):
+            await audits.check(FILES)
+    assert not folder.exists()
+
+
+class Moody:
+    """Can't look at one file, for as long as it is told; `is_away`: nor be probed."""
+
+    def __init__(self, key: str, looks: int, *, is_away: bool = False, error: Exception | None = None) -> None:
+        self.key, self.looks, self.is_away = key, looks, is_away
+        self.error = error or StorageError("not this one")
+
+    async def size(self, key: str) -> int | None:
+        if key == self.key and self.looks:
+            self.looks -= 1
+            raise self.error
+        return 4
+
+    async def probe(self) -> str:
+        if self.is_away:
+            raise StorageError("away")
+        return "fine"
+
+
+async def moody(audits: Audits, owner: Any, *args: Any, **more: Any) -> Audits:
+    await owner.execute("UPDATE assets SET bytes = 4")
+    key = await owner.fetchval("SELECT key FROM assets ORDER BY id LIMIT 1")
+    storages = replace(audits.storages, by_name={"local": Moody(key, *args, **more)})  # type: ignore[dict-item]  # only what is needed
+    return Audits(audits.db, storages)
+
+
+async def test_what_can_be_looked_at_in_the_end_is_no_violation(made: list[UUID], audits: Audits, owner: Any) -> None:
+    assert await (await moody(audits, owner, 1)).check(FILES) == Finding(7, 0, [])
+    assert subjects(await (await moody(audits, owner, 2)).check(FILES)) == [str(made[0])]
+
+
+async def test_a_storage_that_is_away_or_has_a_bug_says_nothing_about_files(
+    made: list[UUID], audits: Audits, owner: Any
+) -> None:
+    with pytest.raises(StorageError, match="away"):
+        await (await moody(audits, owner, 9, is_away=True)).check(FILES)
+    with pytest.raises(ValueError, match="a bug"):
+        await (await moody(audits, owner, 9, error=ValueError("a bug"))).check(FILES)
+
+
 async def test_when_all_is_missing_the_walk_waits(
     made: list[UUID], audits: Audits, owner: Any, settings: Settings
 ) -> None:

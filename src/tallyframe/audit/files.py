@@ -10,13 +10,16 @@ import sqlalchemy as sa
 from tallyframe.assets.rows import COLUMNS, Asset
 from tallyframe.assets.tables import assets
 from tallyframe.audit.base import Example, Finding, Invariant, View
+from tallyframe.storages.base import Storage, StorageError
 
 #: Files that are looked for at once.
 AT_ONCE = 8
+#: The key of a file that isn't there.
+_NOWHERE = "generations/00000000-0000-0000-0000-000000000000/image-1.png"
 
 
 class FilesHaveBytes(Invariant):
-    """A picture or video that a row promises, and that the storage doesn't have.
+    """A picture or video that a row promises, and that the storage doesn't have, or can't look at though it answers.
 
     `checked` is how far the walk has come. What was missing in the last round is looked for first, so that it counts
     until it is back; if that is a whole round's worth, the walk waits for it. All that is missing is an example.
@@ -75,21 +78,38 @@ async def _wrong(view: View, files: Iterable[Asset]) -> list[Example]:
 
 
 async def _suspects(view: View, files: Iterable[Asset]) -> list[tuple[Asset, str]]:
-    """Return the files with which something is wrong, and what. Raises StorageError as soon as one can't be seen."""
+    """Return the files with which something is wrong, and what.
+
+    Raises StorageError as soon as one can't be seen, and neither can another: else one file would hide all others.
+    """
     suspects, left = list[tuple[Asset, str]](), list(files)
     while left:
         some, left = left[:AT_ONCE], left[AT_ONCE:]
-        asking = (view.storages.by_name[asset.storage].size(asset.key) for asset in some)
-        for asset, size in zip(some, await asyncio.gather(*asking, return_exceptions=True), strict=True):
-            if isinstance(size, BaseException):
-                raise size
-            if said := _said(asset, size):
-                suspects.append((asset, said))
+        asking = [_size(view, asset) for asset in some]
+        sizes = list(zip(some, await asyncio.gather(*asking), strict=True))
+        for name in sorted({asset.storage for asset, size in sizes if isinstance(size, StorageError)}):
+            await _see_that_it_answers(view.storages.by_name[name])
+        suspects += [(asset, said) for asset, size in sizes if (said := _said(asset, size))]
     return suspects
 
 
-def _said(asset: Asset, size: int | None) -> str:
+async def _size(view: View, asset: Asset) -> int | StorageError | None:
+    try:
+        return await view.storages.by_name[asset.storage].size(asset.key)
+    except StorageError as error:
+        return error
+
+
+async def _see_that_it_answers(storage: Storage) -> None:
+    """Raise StorageError unless the storage answers. Asked first is what changes nothing: probing makes a folder."""
+    await storage.size(_NOWHERE)
+    await storage.probe()
+
+
+def _said(asset: Asset, size: int | StorageError | None) -> str:
     """Say what is wrong, or nothing."""
+    if isinstance(size, StorageError):
+        return f"can't be looked at: {size}"
     if size is None:
         return f"{asset.storage} does not have {asset.key}"
     return "" if size == asset.bytes else f"{asset.key} has {size} bytes at {asset.storage}, and not {asset.bytes}"
