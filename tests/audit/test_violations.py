@@ -111,6 +111,13 @@ BROKEN: dict[str, tuple[list[str], dict[str, str]]] = {
         ],
         {"no_forgotten_order": "failed"},
     ),
+    "a doubt has a ticket that nobody withdraws": (
+        [
+            "UPDATE generation_steps SET state = 'in_doubt', ticket = 't' WHERE generation_id = '{failed}'",
+            "UPDATE generations SET finished_at = now() - interval '1 hour' WHERE id = '{failed}'",
+        ],
+        {"no_forgotten_order": "failed", "in_doubt": "failed"},
+    ),
     "nobody knows what became of an order": (
         ["UPDATE generation_steps SET state = 'in_doubt' WHERE generation_id = '{failed}'"],
         {"in_doubt": "failed"},

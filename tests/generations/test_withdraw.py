@@ -10,7 +10,7 @@ import pytest
 from tallyframe.calls.gate import Gate
 from tallyframe.db import Database
 from tallyframe.generations.run import Runner
-from tallyframe.generations.sweep import expire_old
+from tallyframe.generations.sweep import expire_old, withdraw_lost
 from tallyframe.generations.withdraw import MOST_RINGS, NOT_STOPPED, STOPPED, withdraw
 from tallyframe.outbox.relay import connect, relay
 from tallyframe.providers.base import Ticket
@@ -247,3 +247,39 @@ async def test_a_ticket_that_comes_while_it_is_being_canceled_is_withdrawn_too(
     await asyncio.gather(canceling, running)
     assert await withdraw(runner_of(bench, vendor).means, generation_id) == "withdrawn"
     assert vendor.stopped == ["just then"]
+
+
+@pytest.mark.parametrize("resolution", [None, "settled", "refunded"])
+async def test_a_doubt_whose_ticket_came_in_the_moment_of_the_end_is_withdrawn_too_and_once(
+    alice: Member, bench: Bench, owner: Any, resolution: str | None
+) -> None:
+    vendor = Scripted("a", make=[Ticket("just then", 60)])
+    generation_id = await with_ticket(alice, bench, vendor)
+    await cancel(alice, owner, generation_id)
+    await owner.execute("DELETE FROM outbox")  # who ended it saw no ticket, and who kept the ticket saw no end
+    change = "UPDATE generation_steps SET state = 'in_doubt', resolution = $2 WHERE generation_id = $1"
+    await owner.execute(change, generation_id, resolution)
+    await withdraw_lost(bench.db)
+    assert ("withdraw", generation_id) in await left_to_do(owner)
+    assert await withdraw(runner_of(bench, vendor).means, generation_id) == "withdrawn"
+    assert vendor.stopped == ["just then"]
+    assert await step(owner, generation_id) == ("withdrawn", STOPPED, True)
+    await withdraw_lost(bench.db)
+    assert ("withdraw", generation_id) not in await left_to_do(owner)
+
+
+async def test_a_doubt_without_a_ticket_or_of_a_live_generation_is_left_alone(
+    alice: Member, bench: Bench, owner: Any
+) -> None:
+    vendor = Scripted("a", make=[Ticket("t-1", 60), Ticket("t-2", 60)])
+    live, ended = [await with_ticket(alice, bench, vendor) for _ in range(2)]
+    await cancel(alice, owner, ended)
+    await owner.execute("DELETE FROM outbox WHERE kind = 'withdraw'")
+    await owner.execute("UPDATE generation_steps SET state = 'in_doubt' WHERE generation_id = $1", live)
+    change = "UPDATE generation_steps SET state = 'in_doubt', ticket = NULL WHERE generation_id = $1"
+    await owner.execute(change, ended)
+    await owner.execute("UPDATE generations SET finished_at = now() - interval '1 hour' WHERE id = $1", ended)
+    await withdraw_lost(bench.db)
+    left = await left_to_do(owner)
+    assert ("run_generation", live) in left
+    assert not {("withdraw", live), ("withdraw", ended)} & set(left)

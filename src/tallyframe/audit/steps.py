@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from tallyframe.audit.base import Finding, Invariant, View
 from tallyframe.audit.looking import ago, counted, look, look_again, words
-from tallyframe.generations.sweep import UNDER_WAY
+from tallyframe.generations.sweep import IS_OPEN, UNDER_WAY
 from tallyframe.generations.tables import WITHDRAW, generation_steps, generations
 from tallyframe.outbox.put import missing
 from tallyframe.outbox.tables import outbox
@@ -24,15 +24,14 @@ class NoOrderIsForgotten(Invariant):
 
     async def check(self, view: View) -> Finding:
         """Look, leaving sweeper and workers their time."""
-        is_open = _step.state.in_([sa.literal_column("'intent'"), sa.literal_column("'ticket'")])
         ended = generations.c.finished_at
         unheard = (outbox.c.kind == WITHDRAW) & (outbox.c.ref == generations.c.id) & (outbox.c.rings > MOST_RINGS)
         alone = missing(WITHDRAW, generations.c.id) | ((ended < ago(LONGEST)) & sa.exists().where(unheard))
         detail = words("%s at %s, ended at %s", sa.func.min(_step.state), sa.func.min(_step.provider), ended)
         both = generation_steps.join(generations, generations.c.id == _step.generation_id)
-        late = is_open & (ended < ago(UNDER_WAY + view.limits.patience)) & alone
+        late = IS_OPEN & (ended < ago(UNDER_WAY + view.limits.patience)) & alone
         forgotten = sa.select(generations.c.id, detail).select_from(both).where(late).group_by(generations.c.id)
-        return await look_again(view, counted(generation_steps, is_open), forgotten)
+        return await look_again(view, counted(generation_steps, IS_OPEN), forgotten)
 
 
 class Doubts(Invariant):

@@ -24,6 +24,15 @@ BATCH = 500
 #: Seconds after the end of a generation after which an order of its is no longer under way.
 UNDER_WAY = 600.0
 
+_step = generation_steps.c
+
+#: An order that nobody has seen the end of: after the generation's own end, somebody has to ask the vendor to stop. A
+#: doubt is one if there is a ticket to ask with. Literal, and not bound, for the partial indexes.
+IS_OPEN = sa.or_(
+    _step.state.in_([sa.literal_column("'intent'"), sa.literal_column("'ticket'")]),
+    sa.and_(_step.state == sa.literal_column("'in_doubt'"), _step.ticket.is_not(None)),
+)
+
 EXPIRED = "This did not finish in time. Your credits are back; you can order it again."
 
 
@@ -78,13 +87,12 @@ async def expire_old(db: Database) -> int:
 async def withdraw_lost(db: Database) -> int:
     """Write an outbox row for each ended generation with an open step that has none: a vendor may be at work on it.
 
-    A ticket at once: it was written in the very moment of the end, when nobody saw it. An intent when it must be over.
+    A ticket at once, of a doubt as well: it was written in the very moment of the end, when nobody saw it. An intent
+    when it must be over.
     """
-    step = generation_steps.c
-    is_open = step.state.in_([sa.literal_column("'intent'"), sa.literal_column("'ticket'")])
-    ended = sa.select(generations.c.id).join(generation_steps, step.generation_id == generations.c.id).distinct()
-    now = sa.or_(step.state == "ticket", is_over(generations.c.finished_at))
-    lost = ended.where(is_open, ~IS_LIVE, missing(WITHDRAW, generations.c.id), now)
+    ended = sa.select(generations.c.id).join(generation_steps, _step.generation_id == generations.c.id).distinct()
+    now = sa.or_(_step.ticket.is_not(None), is_over(generations.c.finished_at))
+    lost = ended.where(IS_OPEN, ~IS_LIVE, missing(WITHDRAW, generations.c.id), now)
     return (await db.run(put(WITHDRAW, lost.limit(BATCH).cte("lost")))).rowcount
 
 
