@@ -18,6 +18,7 @@ from tests.support.remains import problem
 
 PATH = "/v1/admin/audit"
 AGE = "tallyframe_audit_age_seconds"
+OVERDUE = "tallyframe_audit_overdue"
 
 
 @pytest.fixture
@@ -60,6 +61,7 @@ async def test_before_the_first_check(admin: Member, anybody: httpx.AsyncClient)
         assert each == {"name": each["name"], "meaning": each["meaning"], **nothing, what: None}
     text = (await anybody.get("/metrics")).text
     assert value(text, f'{AGE}{{invariant="chains_hold"}}') == math.inf
+    assert value(text, f'{OVERDUE}{{invariant="chains_hold"}}') == 1
     assert "\ntallyframe_audit_violations{" not in text
     assert "\ntallyframe_in_doubt " not in text
 
@@ -76,6 +78,7 @@ async def test_all_is_well(admin: Member, world: World, audits: Audits, anybody:
     text = (await anybody.get("/metrics")).text
     for invariant in INVARIANTS:
         assert 0 <= value(text, f'{AGE}{{invariant="{invariant.name}"}}') < 600
+        assert value(text, f'{OVERDUE}{{invariant="{invariant.name}"}}') == 0
         assert value(text, f'tallyframe_audit_checked{{invariant="{invariant.name}"}}') >= 0
         if not invariant.is_counted:
             assert value(text, f'tallyframe_audit_violations{{invariant="{invariant.name}"}}') == 0
@@ -121,7 +124,22 @@ async def test_an_auditor_that_does_not_run_is_seen(
     body = await shown(admin)
     assert body["is_well"] is False
     assert [each["name"] for each in body["invariants"] if each["is_overdue"]] == ["chains_hold"]
-    assert value((await anybody.get("/metrics")).text, f'{AGE}{{invariant="chains_hold"}}') >= 3600
+    text = (await anybody.get("/metrics")).text
+    assert value(text, f'{AGE}{{invariant="chains_hold"}}') >= 3600
+    overdue = {each.name: value(text, f'{OVERDUE}{{invariant="{each.name}"}}') for each in INVARIANTS}
+    assert [name for name, is_so in overdue.items() if is_so] == ["chains_hold"]
+
+
+async def test_what_takes_long_is_not_overdue_when_others_are(
+    admin: Member, audits: Audits, owner: Any, anybody: httpx.AsyncClient
+) -> None:
+    await audits.auditor().round()
+    await owner.execute("UPDATE audits SET checked_at = now() - interval '1 hour'")
+    await owner.execute("UPDATE audits SET milliseconds = 180000 WHERE name = 'chains_hold'")
+    text = (await anybody.get("/metrics")).text
+    found = [value(text, f'{OVERDUE}{{invariant="{name}"}}') for name in ("chains_hold", "debited_once")]
+    assert found == [0, 1]
+    assert not by_name(await shown(admin))["chains_hold"]["is_overdue"]
 
 
 async def test_of_many_examples_the_first_are_shown(admin: Member, db: Database) -> None:

@@ -47,12 +47,15 @@ class _Snapshot:
         audits: Mapping[str, Checked] | None = None,
         fleet: load.Fleet | None = None,
         digest_age: int | None = None,
+        *,
+        audit_interval: float = 0.0,
     ) -> None:
         self._reading = reading
         self._calls = calls
         self._audits = audits or {}
         self._fleet = fleet or load.Fleet()
         self._digest_age = digest_age  # seconds
+        self._audit_interval = audit_interval
 
     def collect(self) -> Iterator[Metric]:
         yield from self._of_generations(self._reading)
@@ -73,14 +76,16 @@ class _Snapshot:
         )
         checked = GaugeMetricFamily("tallyframe_audit_checked", "Things looked at", labels=["invariant"])
         age = GaugeMetricFamily("tallyframe_audit_age_seconds", "Since the latest check", labels=["invariant"])
-        for name, is_counted in ((each.name, each.is_counted) for each in INVARIANTS):
-            found = latest.get(name)
-            age.add_metric([name], found.age if found else inf)
+        overdue = GaugeMetricFamily("tallyframe_audit_overdue", "1: nobody checks it", labels=["invariant"])
+        for each in INVARIANTS:
+            found, labels = latest.get(each.name), [each.name]
+            age.add_metric(labels, found.age if found else inf)
+            overdue.add_metric(labels, audit_rows.is_overdue(each, found, self._audit_interval))
             if found:
-                checked.add_metric([name], found.finding.checked)
-            if found and not is_counted:
-                violations.add_metric([name], found.finding.violations)
-        yield from (violations, checked, age)
+                checked.add_metric(labels, found.finding.checked)
+            if found and not each.is_counted:
+                violations.add_metric(labels, found.finding.violations)
+        yield from (violations, checked, age, overdue)
         in_doubt = latest.get(Doubts.name)
         value = in_doubt.finding.violations if in_doubt else None
         yield GaugeMetricFamily("tallyframe_in_doubt", "Orders that a vendor may have billed for nothing", value=value)
@@ -129,5 +134,5 @@ async def metrics(serving: Serving) -> Response:
             latest = (await load.fleet(reader), await digest_age(reader))
             _last["reading"], _last["at"] = (*readings, *latest), monotonic()
     snapshot = CollectorRegistry()
-    snapshot.register(_Snapshot(*_last["reading"]))
+    snapshot.register(_Snapshot(*_last["reading"], audit_interval=serving.settings.audit_interval))
     return Response(generate_latest(_registry) + generate_latest(snapshot), media_type="text/plain; version=0.0.4")

@@ -63,6 +63,6 @@ def is_due(invariant: Invariant, checked: Checked | None, interval: float) -> bo
     return checked is None or checked.age >= pause(invariant, interval, checked.milliseconds / 1000)
 
 
-def is_overdue(invariant: Invariant, checked: Checked, interval: float) -> bool:
-    """Tell whether the next check should have been made long ago."""
-    return checked.age > MISSED * pause(invariant, interval, checked.milliseconds / 1000)
+def is_overdue(invariant: Invariant, checked: Checked | None, interval: float) -> bool:
+    """Tell whether the next check should have been made long ago, or the first one hasn't been."""
+    return checked is None or checked.age > MISSED * pause(invariant, interval, checked.milliseconds / 1000)

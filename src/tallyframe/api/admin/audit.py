@@ -80,6 +80,6 @@ def _shown(rule: Invariant, checked: Checked | None, interval: float) -> dict[st
         "checked_at": checked and checked.at,
         "milliseconds": checked and checked.milliseconds,
         "checked": checked and checked.finding.checked,
-        "is_overdue": checked is None or rows.is_overdue(rule, checked, interval),
+        "is_overdue": rows.is_overdue(rule, checked, interval),
         "examples": [AuditExample(subject=example.subject, detail=example.detail) for example in examples],
     }
