@@ -30,14 +30,21 @@ WAS = """
 
 
 def upgrade() -> None:
-    """Make triggers, rights and an index for what administrators look for most: a user's generations."""
+    """Make triggers and rights, and indexes for a user's generations and for doubts that a vendor can be asked about."""
     for statement in (SQL / "0010_kept_by_the_database.sql").read_text().split("\n--;\n"):
         op.execute(statement)
     op.create_index(op.f("ix_generations_user_id"), "generations", ["user_id", "id"])
+    op.create_index(
+        op.f("ix_generation_steps_doubted_ticket"),
+        "generation_steps",
+        ["generation_id"],
+        postgresql_where="state = 'in_doubt' AND ticket IS NOT NULL",
+    )
 
 
 def downgrade() -> None:
     """Leave it to the code again. The accounts' guard stays as it is: it refuses more, and nothing that is done."""
     op.drop_index(op.f("ix_generations_user_id"), "generations")
+    op.drop_index(op.f("ix_generation_steps_doubted_ticket"), "generation_steps")
     for statement in WAS.split(";"):
         op.execute(statement)

@@ -83,5 +83,10 @@ generation_steps = sa.Table(
     sa.CheckConstraint("state <> 'ticket' OR ticket IS NOT NULL", name="ticket"),
     sa.CheckConstraint("resolution IN ('settled', 'refunded')", name="resolution"),
     sa.Index("ix_generation_steps_open", "generation_id", postgresql_where=sa.text("state IN ('intent', 'ticket')")),
+    sa.Index(
+        "ix_generation_steps_doubted_ticket",
+        "generation_id",
+        postgresql_where=sa.text("state = 'in_doubt' AND ticket IS NOT NULL"),
+    ),
     sa.CheckConstraint("state <> 'done' OR result IS NOT NULL", name="done_has_result"),
 )

@@ -26,4 +26,5 @@ async def only_postgres(reader: Reader) -> AsyncIterator[Reader]:
     try:
         yield reader
     finally:
-        await reader.execute(sa.text("RESET search_path"))
+        if not reader.invalidated:  # a line that is gone has no path
+            await reader.execute(sa.text("RESET search_path"))
