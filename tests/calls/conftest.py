@@ -15,6 +15,8 @@ from tests.support.shared import shared_database
 
 _count = iter(range(1_000_000))
 
+#: Whose generations a desk has, in turns: 0 and 4 are one user's, and so are 1 and 5.
+USERS = 4
 
 database_url = shared_database("test_calls", "package")
 
@@ -27,12 +29,18 @@ async def elsewhere(settings: Settings) -> AsyncIterator[Database]:
     await database.close()
 
 
+async def _caller(db: Database, owner: Any) -> Postings:
+    """Somebody new, for whom generations can be made."""
+    email = f"caller{next(_count)}@example.com"
+    user, _ = await add_user(db, email, admin=False, member=False, credits_given=None, signup_credits=0)
+    return Postings(owner, user.account_id, user.id)
+
+
 @pytest.fixture
 async def desk(db: Database, worker_db: Database, elsewhere: Database, owner: Any) -> AsyncIterator[Desk]:
     """A vendor that nobody else calls, and generations to call it for; ended while both workers have Postgres."""
-    user, _ = await add_user(db, "caller@example.com", admin=False, member=False, credits_given=None, signup_credits=0)
-    postings = Postings(owner, user.account_id, user.id)
-    generations = [await postings.generation() for _ in range(12)]
+    users = [await _caller(db, owner) for _ in range(USERS)]
+    generations = [await users[turn % USERS].generation() for turn in range(12)]
     desk = Desk(worker_db, owner, generations, Scripted(f"vendor{next(_count)}"))
     yield desk
     await desk.end_all()

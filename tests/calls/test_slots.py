@@ -8,6 +8,7 @@ import pytest
 from tallyframe.calls.gate import CircuitOpen, Gate, NoSlot
 from tallyframe.db import WORKER_ROLE, Database
 from tallyframe.settings import Settings
+from tests.calls.conftest import USERS
 from tests.support.calling import Desk, Outcome
 from tests.support.scripted import failing, final, limits
 
@@ -32,7 +33,7 @@ async def test_twenty_calls_of_two_workers_stay_within_the_limit(
 
     async def work(number: int) -> None:
         kind = ("order", "collect")[number % 2]
-        async with gates[number % 3 % 2].call(desk.provider, desk.about(kind)):
+        async with gates[number % 3 % 2].call(desk.provider, desk.about(kind, turn=number)):
             in_flight.add(number)
             seen.append(len(in_flight))
             await asyncio.sleep(0.02)
@@ -46,10 +47,10 @@ async def test_twenty_calls_of_two_workers_stay_within_the_limit(
 
 async def test_who_finds_no_slot_gives_up_and_has_asked_nothing(desk: Desk) -> None:
     gate, answered = desk.gate(most=2), asyncio.Event()
-    both = [await desk.start(gate, answered) for _ in range(2)]
+    both = [await desk.start(gate, answered, turn=turn) for turn in range(2)]
     began = monotonic()
     with pytest.raises(NoSlot):
-        await desk.call(gate)
+        await desk.call(gate, turn=2)
     assert 0.1 <= monotonic() - began < 2
     assert len(desk.entered) == len(await desk.rows()) == 2
     answered.set()
@@ -137,7 +138,7 @@ async def test_a_refused_order_uses_no_slot(desk: Desk) -> None:
     for _ in range(3):
         await desk.refused(gate)
     assert await desk.held() == 1
-    await desk.call(gate, kind="collect")
+    await desk.call(gate, kind="collect", turn=1)
     answered.set()
     await trying
 
@@ -153,6 +154,42 @@ async def test_a_try_without_a_slot_is_not_used_up(desk: Desk) -> None:
     answered.set()
     await collecting
     await desk.call(gate)
+
+
+@pytest.mark.parametrize(("most", "share"), [(1, 1), (2, 1), (4, 3), (5, 4), (8, 6)])
+async def test_one_user_has_four_fifths_of_the_slots_and_others_find_the_rest(
+    desk: Desk, elsewhere: Database, most: int, share: int
+) -> None:
+    gates, answered, each = (
+        (desk.gate(most=most), desk.gate(elsewhere, most=most)),
+        asyncio.Event(),
+        ("order", "collect"),
+    )
+    calls = [
+        await desk.start(gates[number % 2], answered, kind=each[number // 2 % 2], turn=number * USERS)
+        for number in range(share)
+    ]
+    for gate, kind in zip(gates, each, strict=True):
+        with pytest.raises(NoSlot):
+            await desk.call(gate, kind=kind, turn=USERS)
+    calls += [await desk.start(gates[0], answered, turn=1 + number) for number in range(most - share)]
+    assert await desk.held() == most
+    answered.set()
+    await asyncio.gather(*calls)
+    await desk.call(gates[0], turn=USERS)
+
+
+async def test_who_has_its_share_gets_the_next_one_when_one_of_its_own_is_back(desk: Desk) -> None:
+    gate, first, second = desk.gate(most=4), asyncio.Event(), asyncio.Event()
+    ends = await desk.start(gate, first)
+    stay = [await desk.start(gate, second, turn=turn * USERS) for turn in (1, 2)]
+    with pytest.raises(NoSlot):
+        await desk.call(gate)
+    first.set()
+    await ends
+    await desk.call(gate)
+    second.set()
+    await asyncio.gather(*stay)
 
 
 async def test_each_provider_has_slots_of_its_own(desk: Desk) -> None:
@@ -178,10 +215,10 @@ async def test_a_provider_without_limits_has_no_slots(desk: Desk) -> None:
 async def test_the_limit_can_be_raised_and_lowered(desk: Desk) -> None:
     answered = asyncio.Event()
     first = await desk.start(desk.gate(most=1), answered)
-    more = [await desk.start(desk.gate(most=3), answered) for _ in range(2)]
+    more = [await desk.start(desk.gate(most=3), answered, turn=turn) for turn in (1, 2)]
     for most in (1, 3):
         with pytest.raises(NoSlot):
-            await desk.call(desk.gate(most=most))
+            await desk.call(desk.gate(most=most), turn=3)
     answered.set()
     await asyncio.gather(first, *more)
     lowered, last = desk.gate(most=1), asyncio.Event()
