@@ -18,6 +18,14 @@ _count = iter(range(1_000_000))
 #: Whose generations a desk has, in turns: 0 and 4 are one user's, and so are 1 and 5.
 USERS = 4
 
+#: Workers are at them.
+LEASED = """
+    UPDATE generations SET status = 'processing', finished_at = NULL, lease_until = now() + interval '1 hour'
+    WHERE id = ANY($1)"""
+
+#: A worker has died.
+LOST = "UPDATE generations SET lease_until = now() - interval '1 s' WHERE id = $1"
+
 database_url = shared_database("test_calls", "package")
 
 
@@ -41,6 +49,7 @@ async def desk(db: Database, worker_db: Database, elsewhere: Database, owner: An
     """A vendor that nobody else calls, and generations to call it for; ended while both workers have Postgres."""
     users = [await _caller(db, owner) for _ in range(USERS)]
     generations = [await users[turn % USERS].generation() for turn in range(12)]
+    await owner.execute(LEASED, generations)
     desk = Desk(worker_db, owner, generations, Scripted(f"vendor{next(_count)}"))
     yield desk
     await desk.end_all()

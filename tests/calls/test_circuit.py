@@ -10,6 +10,7 @@ from tallyframe.calls.gate import CircuitOpen, Record
 from tallyframe.db import WORKER_ROLE, Database
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.settings import Settings
+from tests.calls.conftest import LOST
 from tests.support.calling import Desk, until_true
 from tests.support.scripted import Scripted, failing, final, limits
 
@@ -66,11 +67,15 @@ async def test_it_stays_open_for_the_cooldown(desk: Desk) -> None:
     await desk.call(gate)
 
 
-async def test_one_order_tries_first_even_when_ten_ask_at_once(desk: Desk, elsewhere: Database) -> None:
+@pytest.mark.parametrize("dead", [0, 1])
+async def test_one_order_tries_first_even_when_ten_ask_at_once(desk: Desk, elsewhere: Database, dead: int) -> None:
     gates = desk.gate(), desk.gate(elsewhere)
     await desk.fail(gates[0], 3)
     await desk.later(LONGEST)
     answered = asyncio.Event()
+    for _ in range(dead):  # one has tried before them, and its worker has died
+        await desk.start(gates[0], answered, turn=1)
+        await desk.owner.execute(LOST, desk.generation_ids[1])
     async with desk.owner.transaction():  # all ten see that one of them may try, before any of them does
         await desk.owner.execute(f"{CIRCUIT} FOR UPDATE", desk.provider.name)
         asking = [asyncio.create_task(desk.call(gates[number % 2], answered)) for number in range(10)]
@@ -78,7 +83,7 @@ async def test_one_order_tries_first_even_when_ten_ask_at_once(desk: Desk, elsew
             while await desk.owner.fetchval(BLOCKED) < len(asking):
                 await asyncio.sleep(0.01)
     await until_true(lambda: sum(task.done() for task in asking) >= 9)
-    assert (len(desk.entered), await desk.held()) == (3 + 1, 1)
+    assert (len(desk.entered), await desk.held()) == (3 + dead + 1, dead + 1)
     answered.set()
     outcomes = await asyncio.gather(*asking, return_exceptions=True)
     assert sum(isinstance(outcome, CircuitOpen) for outcome in outcomes) == 9

@@ -8,6 +8,7 @@ import pytest
 from tallyframe.calls import gate as gates
 from tallyframe.calls.statements import LEAVE
 from tallyframe.errors import FailureCode, ProviderError, Unavailable
+from tests.calls.conftest import LOST
 from tests.support.calling import Desk, until_true
 from tests.support.scripted import failing
 
@@ -51,6 +52,40 @@ async def test_who_is_stopped_by_a_try_under_way_hears_that(desk: Desk) -> None:
     answered.set()
     await trying
     await desk.call(gate)
+
+
+async def test_a_try_whose_lease_has_run_out_leaves_the_next_one_free(desk: Desk) -> None:
+    gate, never, answered = desk.gate(), asyncio.Event(), asyncio.Event()
+    await desk.fail(gate, 3)
+    await desk.later(3600)
+    await desk.start(gate, never)
+    await desk.refused(gate, turn=1)
+    await desk.owner.execute(LOST, desk.generation_id)
+    another = await desk.start(gate, answered, turn=1)
+    await desk.refused(gate, turn=2)  # still one at a time
+    answered.set()
+    await another
+    await desk.call(gate, turn=2)
+
+
+async def test_a_pause_named_to_an_older_order_does_not_let_a_second_one_try(desk: Desk) -> None:
+    gate, late, answered = desk.gate(), asyncio.Event(), asyncio.Event()
+
+    async def fail_late(_: gates.Record) -> None:
+        await late.wait()
+        raise failing(FailureCode.PROVIDER_QUOTA, retry_after=40)
+
+    older = asyncio.create_task(desk.call(gate, fail_late, turn=1))
+    await until_true(lambda: bool(desk.entered))
+    await desk.fail(gate, 3)
+    await desk.later(3600)
+    trying = await desk.start(gate, answered)
+    late.set()
+    await asyncio.gather(older, return_exceptions=True)
+    await desk.later(45)
+    assert await desk.refused(gate, turn=2) <= 0
+    answered.set()
+    await trying
 
 
 async def test_a_slot_is_free_again_soon_after_a_blip_of_the_database(

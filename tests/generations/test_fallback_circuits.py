@@ -14,7 +14,7 @@ from tallyframe.generations.run import Runner
 from tests.conftest import ClientFor
 from tests.support.books import assert_books_balance
 from tests.support.cast import Member
-from tests.support.scripted import QUICKLY, Scripted, among, failing, final, limits
+from tests.support.scripted import PNG, QUICKLY, Scripted, among, failing, final, limits
 from tests.support.shared import newcomer, shared_database
 from tests.support.working import Bench
 
@@ -170,6 +170,31 @@ async def test_who_leaves_while_waiting_for_a_slot_orders_nothing(
     await runner.means.late.aclose(5)
     assert (vendor.orders, await owner.fetchval(STEPS, generation_id)) == (0, 0)
     assert await owner.fetchval("SELECT count(*) FROM provider_slots WHERE held_until > now()") == 0
+
+
+@pytest.mark.parametrize(("its_worker", "outcome"), [("dead", "succeeded"), ("alive", "snoozed")])
+async def test_who_tries_a_sick_vendor_keeps_others_away_only_while_its_worker_lives(
+    alice: Member, bench: Bench, owner: Any, its_worker: str, outcome: str
+) -> None:
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def hang() -> object:
+        asked.set()
+        await answered.wait()
+        return PNG
+
+    vendor = Scripted("a", make=[hang])
+    await leave_alone(owner, vendor)
+    await owner.execute("UPDATE provider_circuits SET open_until = now()")
+    first, second = [UUID((await alice.order())["generation"]["id"]) for _ in range(2)]
+    runner = guarded(bench, vendor)
+    trying = asyncio.create_task(runner.run(first))
+    await asked.wait()
+    if its_worker == "dead":
+        await owner.execute("UPDATE generations SET lease_until = now() - interval '1 s' WHERE id = $1", first)
+    assert await runner.run(second) == outcome
+    answered.set()
+    assert await trying == "succeeded"
 
 
 async def test_ten_orders_at_a_sick_vendor_cost_it_one_question(alice: Member, bench: Bench, owner: Any) -> None:

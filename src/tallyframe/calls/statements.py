@@ -10,13 +10,24 @@ MAKE_SLOTS = sa.text("""
 
 #: A slot is locked first and a probe is taken second, so that neither is used up when the other is missing.
 #:
+#: A probe counts while somebody leases its generation, so that a dead worker's is over with its lease. The probe is the
+#: order that entered after the circuit was due; a pause named meanwhile moves that time, hence the second one. Whoever
+#: probes next does so on condition that the circuit is as it was seen: those who waited for its row see nothing else.
+#:
 #: One user has four fifths of the slots at most, as of a worker's: whoever asks most often would have them all. Calls
 #: of one user that ask at the same instant don't see each other, so a burst may get more. It doesn't matter: that
 #: lasts for one call, as who has too many gets none until they are back. Exact would mean a lock that all calls of a
 #: user wait for.
 ENTER = sa.text("""
     WITH circuit AS (
-        SELECT open_until, open_until <= now() AND (probe_until IS NULL OR probe_until <= now()) AS may_probe
+        SELECT open_until, probe_until, open_until <= now() AND (
+            probe_until IS NULL OR probe_until <= now() OR NOT EXISTS (
+                SELECT FROM ai_operations AS trying JOIN generations ON generations.id = trying.generation_id
+                WHERE trying.status = 'running' AND trying.kind = 'order'
+                  AND trying.provider = :provider AND trying.model = :model
+                  AND trying.created_at >= least(open_until, probe_until - :hold) AND generations.lease_until > now()
+            )
+        ) AS may_probe
         FROM provider_circuits
         WHERE :guarded AND provider = :provider AND model = :model AND open_until IS NOT NULL
     ), same_user AS (
@@ -32,11 +43,11 @@ ENTER = sa.text("""
           AND (SELECT slots FROM same_user) < greatest(:most * 4 / 5, 1)
         ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED
     ), probe AS (
-        UPDATE provider_circuits SET probe_until = now() + :hold
-        WHERE provider = :provider AND model = :model AND open_until <= now()
-          AND (probe_until IS NULL OR probe_until <= now())
-          AND EXISTS (SELECT FROM circuit) AND (:most IS NULL OR EXISTS (SELECT FROM slot))
-        RETURNING provider
+        UPDATE provider_circuits AS now_is SET probe_until = now() + :hold FROM circuit
+        WHERE now_is.provider = :provider AND now_is.model = :model AND circuit.may_probe
+          AND now_is.open_until = circuit.open_until AND now_is.probe_until IS NOT DISTINCT FROM circuit.probe_until
+          AND (:most IS NULL OR EXISTS (SELECT FROM slot))
+        RETURNING now_is.provider
     ), held AS (
         UPDATE provider_slots SET held_until = now() + :hold, holder = :id FROM slot
         WHERE provider_slots.provider = :provider AND provider_slots.number = slot.number
