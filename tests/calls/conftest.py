@@ -19,9 +19,7 @@ _count = iter(range(1_000_000))
 USERS = 4
 
 #: Workers are at them.
-LEASED = """
-    UPDATE generations SET status = 'processing', finished_at = NULL, lease_until = now() + interval '1 hour'
-    WHERE id = ANY($1)"""
+LEASED = "UPDATE generations SET lease_until = now() + interval '1 hour' WHERE id = ANY($1)"
 
 #: A worker has died.
 LOST = "UPDATE generations SET lease_until = now() - interval '1 s' WHERE id = $1"
@@ -48,7 +46,7 @@ async def _caller(db: Database, owner: Any) -> Postings:
 async def desk(db: Database, worker_db: Database, elsewhere: Database, owner: Any) -> AsyncIterator[Desk]:
     """A vendor that nobody else calls, and generations to call it for; ended while both workers have Postgres."""
     users = [await _caller(db, owner) for _ in range(USERS)]
-    generations = [await users[turn % USERS].generation() for turn in range(12)]
+    generations = [await users[turn % USERS].generation(status="processing") for turn in range(12)]
     await owner.execute(LEASED, generations)
     desk = Desk(worker_db, owner, generations, Scripted(f"vendor{next(_count)}"))
     yield desk

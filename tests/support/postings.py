@@ -54,8 +54,8 @@ class Postings:
         insert_generation = """
             INSERT INTO generations (id, project_id, user_id, account_id, operation, input, credits, status,
                                      error_code, finished_at, expires_at)
-            VALUES ($1, $2, $3, $4, 'image', '{}', $5, $6, CASE WHEN $6 <> 'succeeded' THEN 'internal' END, now(),
-                    now())"""
+            VALUES ($1, $2, $3, $4, 'image', '{}', $5, $6, CASE WHEN $6 IN ('failed', 'canceled') THEN 'internal' END,
+                    CASE WHEN $6 IN ('succeeded', 'failed', 'canceled') THEN now() END, now())"""
         await self.connection.execute(insert_generation, generation, project, self.user, self.account, price, status)
         return generation
 
