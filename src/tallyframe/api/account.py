@@ -7,7 +7,7 @@ from fastapi import APIRouter
 
 from tallyframe.accounts import keys
 from tallyframe.api import cursors, incoming, schemas
-from tallyframe.api.once import OnlyOnce
+from tallyframe.api.once import OnlyOnce, said
 from tallyframe.api.services import CurrentUser, Own, Serving
 from tallyframe.errors import NotFound
 from tallyframe.generations import queries
@@ -65,7 +65,7 @@ async def create_api_key(once: OnlyOnce, new: incoming.NewApiKey = incoming.UNNA
             raise NotFound
         return schemas.NewApiKeyOut(**mine, secret=made.get(key_id))
 
-    return await once.answer(schemas.NewApiKeyOut, new.model_dump(), place, show, secrets=("secret",))
+    return await once.answer(schemas.NewApiKeyOut, said(new), place, show, secrets=("secret",))
 
 
 @router.get("/api-keys")

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from tallyframe.accounts.users import User
 from tallyframe.api import answers, incoming, orders, pictures, schemas
 from tallyframe.api.forms import NoBody
-from tallyframe.api.once import Once, OnlyOnce
+from tallyframe.api.once import Once, OnlyOnce, said
 from tallyframe.api.services import Services
 from tallyframe.errors import Generating, NotFound, TooManyActiveGenerations, ValidationFailed
 from tallyframe.generations import offered, queries
@@ -37,7 +37,7 @@ async def create_project(request: Request, once: OnlyOnce) -> schemas.Project:
         return await _rung(once.serving, await _new_project(once.serving, once.user, order, given, key))
 
     sent = [hashlib.sha256(item).hexdigest() for item in given if isinstance(item, bytes)]
-    return await _answer(once, [order.model_dump(mode="json"), sent], place)
+    return await _answer(once, [said(order), sent], place)
 
 
 @router.post("/{project_id}/video", status_code=202)
@@ -54,7 +54,7 @@ async def create_video(
         wanted = _input("video", order.prompt or row["prompt"], shape, first_frame)
         return await _again(serving, user, project_id, _order(serving, user, "video", wanted), key)
 
-    return await _answer(once, order.model_dump(mode="json"), place)
+    return await _answer(once, said(order), place)
 
 
 @router.post("/{project_id}/regenerate", status_code=202, dependencies=[NoBody])

@@ -3,15 +3,15 @@
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from fastapi import Depends, Header, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from tallyframe.accounts.users import User
 from tallyframe.api.services import CurrentUser, Own, Services
-from tallyframe.errors import TallyframeError, ValidationFailed
+from tallyframe.errors import Internal, TallyframeError, ValidationFailed
 from tallyframe.idempotency import keys
 from tallyframe.idempotency.keys import Kept, Key
 
@@ -27,6 +27,15 @@ Given = Annotated[
         "answered again, with `Idempotent-Replayed: true`, and done only once.",
     ),
 ]
+
+
+def said(body: BaseModel) -> dict[str, Any]:
+    """Return what a request's body says, in JSON values: a default that is spelt out says nothing.
+
+    So a field that a later version adds changes nothing for those who don't send it, and who asks again after an
+    upgrade asks for the same.
+    """
+    return body.model_dump(mode="json", exclude_defaults=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +60,22 @@ class Once:
         """Return what `show` says, as a `model`, of the id that `place` has made, now or when the request came first.
 
         `asked` is the request in JSON values. `place` writes the key with what it makes. The fields `secrets` are shown
-        the first time only and kept nowhere. Raises IdempotencyKeyReused, and whatever `place` raises.
+        the first time only and kept nowhere. An answer that another version has kept, and that is no `model` any more,
+        gives way to what `show` says now. Raises IdempotencyKeyReused, and whatever `place` raises.
         """
         if self.key is None:
-            return await show(await place(None))
+            return await _shown(show, await place(None))
         key = Key(self.user.id, self.key, keys.fingerprint(self.path, asked))
         kept, ref = await self._place(key, place)
         if kept:
             self.response.headers["Idempotent-Replayed"] = "true"
-            if kept.answer is not None:
-                return model.model_validate(kept.answer)
-        shown = await show(ref)
+            if kept.answer is not None and (known := _read_as(model, kept.answer)):
+                return known
+        shown = await _shown(show, ref)
         hidden = dict.fromkeys(secrets)
-        said = await keys.remember(self.serving.db, key, shown.model_dump(mode="json") | hidden)
+        first = await keys.remember(self.serving.db, key, shown.model_dump(mode="json") | hidden)
         told = {name: None if kept else getattr(shown, name) for name in secrets}
-        return model.model_validate({**said, **told})
+        return _read_as(model, {**first, **told}) or shown
 
     async def _place(self, key: Key, place: Callable[[Key | None], Awaitable[UUID]]) -> tuple[Kept | None, UUID]:
         kept = await keys.find(self.serving.db, key)
@@ -81,10 +91,39 @@ class Once:
 
 async def once(request: Request, response: Response, user: CurrentUser, serving: Own, given: Given = None) -> Once:
     """Return the request with its key. Raises ValidationFailed for a key that is none."""
-    return Once(serving, response, user, request.url.path, _read(given))
+    return Once(serving, response, user, _place_of(request), _read(given))
 
 
 OnlyOnce = Annotated[Once, Depends(once)]
+
+
+def _place_of(request: Request) -> str:
+    """Return the request's path with its ids as we write them, whichever way the client did."""
+    path: str = request.scope["route"].path_format
+    return path.format(**{name: _as_we_write_it(part) for name, part in request.path_params.items()})
+
+
+def _as_we_write_it(part: str) -> str:
+    try:
+        return str(UUID(part))
+    except ValueError:
+        return part
+
+
+def _read_as(model: type[Answer], answer: dict[str, Any]) -> Answer | None:
+    try:
+        return model.model_validate(answer)
+    except ValidationError:
+        return None
+
+
+async def _shown(show: Callable[[UUID], Awaitable[Answer]], ref: UUID) -> Answer:
+    """Return what `show` says. Raises Internal where that is no answer: what was asked is done, so it's no 422."""
+    try:
+        return await show(ref)
+    except ValidationError as error:
+        wrong = ", ".join(".".join(map(str, item["loc"])) for item in error.errors(include_input=False))
+        raise Internal(f"This is done, but can't be shown: {wrong}. It has been logged under the request id.") from None
 
 
 def _read(given: str | None) -> str | None:

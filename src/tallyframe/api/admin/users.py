@@ -12,7 +12,7 @@ from tallyframe.admin.log import Decision
 from tallyframe.admin.pages import Row, Window
 from tallyframe.api import cursors
 from tallyframe.api.admin.schemas import AdminUser, AdminUserDetail, AdminUsers, AskedUsers, NewAdjustment
-from tallyframe.api.once import OnlyOnce
+from tallyframe.api.once import OnlyOnce, said
 from tallyframe.api.schemas import Entry
 from tallyframe.api.services import Services, Serving, administrator
 from tallyframe.errors import NotFound, UserDeleted
@@ -62,7 +62,7 @@ async def adjust_credits(user_id: UUID, wanted: NewAdjustment, once: OnlyOnce) -
         async with system.reading() as reader:
             return Entry(**asdict(await history.entry(reader, entry_id)))
 
-    return await once.answer(Entry, wanted.model_dump(), place, show)
+    return await once.answer(Entry, said(wanted), place, show)
 
 
 async def _found(serving: Services, user_id: UUID) -> Row:
