@@ -1,6 +1,7 @@
 """Files and rows stay together, whatever answer got lost and whoever died in between."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,19 @@ from uuid import UUID
 
 import pytest
 
+from tallyframe.api import buying
 from tallyframe.assets import rows
 from tallyframe.errors import Unavailable
 from tallyframe.generations import settle
 from tallyframe.generations.erase import erase
 from tallyframe.generations.steps import Steps
+from tallyframe.generations.submit import submit
 from tallyframe.settings import Settings
+from tallyframe.storages.base import StorageError
+from tallyframe.storages.local import LocalStorage
 from tests.support.cast import Member
 from tests.support.drawn import picture
+from tests.support.remains import problem
 from tests.support.working import Bench
 
 
@@ -38,6 +44,45 @@ async def test_a_picture_whose_answer_was_lost_after_the_commit_keeps_its_file(
     answer = await alice.http.post("/v1/assets", **upload)  # type: ignore[arg-type]  # as httpx takes them
     assert answer.status_code == 201  # the key tells that it was kept all the same
     assert (await alice.http.get(urlsplit(answer.json()["url"]).path)).status_code == 200
+
+
+FORM: dict[str, Any] = {
+    "data": {"kind": "image", "prompt": "a cup"},
+    "files": [("images", picture()), ("images", picture((0, 0, 255)))],
+}
+
+
+@pytest.mark.parametrize("blow", [StorageError("full"), asyncio.CancelledError()])
+async def test_an_order_whose_second_picture_cannot_be_stored_leaves_no_file(
+    alice: Member, settings: Settings, monkeypatch: pytest.MonkeyPatch, blow: BaseException
+) -> None:
+    put, tries = LocalStorage.put, list[str]()
+
+    async def every_second_fails(storage: LocalStorage, key: str, data: bytes, content_type: str) -> None:
+        tries.append(key)
+        if len(tries) % 2 == 0:
+            raise blow
+        await put(storage, key, data, content_type)
+
+    monkeypatch.setattr(LocalStorage, "put", every_second_fails)
+    for _ in range(3):
+        with suppress(asyncio.CancelledError):
+            problem(await alice.http.post("/v1/projects", **FORM), 503, "unavailable")
+    assert (len(tries), files(settings)) == (6, [])
+    assert await alice.available() == 20
+
+
+async def test_an_order_whose_answer_was_lost_after_the_commit_keeps_its_pictures(
+    alice: Member, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cut_off(*given: Any) -> None:
+        await submit(*given)
+        raise Unavailable
+
+    monkeypatch.setattr(buying, "submit", cut_off)
+    answer = await alice.http.post("/v1/projects", headers={"Idempotency-Key": "a key"}, **FORM)
+    assert answer.status_code == 202, answer.text
+    assert len(files(settings)) == 2
 
 
 async def test_with_a_project_goes_what_an_attempt_has_stored_that_never_said_so(

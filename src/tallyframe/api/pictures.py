@@ -68,6 +68,21 @@ async def stored(serving: Services, user_id: UUID, given: Sequence[UUID | str | 
 
     A picture is given as the id of an asset, as a URL, or as bytes.
     """
+    await _check_known(serving, user_id, given)
+    new: list[Asset] = []
+    may_be_used = False
+    try:
+        ids = [await _stored(serving, item, position, new) for position, item in enumerate(given)]
+        may_be_used = True
+        yield Pictures(ids, new)
+    except BaseException as error:
+        # Then the order may be accepted all the same: an unused file is cheaper than an order without its picture.
+        if not (may_be_used and isinstance(error, Unavailable | asyncio.CancelledError)):
+            await asyncio.shield(discard(serving, new))
+        raise
+
+
+async def _check_known(serving: Services, user_id: UUID, given: Sequence[UUID | str | bytes]) -> None:
     known = {item for item in given if isinstance(item, UUID)}
     found = await find(serving.db, user_id, list(known))
     if len(found) != len(known):
@@ -75,20 +90,12 @@ async def stored(serving: Services, user_id: UUID, given: Sequence[UUID | str | 
     for position, item in enumerate(given):
         if isinstance(item, UUID) and not found[item].content_type.startswith("image/"):
             raise ValidationFailed("This asset is no picture.", pointer=f"/images/{position}/asset_id")
-    new: list[Asset] = []
-    try:
-        ids: list[UUID] = []
-        for position, item in enumerate(given):
-            if isinstance(item, UUID):
-                ids.append(item)
-                continue
-            data = await serving.fetch(item, f"/images/{position}/url") if isinstance(item, str) else item
-            new.append(await store(serving, data))
-            ids.append(new[-1].id)
-        yield Pictures(ids, new)
-    except (Unavailable, asyncio.CancelledError):
-        # The order may have been accepted all the same: an unused file is cheaper than an order without its picture.
-        raise
-    except BaseException:
-        await asyncio.shield(discard(serving, new))
-        raise
+
+
+async def _stored(serving: Services, item: UUID | str | bytes, position: int, new: list[Asset]) -> UUID:
+    """Return the picture's id; one that isn't stored yet is, and comes to the `new`."""
+    if isinstance(item, UUID):
+        return item
+    data = await serving.fetch(item, f"/images/{position}/url") if isinstance(item, str) else item
+    new.append(await store(serving, data))
+    return new[-1].id
