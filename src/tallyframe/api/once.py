@@ -56,12 +56,14 @@ class Once:
         show: Callable[[UUID], Awaitable[Answer]],
         *,
         secrets: tuple[str, ...] = (),
+        is_kept: bool = True,
     ) -> Answer:
         """Return what `show` says, as a `model`, of the id that `place` has made, now or when the request came first.
 
         `asked` is the request in JSON values. `place` writes the key with what it makes. The fields `secrets` are shown
         the first time only and kept nowhere. An answer that another version has kept, and that is no `model` any more,
-        gives way to what `show` says now. Raises IdempotencyKeyReused, and whatever `place` raises.
+        gives way to what `show` says now; and so does every answer where none `is_kept`. Raises IdempotencyKeyReused,
+        and whatever `place` raises.
         """
         if self.key is None:
             return await _shown(show, await place(None))
@@ -72,6 +74,8 @@ class Once:
             if kept.answer is not None and (known := _read_as(model, kept.answer)):
                 return known
         shown = await _shown(show, ref)
+        if not is_kept:
+            return shown
         hidden = dict.fromkeys(secrets)
         first = await keys.remember(self.serving.db, key, shown.model_dump(mode="json") | hidden)
         told = {name: None if kept else getattr(shown, name) for name in secrets}

@@ -106,7 +106,8 @@ async def submit_instead(
     """Start a generation in place of one that has ended, which must still be its project's latest.
 
     So one failure is made good, and paid, once, however many ask for it. `also` hangs on the project's row. None: as
-    `submit_again`, or the place has been taken, or the user has been deleted. Raises InsufficientCredits.
+    `submit_again`, or the place has been taken, or the user has been deleted. Raises InsufficientCredits, and
+    RequestInProgress where a key that `also` keeps is taken.
     """
     project = _unanswered_project()
     statements = {False: _statement(project, also(project))}

@@ -56,6 +56,16 @@ def keep(made: sa.FromClause) -> sa.Insert:
     return sa.insert(idempotency_keys).from_select(["user_id", "key", "fingerprint", "ref"], row)
 
 
+def keep_with(act: sa.FromClause, key: Key, ref: UUID) -> sa.Insert:
+    """Return the insert of a key for `ref`, if the row that the act hangs on is there.
+
+    It needs no parameters, so that the key may be somebody else's than what the statement is about.
+    """
+    mine = {"user_id": key.user_id, "key": key.key, "fingerprint": key.fingerprint, "ref": ref}
+    values = [sa.literal(value, idempotency_keys.c[name].type) for name, value in mine.items()]
+    return sa.insert(idempotency_keys).from_select(list(mine), sa.select(*values).select_from(act))
+
+
 async def keep_for(transaction: Transaction, ref: UUID, key: Key) -> None:
     """Insert the key of a request that has made `ref` in this transaction."""
     made = sa.select(sa.literal(ref, sa.Uuid()).label("id")).subquery()

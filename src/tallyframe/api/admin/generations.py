@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query
 
 from tallyframe.accounts.users import User
 from tallyframe.admin import doubts, generations, work
@@ -21,6 +21,7 @@ from tallyframe.api.admin.schemas import (
     Owner,
     Resolution,
 )
+from tallyframe.api.once import OnlyOnce, said
 from tallyframe.api.schemas import Charge
 from tallyframe.api.services import Services, Serving, administrator
 from tallyframe.credits import Credits
@@ -37,6 +38,7 @@ from tallyframe.errors import (
 from tallyframe.generations import offered, queries
 from tallyframe.generations.states import LIVE, Status
 from tallyframe.generations.submit import RUN_GENERATION, Order
+from tallyframe.idempotency.keys import Key
 from tallyframe.outbox.relay import ring
 
 router = APIRouter(prefix="/v1/admin/generations", tags=["admin"], dependencies=[Depends(administrator)])
@@ -74,23 +76,25 @@ async def cancel(
 
 
 @router.post("/{generation_id}/retry", status_code=202)
-async def retry(
-    generation_id: UUID, because: Because, admin: Administrator, serving: Serving, response: Response
-) -> AdminGenerationDetail:
+async def retry(generation_id: UUID, wanted: Because, once: OnlyOnce) -> AdminGenerationDetail:
     """Wake one that waits, or place the order of one that failed or was canceled again; return what is to run now.
 
     The new one is paid by the user like the first, whose credits came back.
     """
-    row = await _found(serving, generation_id)
-    decision, to_run = Decision(admin.id, because.reason), generation_id
-    if row["generation_status"] in LIVE:
-        if not await work.wake(serving.system, decision, generation_id):
-            raise NotRetryable("It doesn't wait: a worker runs it right now, or it has just ended.")
-    else:
-        to_run = await _order_again(serving, decision, row)
-    await ring(serving.bell, RUN_GENERATION, to_run)
-    response.headers["Location"] = f"/v1/admin/generations/{to_run}"
-    return await _detail(serving, to_run)
+    serving = once.serving
+
+    async def place(key: Key | None) -> UUID:
+        to_run = await _retried(serving, once.user, generation_id, wanted, key)
+        await ring(serving.bell, RUN_GENERATION, to_run)
+        return to_run
+
+    async def show(to_run: UUID) -> AdminGenerationDetail:
+        return await _detail(serving, to_run)
+
+    # A kept answer would be a copy of the user's prompt and address that outlives their deletion.
+    answer = await once.answer(AdminGenerationDetail, said(wanted), place, show, is_kept=False)
+    once.response.headers["Location"] = f"/v1/admin/generations/{answer.id}"
+    return answer
 
 
 @router.post("/{generation_id}/resolve")
@@ -108,8 +112,19 @@ async def resolve(
     return await _detail(serving, generation_id)
 
 
-async def _order_again(serving: Services, decision: Decision, row: Row) -> UUID:
+async def _retried(serving: Services, admin: User, generation_id: UUID, wanted: Because, key: Key | None) -> UUID:
+    """Return the id of what is to run now: the generation, or the new one in its place."""
+    row = await _found(serving, generation_id)
+    decision = Decision(admin.id, wanted.reason)
+    if row["generation_status"] in LIVE:
+        if not await work.wake(serving.system, decision, generation_id, key):
+            raise NotRetryable("It doesn't wait: a worker runs it right now, or it has just ended.")
+        return generation_id
     _refuse_what_cannot_be(row)
+    return await _order_again(serving, decision, row, key)
+
+
+async def _order_again(serving: Services, decision: Decision, row: Row, key: Key | None) -> UUID:
     _check_shape(serving, row)
     order, limits = row["generation_operation"], serving.settings
     # For the price of the first time: the user agreed to that one, and isn't asked now.
@@ -117,7 +132,7 @@ async def _order_again(serving: Services, decision: Decision, row: Row) -> UUID:
     most, age = limits.max_active_generations, limits.generation_max_age
     wanted = Order(owner_id, row["account_id"], order, row["input"], price, most, age)
     ended_id, project_id = row["generation_id"], row["generation_project_id"]
-    accepted = await work.order_again(serving.system, decision, ended_id, wanted, project_id)
+    accepted = await work.order_again(serving.system, decision, ended_id, wanted, project_id, key)
     if accepted is None:
         now = await _found(serving, ended_id)
         _refuse_what_cannot_be(now)
