@@ -96,6 +96,47 @@ async def test_somebody_who_reads_too_early_still_pays_once(
     assert (await alice.available(), await acts.actions(alice)) == (15, ["order_again"])
 
 
+async def test_what_the_user_cancels_before_it_is_woken_is_not_ordered_again(
+    acts: Acts, alice: Member, bench: Bench, world: World
+) -> None:
+    sleeping = await asleep(alice, bench)
+    project = (await acts.look(f"generations/{sleeping}"))["project_id"]
+    assert (await alice.http.post(f"/v1/projects/{project}/cancel")).status_code == 200
+    before = await world.remains()
+    for how in ({}, {"even_if_canceled": False}):
+        body = problem(await acts.do(f"generations/{sleeping}/retry", **how), 409, "not_retryable")
+        assert "even_if_canceled" in body["detail"]
+    assert (await world.remains(), await acts.lines(alice), await alice.available()) == (before, [], 20)
+
+
+async def test_what_was_canceled_is_ordered_again_where_that_is_said(acts: Acts, alice: Member, bench: Bench) -> None:
+    sleeping = await asleep(alice, bench)
+    assert (await acts.do(f"generations/{sleeping}/cancel")).status_code == 200
+    answer = await acts.do(f"generations/{sleeping}/retry", even_if_canceled=True)
+    assert (answer.status_code, await alice.available()) == (202, 10), answer.text
+    problem(await acts.do(f"generations/{sleeping}/retry"), 409, "generating")
+    assert await acts.actions(alice) == ["cancel", "order_again"]
+
+
+@pytest.mark.parametrize("said", [None, 1, "true", "yes", []])
+async def test_only_true_means_even_if_canceled(acts: Acts, alice: Member, bench: Bench, said: Any) -> None:
+    sleeping = await asleep(alice, bench)
+    assert (await acts.do(f"generations/{sleeping}/cancel")).status_code == 200
+    body = problem(await acts.do(f"generations/{sleeping}/retry", even_if_canceled=said), 422, "validation_failed")
+    assert body["errors"][0]["pointer"] == "/even_if_canceled"
+    assert await alice.available() == 20
+
+
+async def test_the_contract_says_what_was_canceled_takes(acts: Acts) -> None:
+    contract = (await acts.admin.http.get("/openapi.json")).json()
+    how = contract["paths"]["/v1/admin/generations/{generation_id}/retry"]["post"]
+    field = contract["components"]["schemas"]["Retry"]["properties"]["even_if_canceled"]
+    assert "even_if_canceled" in how["description"]
+    assert (field["type"], field["default"]) == ("boolean", False)
+    assert "canceled" in field["description"]
+    assert "Idempotency-Key" in {parameter["name"] for parameter in how["parameters"]}
+
+
 async def test_it_costs_what_it_cost_the_first_time(
     acts: Acts, alice: Member, bench: Bench, settings: Settings
 ) -> None:

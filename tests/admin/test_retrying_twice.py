@@ -84,9 +84,10 @@ async def test_another_retry_with_the_same_key_is_refused(
     for answer in (
         await retry(acts, other),
         await retry(acts, sleeping, reason="another"),
+        await retry(acts, sleeping, even_if_canceled=True),
     ):
         problem(answer, 422, "idempotency_key_reused")
-    assert replayed(await retry(acts, sleeping))
+    assert replayed(await retry(acts, sleeping, even_if_canceled=False))
     colleague = Acts(await newcomer(db, client_for, owner, admin=True), owner)
     assert not replayed(await retry(colleague, sleeping))
     assert await acts.actions(alice) == ["wake", "wake"]

@@ -20,6 +20,7 @@ from tallyframe.api.admin.schemas import (
     Output,
     Owner,
     Resolution,
+    Retry,
 )
 from tallyframe.api.once import OnlyOnce, said
 from tallyframe.api.schemas import Charge
@@ -76,10 +77,11 @@ async def cancel(
 
 
 @router.post("/{generation_id}/retry", status_code=202)
-async def retry(generation_id: UUID, wanted: Because, once: OnlyOnce) -> AdminGenerationDetail:
-    """Wake one that waits, or place the order of one that failed or was canceled again; return what is to run now.
+async def retry(generation_id: UUID, wanted: Retry, once: OnlyOnce) -> AdminGenerationDetail:
+    """Wake one that waits, or place the order of one that failed again; return what is to run now, as it is now.
 
-    The new one is paid by the user like the first, whose credits came back.
+    The new one is paid by the user like the first, whose credits came back. What was canceled is ordered again only
+    with `even_if_canceled`.
     """
     serving = once.serving
 
@@ -112,7 +114,7 @@ async def resolve(
     return await _detail(serving, generation_id)
 
 
-async def _retried(serving: Services, admin: User, generation_id: UUID, wanted: Because, key: Key | None) -> UUID:
+async def _retried(serving: Services, admin: User, generation_id: UUID, wanted: Retry, key: Key | None) -> UUID:
     """Return the id of what is to run now: the generation, or the new one in its place."""
     row = await _found(serving, generation_id)
     decision = Decision(admin.id, wanted.reason)
@@ -121,6 +123,8 @@ async def _retried(serving: Services, admin: User, generation_id: UUID, wanted: 
             raise NotRetryable("It doesn't wait: a worker runs it right now, or it has just ended.")
         return generation_id
     _refuse_what_cannot_be(row)
+    if row["generation_status"] == Status.CANCELED and not wanted.even_if_canceled:
+        raise NotRetryable('This was canceled. Say "even_if_canceled": true to have it ordered, and paid, again.')
     return await _order_again(serving, decision, row, key)
 
 

@@ -46,6 +46,17 @@ class NewAdjustment(Because):
     amount: Annotated[int, Field(strict=True, ge=-MAX_CREDITS, le=MAX_CREDITS), AfterValidator(_not_zero)]
 
 
+class Retry(Because):
+    """Why something is tried again, and whether that may cost somebody who has canceled it."""
+
+    even_if_canceled: bool = Field(
+        False,
+        strict=True,
+        description="Order again, and have the user pay, also what was canceled. Without it that is `not_retryable`: "
+        "whoever sees it wait and wants it woken does not order what the user cancels in the same moment.",
+    )
+
+
 class Resolution(Because):
     """What became of an order that was in doubt."""
 
