@@ -15,6 +15,8 @@ from tallyframe.embedded.processes import Program, Steps, describe_exit, end, la
 _PAUSE = (0.1, 1.0)  # seconds before what has ended is started again
 _END: Steps = ((signal.SIGTERM, 12.0),)
 _ENDING = (signal.SIGKILL, signal.SIGTERM)
+_PATIENCE = 60.0  # seconds that a process may take to end in good order, whatever is broken meanwhile
+_IN_ORDER = (0, -signal.SIGTERM)  # exit codes after SIGTERM; uvicorn ends by the signal itself
 _LOOK = 0.05  # seconds
 
 
@@ -30,6 +32,9 @@ class Child:
     is_up: Callable[[], Awaitable[bool]]
     starts: int = 0
     deaths: list[str] = field(default_factory=list)  # how it ended when nobody had asked it to
+    problems: list[str] = field(default_factory=list)  # how it did not end in good order when it was asked to
+    _asked_at: float | None = None  # when it was asked to end in good order, and nothing else was done to it since
+    _log_from: int = 0  # where what it says since its latest start begins
     _was_asked: bool = False
     _process: Process | None = None
     _keeping: "asyncio.Task[None] | None" = None
@@ -39,6 +44,10 @@ class Child:
     def log(self) -> Path:
         """Where all that it says is kept."""
         return self.folder / f"{self.name}.log"
+
+    def said(self) -> str:
+        """Return what it has said since its latest start."""
+        return self.log.read_bytes()[self._log_from :].decode(errors="replace")
 
     @property
     def runs(self) -> bool:
@@ -58,11 +67,21 @@ class Child:
                 raise RuntimeError(f"{self.name} did not start; see {self.log}")
             await asyncio.sleep(_LOOK)
 
+    async def serves_within(self, seconds: float) -> bool:
+        """Wait until it serves, again if need be; False: it doesn't within `seconds`."""
+        until = monotonic() + seconds
+        while not await self.is_up():
+            if monotonic() > until:
+                return False
+            await asyncio.sleep(_LOOK)
+        return True
+
     def signal(self, number: signal.Signals) -> bool:
         """Send a signal; False: it did not run."""
         if self._process is None or not self.runs:
             return False
         self._was_asked = self._was_asked or number in _ENDING
+        self._asked_at = monotonic() if number is signal.SIGTERM else None
         with suppress(ProcessLookupError):
             self._process.send_signal(number)
         return True
@@ -70,6 +89,8 @@ class Child:
     async def stop(self) -> None:
         """End it for good."""
         self._stopping.set()
+        if self._asked_at and self.runs and monotonic() - self._asked_at > _PATIENCE:
+            self.problems.append(f"{self.name} was asked to end {monotonic() - self._asked_at:.0f} s ago and runs")
         if self._process is not None:
             await end(self._process, _END, asyncio.Event())
         if self._keeping is not None:
@@ -77,18 +98,30 @@ class Child:
 
     async def _launch(self) -> None:
         with self.log.open("ab") as output:
+            self._log_from = output.tell()
             program = Program(self.argv, self.environment, folder=self.folder, output=output.fileno())
             self._process = await launch(program)
-        self._was_asked = False
+        self._was_asked, self._asked_at = False, None
         self.starts += 1
+        if self._stopping.is_set():  # meanwhile: nobody else would end this one
+            await end(self._process, _END, asyncio.Event())
 
     async def _keep(self) -> None:
         while self._process is not None:
             code = await self._process.wait()
             if not (self._was_asked or self._stopping.is_set()):
                 self.deaths.append(describe_exit(code))
+            self._judge(code)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), self.lot.uniform(*_PAUSE))
             if self._stopping.is_set():
                 return
             await self._launch()
+
+    def _judge(self, code: int) -> None:
+        """Note if it was asked to end in good order, and did not."""
+        if self._asked_at is None or self._stopping.is_set():
+            return
+        took = monotonic() - self._asked_at
+        if code not in _IN_ORDER or took > _PATIENCE:
+            self.problems.append(f"{self.name} was asked to end: {describe_exit(code)}, {took:.0f} s later")

@@ -64,6 +64,7 @@ class Proxy:
     def __init__(self, host: str, target_port: int) -> None:
         self.port = 0
         self.mode: Mode = "pass"
+        self.touched = 0  # pieces that were lost or held up, and connections that were reset or forgotten
         self._target = host, target_port
         self._seconds = 0.0
         self._after_bytes = 0
@@ -112,6 +113,7 @@ class Proxy:
 
     def cut(self) -> None:
         """Reset every open connection; new ones are welcome."""
+        self.touched += len(self._open)
         for connection in self._open:
             connection.reset()
 
@@ -120,6 +122,7 @@ class Proxy:
 
         New connections are welcome.
         """
+        self.touched += len(self._open)
         for connection in self._open:
             connection.forgotten = True
 
@@ -203,6 +206,7 @@ class Proxy:
         is_reply = to is connection.client
         swallowed = connection.forgotten or self.mode == "swallow" or (self.mode == "swallow_replies" and is_reply)
         connection.lost = connection.lost or swallowed
+        self.touched += swallowed or self.mode == "delay"
         return not swallowed
 
     async def _wait(self) -> None:
@@ -217,6 +221,7 @@ class Proxy:
             if len(piece) >= room:
                 to.write(piece[:room])
                 connection.reset()
+                self.touched += 1
                 return
         to.write(piece)
         await to.drain()

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+import tallyframe
 from chaos.children import Child
 from chaos.plan import Plan
 from chaos.proxy import Proxy, link
@@ -23,6 +24,7 @@ from tallyframe.migrate import migrate
 from tests.support.google_all import KEY
 
 ROOT = Path(__file__).parents[1]
+UNDER_TEST = Path(tallyframe.__file__).parents[1]  # the same for every process, whatever folder it runs in
 
 
 @dataclass
@@ -36,6 +38,11 @@ class Stack:
     children: dict[str, Child] = field(default_factory=dict)
     apis: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def media(self) -> Path:
+        """Where API and workers keep media."""
+        return self.folder / "data" / "media"
+
     def named(self, start: str) -> list[str]:
         """Return the names of the children that start so."""
         return [name for name in self.children if name.startswith(start)]
@@ -46,7 +53,8 @@ class Stack:
 
     async def run(self, *arguments: str) -> tuple[int, str]:
         """Run a command of Tallyframe's, straight at the servers, and return its exit code and what it printed."""
-        environment = {**surroundings(), **self.settings(self.servers.database_url, self.servers.redis_url)}
+        environment = {**surroundings(), "PYTHONPATH": str(UNDER_TEST)}
+        environment |= self.settings(self.servers.database_url, self.servers.redis_url)
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tallyframe", *arguments, env=environment, cwd=self.folder, stdout=-1, stderr=-2
         )
@@ -92,7 +100,7 @@ async def stack(plan: Plan, folder: Path) -> AsyncIterator[Stack]:
 async def _start(built: Stack, exits: AsyncExitStack) -> None:
     vendor_port = choose(0, 0)
     arguments = [str(vendor_port), str(built.plan.seed), str(built.plan.vendor_timeout), str(built.folder)]
-    vendor = _child(built, "vendor", ["-m", "chaos.vendor", *arguments], {"PYTHONPATH": str(ROOT)})
+    vendor = _child(built, "vendor", ["-m", "chaos.vendor", *arguments], {"PYTHONPATH": f"{ROOT}:{UNDER_TEST}"})
     apis = [await _api(built, exits, number) for number in range(1, built.plan.apis + 1)]
     workers = [await _worker(built, exits, number, vendor_port) for number in range(1, built.plan.workers + 1)]
     everybody = [vendor, *apis, *workers]
@@ -134,7 +142,7 @@ async def _link(built: Stack, exits: AsyncExitStack, name: str, port: int) -> Pr
 
 def _child(built: Stack, name: str, arguments: list[str], settings: Mapping[str, str]) -> Child:
     lot = random.Random(f"{built.plan.seed}:{name}")
-    environment = {**surroundings(), **settings}
+    environment = {**surroundings(), "PYTHONPATH": str(UNDER_TEST), **settings}
     child = Child(name, [sys.executable, *arguments], environment, built.folder, lot, partial(_is_up, built, name))
     built.children[name] = child
     return child
@@ -143,7 +151,7 @@ def _child(built: Stack, name: str, arguments: list[str], settings: Mapping[str,
 async def _is_up(built: Stack, name: str) -> bool:
     """Tell whether a process serves: an API when it says that it's ready, the others when they have logged it."""
     if name not in built.apis:
-        return "_started" in built.children[name].log.read_text(errors="replace")
+        return built.children[name].runs and "_started" in built.children[name].said()
     with suppress(httpx.HTTPError):
         async with httpx.AsyncClient(trust_env=False) as http:
             return (await http.get(f"{built.apis[name]}/readyz")).is_success

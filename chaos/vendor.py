@@ -32,6 +32,7 @@ from tests.support.google_wire import failure, quota
 from tests.support.vendor import DROP, Reply, Request, answer, vendor
 
 BOOK = "vendor.jsonl"
+JOBS = "vendor-jobs.jsonl"  # so that a vendor that was killed knows what it has taken
 CALM_FILE = "calm"
 _MARKER = re.compile(rb"\[chaos:([\w-]+)\]")
 _SIZE = 128  # pixels
@@ -77,8 +78,10 @@ class Google:
     asked: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        """Begin with no film ordered."""
-        self.omni.markers = {}
+        """Begin with the films that were ordered before this process was started."""
+        lines = (self.folder / JOBS).read_text().splitlines() if (self.folder / JOBS).exists() else []
+        self.omni.markers = dict(json.loads(line) for line in lines)
+        self.omni.jobs.update(dict.fromkeys(self.omni.markers, "in_progress"))
 
     def answer(self, request: Request) -> Reply:
         """Answer as the mood is."""
@@ -125,7 +128,10 @@ class Google:
     def _video(self, request: Request, marker: str, met: Mood) -> Reply:
         reply = self.omni.answer(request)
         if not self._complaints():
-            self.omni.markers[list(self.omni.jobs)[-1]] = marker
+            job = list(self.omni.jobs)[-1]
+            self.omni.markers[job] = marker
+            with (self.folder / JOBS).open("a") as jobs:
+                jobs.write(json.dumps([job, marker]) + "\n")
         return failure(500, "INTERNAL", "Taken all the same.") if met.name == "500 paid" else _spoilt(reply, met)
 
     def _asked(self, request: Request, met: Mood) -> Reply:
