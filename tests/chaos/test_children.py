@@ -4,12 +4,15 @@ import asyncio
 import random
 import signal
 import sys
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from chaos import children
 from chaos.children import Child
+from tallyframe.embedded.processes import Program, launch
 
 WAITS = "print('up_started', flush=True); import time; time.sleep(60)"
 
@@ -59,6 +62,55 @@ async def test_a_frozen_one_is_ended_all_the_same(child: Child) -> None:
     assert child.runs
     await child.stop()
     assert child.deaths == []
+
+
+async def test_who_ends_badly_when_asked_to_end_is_noted(tmp_path: Path) -> None:
+    script = f"import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(5)); {WAITS}"
+    child = child_that(script, tmp_path)
+    await child.start()
+    await child.until_up()
+    child.signal(signal.SIGTERM)
+    await until(lambda: child.starts == 2)
+    assert await child.serves_within(20)
+    assert [problem.rpartition(",")[0] for problem in child.problems] == ["child was asked to end: exit code 5"]
+    child.signal(signal.SIGTERM)
+    child.signal(signal.SIGKILL)  # so nobody knows how it would have ended
+    await until(lambda: child.starts == 3)
+    await child.stop()
+    assert len(child.problems) == 1
+
+
+async def test_who_does_not_end_when_asked_to_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = child_that(f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {WAITS}", tmp_path)
+    monkeypatch.setattr(children, "_PATIENCE", 0.1)
+    monkeypatch.setattr(children, "_END", ((signal.SIGTERM, 0.1),))
+    await child.start()
+    await child.until_up()
+    child.signal(signal.SIGTERM)
+    await asyncio.sleep(0.3)
+    await child.stop()
+    assert child.problems == ["child was asked to end 0 s ago and runs"]
+
+
+async def test_what_is_stopped_while_it_is_started_again_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = asyncio.Event()
+
+    async def slowly(program: Program) -> Process:
+        started.set()
+        await asyncio.sleep(0.3)
+        return await launch(program)
+
+    child = child_that(WAITS, tmp_path)
+    await child.start()
+    await child.until_up()
+    monkeypatch.setattr(children, "launch", slowly)
+    child.signal(signal.SIGKILL)
+    await started.wait()
+    async with asyncio.timeout(20):
+        await child.stop()
+    assert not child.runs
 
 
 async def test_what_never_comes_up_is_told(tmp_path: Path) -> None:

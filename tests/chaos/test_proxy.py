@@ -239,3 +239,25 @@ async def test_closing_ends_what_is_open(echo: Echo) -> None:
         await client.is_reset()
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", proxy.port)
+
+
+@pytest.mark.parametrize("mode", ["swallow", "swallow_replies", "delay"])
+async def test_what_a_mode_has_touched_is_counted_and_silence_is_not(proxy: Proxy, echo: Echo, mode: Mode) -> None:
+    async with talking(proxy) as one:
+        with proxy.switched(mode, seconds=0.05):
+            await asyncio.sleep(0.1)
+        assert proxy.touched == 0
+        with proxy.switched(mode, seconds=0.05):
+            one.say(b"during\n")
+            await asyncio.sleep(0.3)
+        assert proxy.touched > 0
+
+
+async def test_cutting_and_forgetting_touch_what_is_open(proxy: Proxy, echo: Echo) -> None:
+    proxy.cut()
+    proxy.forget()
+    assert proxy.touched == 0
+    async with talking(proxy):
+        proxy.forget()
+        proxy.cut()
+    assert proxy.touched == 2
