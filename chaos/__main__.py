@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -11,9 +12,12 @@ from time import monotonic
 
 import asyncpg
 
+import tallyframe
+from chaos.calm import ask_when_calm
 from chaos.checker import judge
 from chaos.clients import client
-from chaos.evidence import User, gather
+from chaos.evidence import User
+from chaos.gathering import FILE, gather, with_endings
 from chaos.history import History
 from chaos.nemesis import Nemesis
 from chaos.plan import Plan, quick
@@ -29,23 +33,39 @@ _LIVE = """
     SELECT (SELECT count(*) FROM generations WHERE finished_at IS NULL) + (SELECT count(*) FROM outbox)"""
 
 
-async def run(plan: Plan, folder: Path) -> bool:
+async def run(plan: Plan, folder: Path, *, is_quick: bool) -> bool:
     """Run the plan with everything kept in `folder`; print the verdict, and return whether all is well."""
     _end_on_sigterm()
     configure_logs("console", "warning", "chaos")
-    print(f"Seed {plan.seed}, {plan.seconds:.0f} s of faults; everything is kept in {folder}", flush=True)
+    print(f"Seed {plan.seed}, {plan.seconds:.0f} s of faults; everything is kept in {folder}")
+    print(f"Tallyframe is that of {_tried()}", flush=True)
     async with stack(plan, folder) as running:
         history = History(folder / "history.jsonl")
         users = await _users(running)
         nemesis = Nemesis(running)
         await _rage(running, nemesis, history, users)
         running.calm_the_vendor()
-        quiet = await _until_quiet(running)
-        evidence = await gather(running, history.lines, users)
-    evidence.write(folder / "evidence.json")
+        began = monotonic()
+        await ask_when_calm(running, history, users)
+        await _until_quiet(running)
+        quiet = monotonic() - began
+        evidence = await gather(running, history.lines, users, is_quick=is_quick)
+    evidence = with_endings(evidence, running)  # once more, for now all have ended
+    evidence.write(folder / FILE)
     verdicts = judge(evidence)
     print_report(evidence, nemesis.counts, verdicts, quiet)
     return all(verdict.is_ok for verdict in verdicts)
+
+
+def _tried() -> str:
+    """Return the path of the code that is run, and its commit if there is one."""
+    folder = Path(tallyframe.__file__).parent
+    git = ("git", "-C", str(folder), "describe", "--always", "--dirty")
+    try:
+        found = subprocess.run(git, capture_output=True, text=True, check=False, timeout=10)
+    except OSError:  # no git here
+        return str(folder)
+    return f"{folder}, commit {found.stdout.strip()}" if found.returncode == 0 else str(folder)
 
 
 async def _users(running: Stack) -> list[User]:
@@ -76,8 +96,8 @@ async def _rage(running: Stack, nemesis: Nemesis, history: History, users: list[
             await one.requests.aclose()
 
 
-async def _until_quiet(running: Stack) -> float:
-    """Wait until nothing is under way, or the plan's time is over; return the seconds."""
+async def _until_quiet(running: Stack) -> None:
+    """Wait until nothing is under way, or the plan's time is over."""
     began = monotonic()
     connection = await asyncpg.connect(running.servers.database_url)
     try:
@@ -87,7 +107,6 @@ async def _until_quiet(running: Stack) -> float:
             await asyncio.sleep(_LOOK)
     finally:
         await connection.close()
-    return monotonic() - began
 
 
 def _end_on_sigterm() -> None:
@@ -112,7 +131,7 @@ def main() -> None:
     folder = options.keep or Path(tempfile.mkdtemp(prefix=f"tallyframe-chaos-{options.seed}-"))
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        is_well = asyncio.run(run(plan, folder.resolve()))
+        is_well = asyncio.run(run(plan, folder.resolve(), is_quick=options.quick))
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit(f"Interrupted; everything has been ended. What there is of it is in {folder}")
     if not is_well:

@@ -1,11 +1,12 @@
 """Checks of the money, worked out here from the rows alone.
 
-Each check takes the evidence and yields a sentence for everything that is wrong.
+Each check takes the evidence and yields a line for each thing that it has compared, empty where all is well.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator
 
+from chaos.compared import unless
 from chaos.evidence import Evidence, Row
 
 REFUNDED = ("failed", "canceled")
@@ -20,10 +21,10 @@ def no_credit_is_unaccounted_for(evidence: Evidence) -> Iterator[str]:
         for entry in moved[user.account_id]:
             of_kind[entry["kind"]] += entry["amount"]
         expected = user.granted + of_kind["debit"] + of_kind["refund"]
-        if balances.get(user.account_id) != expected:
-            yield f"client {user.client} has {balances.get(user.account_id)} credits, and {expected} come out"
-        if of_kind["grant"] != user.granted or set(of_kind) - {"grant", "debit", "refund"}:
-            yield f"client {user.client} was granted {user.granted}, but the ledger says {dict(of_kind)}"
+        there, who = balances.get(user.account_id), f"client {user.client}"
+        yield unless(there == expected, f"{who} has {there} credits, and {expected} come out")
+        is_all = of_kind["grant"] == user.granted and not set(of_kind) - {"grant", "debit", "refund"}
+        yield unless(is_all, f"{who} was granted {user.granted}, but the ledger says {dict(of_kind)}")
 
 
 def one_debit_each(evidence: Evidence) -> Iterator[str]:
@@ -32,9 +33,9 @@ def one_debit_each(evidence: Evidence) -> Iterator[str]:
     accounts = {user.user_id: user.account_id for user in evidence.users}
     for row in evidence.generations:
         found = [(entry["amount"], entry["account_id"]) for entry in debits.pop(row["id"], [])]
-        price = evidence.prices[row["operation"]]
-        if found != [(-price, accounts.get(row["user_id"]))]:
-            yield f"generation {row['id']} costs {price}, and was debited {[amount for amount, _ in found]}"
+        price = evidence.prices.get(row["operation"], 0)
+        words = f"generation {row['id']} costs {price}, and was debited {[amount for amount, _ in found]}"
+        yield unless(found == [(-price, accounts.get(row["user_id"]))], words)
     for generation in debits:
         yield f"there is a debit for a generation {generation} that is not there"
 
@@ -45,8 +46,8 @@ def one_refund_each(evidence: Evidence) -> Iterator[str]:
     for row in evidence.generations:
         found = [entry["amount"] for entry in refunds.pop(row["id"], [])]
         expected = [row["credits"]] if row["status"] in REFUNDED else []
-        if found != expected:
-            yield f"generation {row['id']} is {row['status']}, costs {row['credits']}, and was refunded {found}"
+        words = f"generation {row['id']} is {row['status']}, costs {row['credits']}, and was refunded {found}"
+        yield unless(found == expected, words)
     for generation in refunds:
         yield f"there is a refund for a generation {generation} that is not there"
 
@@ -54,8 +55,8 @@ def one_refund_each(evidence: Evidence) -> Iterator[str]:
 def the_audit_agrees(evidence: Evidence) -> Iterator[str]:
     """`tallyframe ledger verify` finds nothing."""
     code, printed = evidence.audit
-    if code:
-        yield f"exit code {code}: {printed.strip()[-500:]}"
+    if evidence.entries:
+        yield unless(code == 0, f"exit code {code}: {printed.strip()[-500:]}")
 
 
 def _by(rows: list[Row], column: str) -> defaultdict[str, list[Row]]:

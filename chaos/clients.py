@@ -86,8 +86,8 @@ class Client:
         """Order, and repeat the very same until it is answered."""
         self._count += 1
         key = f"{self.plan.seed}-{self.number}-{self._count}"
-        path = f"/v1/projects/{project}/{_PATHS[op]}" if project else "/v1/projects"
-        body, marker = (None, "") if op == "again" else (self._body(op, key), key)
+        path, body = wanted(op, key, project)
+        marker = key if body else ""
         line = Line(client=self.number, op=op, key=key, marker=marker, project=project)
         answer = await self.requests.send(line, "POST", path, body)
         while answer.line.attempt < _ATTEMPTS and (answer.line.outcome == "info" or self._forgets(answer)):
@@ -99,10 +99,6 @@ class Client:
         """Tell whether to repeat what was acknowledged, as a client does that crashed with the answer in its hands."""
         return self.plan.checks_idempotency and answer.line.outcome == "ok" and self.lot.random() < _FORGETS
 
-    def _body(self, op: str, marker: str) -> dict[str, Any]:
-        body: dict[str, Any] = {"prompt": f"A red cup on a wooden table {marked(marker)}"}
-        return body if op == "film" else {**body, "kind": op, "aspect_ratio": "9:16"}
-
     async def _poll(self, project: str) -> Answer:
         return await self._ask("poll", project, "GET", f"/v1/projects/{project}")
 
@@ -111,6 +107,16 @@ class Client:
 
     async def _pause(self, span: tuple[float, float]) -> None:
         await asyncio.sleep(self.lot.uniform(*span))
+
+
+def wanted(op: str, key: str, project: str) -> tuple[str, dict[str, Any] | None]:
+    """Return the path and the body of what pays. The key is the marker of its prompt, if it has one."""
+    if op == "again":
+        return f"/v1/projects/{project}/{_PATHS[op]}", None
+    body: dict[str, Any] = {"prompt": f"A red cup on a wooden table {marked(key)}"}
+    if op == "film":
+        return f"/v1/projects/{project}/{_PATHS[op]}", body
+    return "/v1/projects", {**body, "kind": op, "aspect_ratio": "9:16"}
 
 
 def client(number: int, key: str, plan: Plan, apis: dict[str, str], history: History, stop: asyncio.Event) -> Client:

@@ -14,7 +14,7 @@ class Line:
     """One request. Times are seconds of the machine's clock; `generation_status` is what the answer said of it."""
 
     client: int
-    op: str  # image, video, film (a video of a project), again (regenerate), cancel, delete, publish, poll
+    op: str  # image, video, film (a video of a project), again (regenerate), cancel, delete, publish, poll, ready
     key: str = ""  # the Idempotency-Key of what pays, the same for all attempts
     marker: str = ""  # what stands in the prompt, if the request has one
     attempt: int = 1
@@ -27,7 +27,9 @@ class Line:
     code: str = ""  # the problem's code, or what broke
     generation: str = ""
     generation_status: str = ""
+    status_sequence: int = 0  # of the project; 0: the answer didn't say
     replayed: bool = False
+    calm: bool = False  # sent after all faults were over
 
 
 PAYING = ("image", "video", "film", "again")

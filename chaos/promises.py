@@ -1,16 +1,18 @@
 """Checks of what clients were promised: acknowledged means kept, final means final, one key is one order.
 
-Each check takes the evidence and yields a sentence for everything that is wrong.
+Each check takes the evidence and yields a line for each thing that it has compared, empty where all is well.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator
 
+from chaos.compared import unless
 from chaos.evidence import Evidence, Row
-from chaos.history import PAYING
+from chaos.history import PAYING, Line
 from chaos.keys import NEW, Key, keys_of, marker_of
 
 FINAL = ("succeeded", "failed", "canceled")
+_NOT_FOUND = 404
 
 
 def no_project_is_lost(evidence: Evidence) -> Iterator[str]:
@@ -18,10 +20,12 @@ def no_project_is_lost(evidence: Evidence) -> Iterator[str]:
     rows = {row["id"]: row for row in evidence.projects}
     deleting = {line.project for line in evidence.history if line.op == "delete" and line.outcome != "refused"}
     for project in sorted(_acknowledged(evidence)):
-        if project not in rows:
-            yield f"project {project} was acknowledged and is not there"
-        elif rows[project]["is_deleted"] and project not in deleting:
-            yield f"project {project} was acknowledged, and is deleted although nobody asked for that"
+        told = f"project {project} was acknowledged"
+        if project in rows:
+            is_kept = not rows[project]["is_deleted"] or project in deleting
+            yield unless(is_kept, f"{told}, and is deleted although nobody asked for that")
+        else:
+            yield f"{told} and is not there"
 
 
 def no_generation_is_lost(evidence: Evidence) -> Iterator[str]:
@@ -30,11 +34,12 @@ def no_generation_is_lost(evidence: Evidence) -> Iterator[str]:
     users = {user.client: user.user_id for user in evidence.users}
     for line in evidence.history:
         if line.op in PAYING and line.outcome == "ok":
-            row = rows.get(line.generation)
+            row, told = rows.get(line.generation), f"generation {line.generation}"
             if row is None:
-                yield f"generation {line.generation} was acknowledged and is not there"
-            elif (row["project_id"], row["user_id"]) != (line.project, users[line.client]):
-                yield f"generation {line.generation} is of another project or user than was acknowledged"
+                yield f"{told} was acknowledged and is not there"
+            else:
+                is_theirs = (row["project_id"], row["user_id"]) == (line.project, users[line.client])
+                yield unless(is_theirs, f"{told} is of another project or user than was acknowledged")
 
 
 def everything_has_ended(evidence: Evidence) -> Iterator[str]:
@@ -42,8 +47,9 @@ def everything_has_ended(evidence: Evidence) -> Iterator[str]:
     for row in evidence.generations:
         if row["status"] not in FINAL:
             yield f"generation {row['id']} is still {row['status']}, attempt {row['attempt']}"
-        elif row["lease_until"] is not None:
-            yield f"generation {row['id']} has ended and is leased until {row['lease_until']}"
+        else:
+            is_free = row["lease_until"] is None
+            yield unless(is_free, f"generation {row['id']} has ended and is leased until {row['lease_until']}")
 
 
 def final_is_final(evidence: Evidence) -> Iterator[str]:
@@ -51,8 +57,9 @@ def final_is_final(evidence: Evidence) -> Iterator[str]:
     rows = {row["id"]: row["status"] for row in evidence.generations}
     told = {(line.generation, line.generation_status) for line in evidence.history if line.outcome == "ok"}
     for generation, status in sorted(told):
-        if status in FINAL and rows.get(generation) != status:
-            yield f"generation {generation} was told to be {status} and is {rows.get(generation, 'not there')}"
+        if status in FINAL:
+            now = rows.get(generation, "not there")
+            yield unless(now == status, f"generation {generation} was told to be {status} and is {now}")
 
 
 def what_was_said_is_done(evidence: Evidence) -> Iterator[str]:
@@ -60,25 +67,35 @@ def what_was_said_is_done(evidence: Evidence) -> Iterator[str]:
     rows = {row["id"]: row for row in evidence.projects}
     for line in evidence.history:
         row = rows.get(line.project)
-        if row is None or line.outcome != "ok":
-            continue
-        if line.op == "delete" and not row["is_deleted"]:
-            yield f"project {line.project} was deleted and is there"
-        if line.op == "publish" and not (row["is_published"] or row["is_deleted"]):
-            yield f"project {line.project} was published and is not public"
-        if line.op == "cancel" and line.generation_status != "canceled":
-            yield f"project {line.project} was canceled and shows {line.generation_status}"
+        if row is not None and line.outcome == "ok" and line.op in {"delete", "publish", "cancel"}:
+            yield _done(line, row)
+
+
+def _done(line: Line, row: Row) -> str:
+    """Say what is wrong with what was answered with a yes, or nothing."""
+    if line.op == "delete":
+        return unless(row["is_deleted"], f"project {line.project} was deleted and is there")
+    if line.op == "publish":
+        is_public = row["is_published"] or row["is_deleted"]
+        return unless(is_public, f"project {line.project} was published and is not public")
+    is_canceled = line.generation_status == "canceled"
+    return unless(is_canceled, f"project {line.project} was canceled and shows {line.generation_status}")
 
 
 def a_key_is_one_order(evidence: Evidence) -> Iterator[str]:
-    """A key that was acknowledged is told the same project and generation by every definite answer."""
+    """A key that was acknowledged is told the same project and generation by every definite answer.
+
+    Once its project is deleted, it may be told that there is none.
+    """
+    deleted = {row["id"] for row in evidence.projects if row["is_deleted"]}
     for key in keys_of(evidence.history).values():
         told = {(line.project, line.generation) for line in key.lines if line.outcome == "ok"}
-        if len(told) > 1:
-            yield f"key {key.name} ({key.op}) was told {len(told)} different orders: {_listed(told)}"
-        refusals = {line.code for line in key.lines if line.outcome == "refused"} if told else set()
-        if refusals:
-            yield f"key {key.name} ({key.op}) was acknowledged, and also refused: {', '.join(sorted(refusals))}"
+        noes = [line for line in key.lines if line.outcome == "refused"]
+        codes = sorted({line.code for line in noes if not (line.status == _NOT_FOUND and key.project in deleted)})
+        if told:
+            words = f"was told {len(told)} different orders: {_listed(told)}"
+            yield unless(len(told) == 1, f"key {key.name} ({key.op}) {words}")
+            yield unless(not codes, f"key {key.name} ({key.op}) was acknowledged, and also refused: {', '.join(codes)}")
 
 
 def nothing_unasked_for(evidence: Evidence) -> Iterator[str]:
@@ -92,14 +109,15 @@ def nothing_unasked_for(evidence: Evidence) -> Iterator[str]:
     projects = _acknowledged(evidence)
     for row in evidence.generations:
         if row["id"] in told:
+            yield ""
             continue
         marked = keys.get(marker_of(row["prompt"]))
         own = marked if marked and _is_own(marked, row, projects) else None
         found = _explained(row, own, unknown)
         if found:
             unknown.remove(found)
-        elif not (_may_be_twice(own, row, keys) and not evidence.checks_idempotency):
-            yield _unexplained(row, own)
+        may_be = found or (_may_be_twice(own, row, keys) and not evidence.checks_idempotency)
+        yield "" if may_be else _unexplained(row, own)
 
 
 def _is_own(key: Key, row: Row, projects: set[str]) -> bool:
@@ -131,9 +149,23 @@ def _unexplained(row: Row, own: Key | None) -> str:
 
 
 def no_alarm_was_raised(evidence: Evidence) -> Iterator[str]:
-    """No process has logged a bug, and the auditor, which was at work all the time, has found nothing wrong."""
+    """No process has logged a bug, and the auditor, where it came to look, has found nothing wrong."""
     for alarm in evidence.alarms:
         yield f"{alarm['process']} has logged {alarm['words']}"
+
+
+def every_invariant_holds(evidence: Evidence) -> Iterator[str]:
+    """The auditor's invariants hold in the end, whether it came to look or not."""
+    for found in evidence.invariants:
+        if not found["is_counted"]:
+            words = f"{found['name']}: {found['violations']} of {found['checked']}, {found['examples'][:3]}"
+            yield unless(found["violations"] == 0, words)
+
+
+def everybody_ends_when_asked(evidence: Evidence) -> Iterator[str]:
+    """Each process has ended when it was asked to, and as it should."""
+    for name, wrong in evidence.endings.items():
+        yield from [f"{name}: {words}" for words in wrong] or [""]
 
 
 def _acknowledged(evidence: Evidence) -> set[str]:

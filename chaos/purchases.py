@@ -11,18 +11,21 @@ rules (docs/architecture.md, "The way of one run"), these of them may have been 
     failed, storage_unavailable  the result was there, and could not be stored
 
 and these were not: `failed` by any other code, where the vendor has said no. At most one try of a generation may be of
-the first four lines: all of them forbid another order, for good. Each check takes the evidence and yields a sentence
-for everything that is wrong.
+the first four lines: all of them forbid another order, for good. Each check takes the evidence and yields a line for
+each thing that it has compared, empty where all is well.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+from chaos.compared import unless
 from chaos.evidence import Evidence, Row
 from chaos.keys import marker_of
 
 LAST_WORDS = ("done", "ticket", "orphaned", "withdrawn", "in_doubt", "intent")
 BILLED_FAILURES = ("provider_rejected", "storage_unavailable")
+ORDERS = ("image", "video")  # lines of the vendor's book that are orders
+_STOPPED = "stopped at the vendor"  # what the product books when the vendor has agreed to stop
 
 
 def nothing_is_bought_twice(evidence: Evidence) -> Iterator[str]:
@@ -31,18 +34,20 @@ def nothing_is_bought_twice(evidence: Evidence) -> Iterator[str]:
     for row in evidence.generations:
         allowed[groups.of(row)] += sum(may_be_billed(step) for step in tries[row["id"]])
     for group, number in sorted(groups.paid().items()):
-        if number > allowed[group]:
-            of = [row["id"] for row in evidence.generations if groups.of(row) == group]
-            states = [_told(step) for generation in of for step in tries[generation]]
-            yield f"order {group}: paid {number} times; its generations {of} have the tries {states}"
+        if number <= allowed[group]:
+            yield ""
+            continue
+        of = [row["id"] for row in evidence.generations if groups.of(row) == group]
+        states = [_told(step) for generation in of for step in tries[generation]]
+        yield f"order {group}: paid {number} times; its generations {of} have the tries {states}"
 
 
 def what_may_be_billed_is_the_last_order(evidence: Evidence) -> Iterator[str]:
     """Of a generation's tries at most one has delivered, promised or is in doubt; all before it have failed."""
     for generation, steps in _tries(evidence).items():
         last = [step for step in steps if step["state"] in LAST_WORDS]
-        if len(last) > 1 or (last and last[0] is not steps[-1]):
-            yield f"generation {generation} was ordered again after {[_told(step) for step in steps]}"
+        is_last = not last or (len(last) == 1 and last[0] is steps[-1])
+        yield unless(is_last, f"generation {generation} was ordered again after {[_told(step) for step in steps]}")
 
 
 def no_result_without_an_order(evidence: Evidence) -> Iterator[str]:
@@ -50,15 +55,20 @@ def no_result_without_an_order(evidence: Evidence) -> Iterator[str]:
     groups = Groups(evidence)
     made, paid = Counter(groups.of(row) for row in evidence.generations if row["status"] == "succeeded"), groups.paid()
     for group, number in sorted(made.items()):
-        if paid[group] < number:
-            yield f"order {group}: {number} succeeded, and the vendor was paid {paid[group]} times"
+        words = f"order {group}: {number} succeeded, and the vendor was paid {paid[group]} times"
+        yield unless(paid[group] >= number, words)
 
 
 def nothing_is_left_open_at_the_vendor(evidence: Evidence) -> Iterator[str]:
-    """No ticket of an ended generation is left: the vendor was asked to stop."""
+    """No ticket of an ended generation is left: the vendor was asked to stop, by its own book."""
+    canceled = {row["ticket"] for row in evidence.orders if row["kind"] == "cancel"}
     for step in evidence.steps:
+        told = f"generation {step['generation_id']}"
         if step["state"] == "ticket":
-            yield f"generation {step['generation_id']} still has an open ticket of attempt {step['attempt']}"
+            yield f"{told} still has an open ticket of attempt {step['attempt']}"
+        elif step["ticket"]:
+            is_so = step["operator_message"] != _STOPPED or step["ticket"] in canceled
+            yield unless(is_so, f"{told} was {_STOPPED}, which has never heard of that: ticket {step['ticket']}")
 
 
 def every_call_is_answered_for(evidence: Evidence) -> Iterator[str]:
@@ -70,8 +80,7 @@ def every_call_is_answered_for(evidence: Evidence) -> Iterator[str]:
 def the_vendor_understood_everything(evidence: Evidence) -> Iterator[str]:
     """Every request to the vendor was as its API wants it."""
     for row in evidence.orders:
-        if row["kind"] == "complaint":
-            yield row["words"]
+        yield row["words"] if row["kind"] == "complaint" else ""
 
 
 def media_are_what_was_ordered(evidence: Evidence) -> Iterator[str]:
@@ -81,8 +90,8 @@ def media_are_what_was_ordered(evidence: Evidence) -> Iterator[str]:
             yield f"generation {row['generation_id']}: {row['problem']}"
         elif not row["is_whole"]:
             yield f"generation {row['generation_id']}: the bytes are not those of the receipt"
-        elif not row["is_its_own"]:
-            yield f"generation {row['generation_id']}: the media are of another order"
+        else:
+            yield unless(row["is_its_own"], f"generation {row['generation_id']}: the media are of another order")
 
 
 def may_be_billed(step: Row) -> bool:
@@ -123,7 +132,7 @@ class Groups:
 
     def paid(self) -> Counter[str]:
         """Return how often the vendor was paid for each group."""
-        paid = [row["marker"] for row in self._orders if row["kind"] != "complaint" and row["paid"]]
+        paid = [row["marker"] for row in self._orders if row["kind"] in ORDERS and row["paid"]]
         return Counter(self._name(marker) for marker in paid)
 
     def _name(self, member: str) -> str:

@@ -7,12 +7,13 @@ from typing import get_args
 from rich.console import Console
 from rich.table import Table
 
-from chaos.checker import Verdict
+from chaos.checker import MAY_BE_EMPTY, Verdict
 from chaos.evidence import Evidence
 from chaos.history import Outcome
-from chaos.purchases import bought_again
+from chaos.purchases import ORDERS, bought_again
 
 _WIDTH = 110  # characters, also where the output is no terminal
+_ACTS = {"cancel": "cancels", "delete": "deletions", "publish": "publications"}
 _EXAMPLES = 3  # problems that are shown of each check
 
 
@@ -21,17 +22,26 @@ def print_report(evidence: Evidence, faults: Mapping[str, int], verdicts: Sequen
     console = Console(width=_WIDTH, highlight=False)
     console.print(_requests(evidence))
     console.print(_counted("Faults", faults))
-    bills = Counter(f"{row['kind']}, {row['mood']}" for row in evidence.orders if row["kind"] != "complaint")
+    bills = Counter(f"{row['kind']}, {row['mood']}" for row in evidence.orders if row["kind"] in ORDERS)
     console.print(_counted("Orders at the vendor, by how it took them", bills))
     console.print(_counted("Generations", Counter(row["status"] for row in evidence.generations)))
     doubts = Counter(row["state"] for row in evidence.steps)
     again = bought_again(evidence)
     print(f"Tries: {', '.join(f'{number} {state}' for state, number in sorted(doubts.items()))}.", end=" ")
     print(f"Ordered again after an answer without a usable result: {again}.")
+    print(_acts(evidence))
     print(f"All had ended {quiet:.1f} s after the last fault.")
     for death, times in sorted(Counter(evidence.deaths).items()):
         print(f"Ended although nobody had asked it to, and was started again: {death}, {times} times.")
     console.print(_checks(verdicts))
+
+
+def _acts(evidence: Evidence) -> str:
+    """Say how often what can't be seen in the other tables has really come about."""
+    done = Counter(line.op for line in evidence.history if line.outcome == "ok")
+    stopped = sum(row["kind"] == "cancel" for row in evidence.orders)
+    acts = ", ".join(f"{done[op]} {words}" for op, words in _ACTS.items())
+    return f"Acknowledged: {acts}. Asked to stop at the vendor: {stopped} times."
 
 
 def _requests(evidence: Evidence) -> Table:
@@ -62,7 +72,7 @@ def _counted(title: str, counts: Mapping[str, int]) -> Table:
 def _checks(verdicts: Sequence[Verdict]) -> Table:
     table = Table(title="Checks")
     table.add_column("what must hold", no_wrap=True)
-    table.add_column("of", justify="right")
+    table.add_column("compared", justify="right")
     table.add_column("verdict")
     for verdict in verdicts:
         table.add_row(verdict.name, str(verdict.looked_at), _told(verdict))
@@ -71,7 +81,7 @@ def _checks(verdicts: Sequence[Verdict]) -> Table:
 
 def _told(verdict: Verdict) -> str:
     if verdict.is_ok:
-        return "ok"
+        return "ok" if verdict.looked_at or verdict.name in MAY_BE_EMPTY else "nothing to look at"
     more = len(verdict.problems) - _EXAMPLES
     examples = [f"- {problem}" for problem in verdict.problems[:_EXAMPLES]]
     return "\n".join(

@@ -39,8 +39,8 @@ class Requests:
         await self._http.aclose()
 
     async def send(self, line: Line, method: str, path: str, body: dict[str, Any] | None = None) -> Answer:
-        """Send once; nothing is raised, whatever happens."""
-        api = self._lot.choice(list(self._apis))
+        """Send once, to the API process that the line names, or any; nothing is raised, whatever happens."""
+        api = line.api or self._lot.choice(list(self._apis))
         headers = {"Idempotency-Key": line.key} if line.key else {}
         line = replace(line, api=api, sent=time())
         try:
@@ -79,4 +79,5 @@ def _with_ids(line: Line, body: dict[str, Any]) -> Line:
     """Note which project and generation the answer names."""
     generation = body.get("generation") or {}
     told = {"generation": generation.get("id", ""), "generation_status": generation.get("status", "")}
-    return replace(line, project=body.get("id", line.project), **told)
+    sequence = body.get("status_sequence", 0)
+    return replace(line, project=body.get("id", line.project), status_sequence=sequence, **told)

@@ -1,6 +1,7 @@
 """One short run for all tests of this folder."""
 
 import asyncio
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from chaos.evidence import Evidence, read_evidence
 
 ROOT = Path(__file__).parents[2]
 SEED = 7
+LONGEST = 300  # seconds for the whole run, of which the machine may be busy with other tests for most
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,14 @@ async def short_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "chaos", "--quick", "--seed", str(SEED), "--keep", str(folder)),
         cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin"},
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
         stdout=-1,
         stderr=-2,
     )
-    printed, _ = await process.communicate()
+    try:
+        printed, _ = await asyncio.wait_for(process.communicate(), LONGEST)
+    except TimeoutError:
+        process.terminate()  # it ends all that it has started
+        printed, _ = await process.communicate()
+        pytest.fail(f"the run did not end within {LONGEST} s:\n{printed.decode()}")
     return Run(folder, process.returncode or 0, printed.decode())

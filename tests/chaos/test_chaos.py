@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from chaos.checker import CHECKS, judge
+from chaos.checker import CHECKS, MAY_BE_EMPTY, NOTHING, judge
 from chaos.evidence import Evidence, Row
 from chaos.faults import KINDS
 from chaos.history import Line
@@ -53,9 +53,13 @@ async def test_nothing_is_left_running(short_run: Run) -> None:
 
 
 def acknowledged(evidence: Evidence) -> Line:
-    """A new image that is there and has succeeded."""
+    """A new image that is there and has succeeded, of one order that was paid once, and the only one of its project."""
     kept = {row["generation_id"] for row in evidence.media}
-    return next(line for line in evidence.history if line.op == "image" and line.generation in kept)
+    paid = Counter(row["marker"] for row in evidence.orders if row.get("paid"))
+    of = Counter(row["project_id"] for row in evidence.generations)
+    images = [line for line in evidence.history if line.op == "image" and line.generation in kept]
+    # What was ordered while all was calm is there if chance has left nothing else.
+    return next(line for line in images if (paid[line.marker], of[line.project]) == (1, 1))
 
 
 def without(rows: list[Row], **values: Any) -> list[Row]:
@@ -109,6 +113,71 @@ def tried_again(evidence: Evidence, state: str, code: str | None = None, *, atte
     return replace(evidence, steps=[*evidence.steps[:at], new, *evidence.steps[at:]])
 
 
+def calm(evidence: Evidence, *, replaces: bool = False, **changes: Any) -> Evidence:
+    """The acknowledged image's key is sent once more, and told this; `replaces`: what it was told then is forgotten."""
+    line = acknowledged(evidence)
+    new = replace(
+        line, **{"calm": True, "replayed": True, "sent": line.answered + 60, "answered": line.answered + 61, **changes}
+    )
+    past = [one for one in evidence.history if not (replaces and one.key == line.key and one.calm)]
+    return replace(evidence, history=[*[replace(one, calm=False) if one.key == line.key else one for one in past], new])
+
+
+def never_asked_again(evidence: Evidence) -> Evidence:
+    lost = replace(acknowledged(evidence), key="lost", marker="lost", outcome="info", generation="", calm=False)
+    return replace(evidence, history=[*evidence.history, lost])
+
+
+def without_calm(evidence: Evidence, op: str) -> Evidence:
+    return replace(evidence, history=[line for line in evidence.history if not (line.calm and line.op == op)])
+
+
+def refused(evidence: Evidence, status: int, code: str, **changes: Any) -> Evidence:
+    """Another client than the poor one is told no, to a key of its own."""
+    line = next(line for line in evidence.history if line.client and line.outcome == "ok")
+    new = {"key": "no", "marker": "no", "op": "image", "outcome": "refused", "status": status, "code": code}
+    return replace(evidence, history=[*evidence.history, replace(line, **{**new, **changes})])
+
+
+def failed_as(evidence: Evidence, code: str) -> Evidence:
+    row = acknowledged(evidence).generation
+    return replace(evidence, generations=with_changes(evidence.generations, row, status="failed", error_code=code))
+
+
+def polled(evidence: Evidence, *answers: dict[str, Any]) -> Evidence:
+    """The acknowledged image's project is polled once more, with these answers, one after another."""
+    line = replace(acknowledged(evidence), op="poll", key="", marker="", replayed=False)
+    times = [{"sent": line.answered + 100 + n, "answered": line.answered + 100.5 + n} for n in range(len(answers))]
+    more = [replace(line, **{**at, **answer}) for at, answer in zip(times, answers, strict=True)]
+    return replace(evidence, history=[*evidence.history, *more])
+
+
+def read(evidence: Evidence, what: str, **changes: Any) -> Evidence:
+    """What was read last of this kind is changed."""
+    row = one_of(evidence.reads, what=what)
+    return replace(evidence, reads=[{**row, **changes}, *(other for other in evidence.reads if other is not row)])
+
+
+def deleted(evidence: Evidence) -> Evidence:
+    """The acknowledged image's project is deleted, and nothing of it has gone."""
+    project = acknowledged(evidence).project
+    return replace(evidence, projects=with_changes(evidence.projects, project, is_deleted=True, prompt=""))
+
+
+def without_prompts(evidence: Evidence) -> Evidence:
+    project = acknowledged(evidence).project
+    rows = [{**row, "prompt": "" if row["project_id"] == project else row["prompt"]} for row in evidence.generations]
+    return replace(evidence, generations=rows, assets=without(evidence.assets, project_id=project))
+
+
+def stopped(evidence: Evidence) -> Evidence:
+    step = {**evidence.steps[0], "state": "withdrawn", "ticket": "v1_x", "operator_message": "stopped at the vendor"}
+    return replace(evidence, steps=[*evidence.steps, step])
+
+
+INVARIANT = {"name": "chains_hold", "is_counted": False, "checked": 9, "violations": 1, "examples": ["x: broken"]}
+
+
 def media(evidence: Evidence, **changes: Any) -> Evidence:
     return replace(evidence, media=[{**evidence.media[0], **changes}, *evidence.media[1:]])
 
@@ -160,6 +229,63 @@ TAMPERED: list[tuple[Callable[[Evidence], Evidence], str, str]] = [
     (lambda e: told(e, op="cancel", generation_status="pending"), "deleted, published and canceled are so", "pending"),
     (lambda e: told(e, generation=other(e)), "one key is one order", "2 different orders"),
     (lambda e: told(e, outcome="refused", code="generating"), "one key is one order", "also refused: generating"),
+    (
+        lambda e: calm(e, replaces=True, outcome="info", status=409, code="request_in_progress"),
+        "every key is answered in the end",
+        "request_in_progress",
+    ),
+    (lambda e: calm(e, generation=other(e)), "every key is answered in the end", "is told"),
+    (lambda e: calm(e, replayed=False), "every key is answered in the end", "as if it were new"),
+    (
+        lambda e: calm(e, outcome="refused", status=404, code="not_found"),
+        "every key is answered in the end",
+        "is refused now: 404",
+    ),
+    (never_asked_again, "every key is answered in the end", "sent 0 times"),
+    (lambda e: without_calm(e, "ready"), "the product works once faults are over", "api-1 is not ready"),
+    (lambda e: without_calm(e, "image"), "the product works once faults are over", "no image that was ordered"),
+    (lambda e: without_calm(e, "video"), "the product works once faults are over", "at api-2 after"),
+    (lambda e: refused(e, 402, "insufficient_credits"), "refused and failed for a reason", "without a reason: 402"),
+    (lambda e: refused(e, 404, "not_found", op="poll"), "refused and failed for a reason", "without a reason: 404"),
+    (lambda e: refused(e, 401, "unauthenticated"), "refused and failed for a reason", "without a reason: 401"),
+    (lambda e: refused(e, 409, "generating"), "refused and failed for a reason", "without a reason: 409"),
+    (lambda e: failed_as(e, "internal"), "refused and failed for a reason", "failed as internal"),
+    (lambda e: failed_as(e, "expired"), "refused and failed for a reason", "failed as expired"),
+    (
+        lambda e: told(e, outcome="refused", status=402, code="insufficient_credits", sent=2e10, answered=2e10),
+        "nothing bought is refused",
+        "was told 402",
+    ),
+    (lambda e: polled(e, {"status_sequence": 9}, {"status_sequence": 8}), "nothing that is read goes back", "was at 9"),
+    (
+        lambda e: polled(
+            e,
+            {"status_sequence": 9, "generation_status": "succeeded"},
+            {"status_sequence": 9, "generation_status": "failed"},
+        ),
+        "nothing that is read goes back",
+        "was succeeded, and later failed",
+    ),
+    (
+        lambda e: replace(e, projects=[{**row, "status": "processing"} for row in e.projects]),
+        "what is read in the end is so",
+        "is read",
+    ),
+    (lambda e: read(e, "project", status=404, said={}), "what is read in the end is so", "404"),
+    (lambda e: read(e, "stranger", status=200), "what is read in the end is so", "a stranger was told 200"),
+    (lambda e: read(e, "credits", said={"available": -1}), "what is read in the end is so", "shows -1 credits"),
+    (lambda e: read(e, "explore", said={"ids": ["p"]}), "what is read in the end is so", "in Explore and not"),
+    (lambda e: read(e, "explore", status=500), "what is read in the end is so", "Explore can't be read"),
+    (deleted, "what is read in the end is so", "is deleted, and was told 200"),
+    (deleted, "what is deleted is gone", "A red cup"),
+    (lambda e: without_prompts(deleted(e)), "what is deleted is gone", "image-1.png"),
+    (stopped, "nothing is left open at the vendor", "has never heard of that"),
+    (lambda e: replace(e, invariants=[INVARIANT]), "every invariant of the auditor holds", "x: broken"),
+    (
+        lambda e: replace(e, endings={"worker-1": ["ignored SIGTERM"]}),
+        "every process ends when asked to",
+        "worker-1: ignored SIGTERM",
+    ),
     (another_generation, "nobody paid for what they didn't ask for", "never-asked-for"),
     (twice_for_a_key, "nobody paid for what they didn't ask for", "acknowledged with another id"),
     (richer, "no credit is unaccounted for", "come out"),
@@ -170,7 +296,7 @@ TAMPERED: list[tuple[Callable[[Evidence], Evidence], str, str]] = [
     (lambda e: replace(e, audit=(1, "WRONG chain")), "`tallyframe ledger verify` agrees", "WRONG chain"),
     (paid_again, "no generation is bought twice", "paid 2 times"),
     (
-        lambda e: tried_again(paid_again(e), "failed", "provider_unavailable"),
+        lambda e: paid_again(tried_again(e, "failed", "provider_unavailable")),
         "no generation is bought twice",
         "paid 2 times",
     ),
@@ -216,7 +342,7 @@ def test_no_check_is_left_untried() -> None:
 
 
 async def test_an_answer_without_a_result_may_be_billed_and_ordered_again(short_run: Run) -> None:
-    evidence = tried_again(paid_again(short_run.evidence()), "failed", "provider_rejected")
+    evidence = paid_again(tried_again(short_run.evidence(), "failed", "provider_rejected"))
     assert "no generation is bought twice" not in problems(evidence)
     assert "what may be billed is the last order" not in problems(evidence)
 
@@ -234,6 +360,43 @@ async def test_a_key_of_unknown_outcome_may_have_bought_once_and_not_twice(short
     assert marker_of(bought["prompt"]) == key
     twice = replace(unknown, generations=[*unknown.generations, {**bought, "id": "twin"}])
     assert f"key {key}" in str(problems(twice)[check])
+
+
+async def test_a_check_that_has_looked_at_nothing_says_so(short_run: Run) -> None:
+    evidence = replace(short_run.evidence(), is_quick=False)
+    empty = Evidence(history=[], users=[])
+    nothing = {name for name, found in problems(empty).items() if found == [NOTHING]}
+    assert nothing == set(CHECKS) - set(MAY_BE_EMPTY)
+    assert problems(replace(empty, is_quick=True)) == {}
+    assert problems(replace(evidence, media=[]))["media are there, whole, and the right ones"] == [NOTHING]
+
+
+async def test_a_deleted_projects_key_may_be_told_that_there_is_none(short_run: Run) -> None:
+    evidence = calm(short_run.evidence(), outcome="refused", status=404, code="not_found")
+    line = acknowledged(evidence)
+    gone = deleted(evidence)
+    asked = replace(gone, history=[*gone.history, replace(line, op="delete", key="", sent=line.answered)])
+    for check in ("every key is answered in the end", "one key is one order", "refused and failed for a reason"):
+        assert line.key in str(problems(evidence)[check])
+        assert line.key not in str(problems(asked).get(check, []))
+
+
+async def test_who_has_no_credits_may_be_told_so(short_run: Run) -> None:
+    evidence = short_run.evidence()
+    line = acknowledged(evidence)
+    told_no = replace(line, key="no", marker="no", outcome="refused", status=402, code="insufficient_credits")
+    account = next(user.account_id for user in evidence.users if user.client == line.client)
+    (first,) = [row for row in evidence.entries if row["account_id"] == account and row["kind"] == "grant"]
+    spent = [*evidence.entries, {**first, "kind": "debit", "amount": -999_997}]
+    poor = replace(evidence, history=[told_no], entries=spent)
+    assert "402" in str(problems(replace(poor, entries=evidence.entries))["refused and failed for a reason"])
+    assert "402" not in str(problems(poor).get("refused and failed for a reason", []))
+
+
+async def test_a_vendor_that_was_asked_to_stop_has_heard_of_it(short_run: Run) -> None:
+    evidence = stopped(short_run.evidence())
+    asked = replace(evidence, orders=[*evidence.orders, {"kind": "cancel", "ticket": "v1_x"}])
+    assert "nothing is left open at the vendor" not in problems(asked)
 
 
 async def test_without_keys_a_repeated_request_may_buy_twice(short_run: Run) -> None:

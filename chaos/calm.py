@@ -1,0 +1,108 @@
+"""After the faults: is every key answered now, and does the product work at each of its API processes?
+
+Here nothing may be left to chance any more. What was of unknown outcome gets its answer, what was acknowledged gets the
+same one again, and each API process is ready and takes an image and a video that succeed.
+"""
+
+import asyncio
+import random
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import Any
+
+from chaos.clients import wanted
+from chaos.evidence import User
+from chaos.history import History, Line
+from chaos.keys import NEW, Key, keys_of
+from chaos.requests import Answer, Requests
+from chaos.stack import Stack
+
+_MOST_KNOWN = 300  # keys that are asked about although they were acknowledged
+_TRIES = 12  # at one request: processes may still find out that their connections are dead
+_UNANSWERED = 2  # keys of one client without an answer, before the others are given up
+_ORDERS = 4  # of one kind at one API process, until one succeeds: a worker's connection may be dead, too
+_PAUSE = 0.5  # seconds
+_TIMEOUT = 10.0  # seconds for one request
+_LONGEST = 60.0  # seconds for one order
+
+
+@dataclass
+class Calm:
+    """The phase of one run. `requests` are those of each client, by its number."""
+
+    stack: Stack
+    history: History
+    requests: dict[int, Requests]
+
+    async def ask(self) -> None:
+        """Ask for every key once more, and order at every API process; all of it ends up in the history."""
+        keys = self._keys() if self.stack.plan.checks_idempotency else []
+        await asyncio.gather(
+            *(self._repeat([key for key in keys if key.client == number]) for number in self.requests),
+            *(self._try(api) for api in self.stack.apis),
+        )
+
+    def _keys(self) -> list[Key]:
+        """Return the keys of unknown outcome, and some of the acknowledged."""
+        keys = list(keys_of(self.history.lines).values())
+        known = [key for key in keys if key.outcome == "ok"]
+        lot = random.Random(f"{self.stack.plan.seed}:calm")
+        return [key for key in keys if key.outcome == "info"] + lot.sample(known, min(len(known), _MOST_KNOWN))
+
+    async def _repeat(self, keys: list[Key]) -> None:
+        """Send each of a client's keys once more; where there is no answer to be had, not all of them."""
+        unanswered = 0
+        for key in keys:
+            about = key.project if key.op not in NEW else ""
+            path, body = wanted(key.op, key.name, about)
+            marker = key.name if body else ""
+            line = Line(client=key.client, op=key.op, key=key.name, marker=marker, project=about, calm=True)
+            answer = await self._answered(line, "POST", path, body)
+            unanswered += answer.line.outcome == "info"
+            if unanswered > _UNANSWERED:
+                return
+
+    async def _try(self, api: str) -> None:
+        """See that one API process is ready, and that what is ordered there is made."""
+        client = max(self.requests)
+        await self._answered(Line(client=client, op="ready", api=api, calm=True), "GET", "/readyz")
+        await asyncio.gather(*(self._order(client, api, op) for op in NEW))
+
+    async def _order(self, client: int, api: str, op: str) -> None:
+        for number in range(_ORDERS):
+            key = f"{self.stack.plan.seed}-calm-{api}-{op}-{number}"
+            line = Line(client=client, op=op, key=key, marker=key, api=api, calm=True)
+            answer = await self._answered(line, "POST", *wanted(op, key, ""))
+            if answer.line.outcome == "ok" and await self._has_succeeded(answer.line):
+                return
+
+    async def _has_succeeded(self, ordered: Line) -> bool:
+        until = monotonic() + _LONGEST
+        line = Line(client=ordered.client, op="poll", project=ordered.project, api=ordered.api, calm=True)
+        while monotonic() < until:
+            answer = await self._answered(line, "GET", f"/v1/projects/{ordered.project}")
+            if answer.line.outcome != "ok" or not answer.body["is_generating"]:
+                return answer.line.generation_status == "succeeded"
+            await asyncio.sleep(_PAUSE)
+        return False
+
+    async def _answered(self, line: Line, method: str, path: str, body: dict[str, Any] | None = None) -> Answer:
+        """Send it until there is a definite answer, so many times at most."""
+        requests = self.requests[line.client]
+        answer = await requests.send(line, method, path, body)
+        while answer.line.outcome == "info" and answer.line.attempt < _TRIES:
+            await asyncio.sleep(_PAUSE)
+            answer = await requests.send(replace(line, attempt=answer.line.attempt + 1), method, path, body)
+        return answer
+
+
+async def ask_when_calm(stack: Stack, history: History, users: list[User]) -> None:
+    """Do all of it, as the users."""
+    async with AsyncExitStack() as exits:
+        requests = {}
+        for user in users:
+            lot = random.Random(f"{stack.plan.seed}:calm:{user.client}")
+            requests[user.client] = Requests(user.key, stack.apis, history, lot, timeout=_TIMEOUT)
+            exits.push_async_callback(requests[user.client].aclose)
+        await Calm(stack, history, requests).ask()

@@ -1,0 +1,106 @@
+"""Gathers the evidence once everything is quiet; what matters most is on the disk before anything else is asked."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+
+from chaos import looks
+from chaos.alarms import alarms
+from chaos.auditing import invariants
+from chaos.evidence import Evidence, Row, User
+from chaos.history import Line
+from chaos.stack import Stack
+from chaos.vendor import BOOK
+
+FILE = "evidence.json"
+
+_QUERIES = {
+    "accounts": "SELECT id, user_id, balance FROM accounts",
+    "entries": """
+        SELECT id, account_id, kind, amount, generation_id, reverses_entry_id, created_at FROM ledger_entries""",
+    "generations": """
+        SELECT id, project_id, user_id, account_id, operation, credits, status, attempt, error_code,
+               input->>'prompt' AS prompt, created_at, finished_at, lease_until
+        FROM generations ORDER BY id""",
+    "steps": """
+        SELECT generation_id, name, attempt, state, provider, ticket, error_code, is_final, operator_message
+        FROM generation_steps ORDER BY generation_id, attempt""",
+    "projects": """
+        SELECT id, user_id, prompt, status, status_sequence, generation_id, is_published,
+               deleted_at IS NOT NULL AS is_deleted
+        FROM projects""",
+    "outbox": "SELECT kind, ref, rings, due_at FROM outbox",
+    "assets": "SELECT project_id, generation_id, key, sha256 FROM assets",
+}
+_TIMEOUT = 10.0  # seconds for one try
+
+
+async def gather(stack: Stack, history: list[Line], users: list[User], *, is_quick: bool) -> Evidence:
+    """Read everything there is to read, and keep it in the run's folder."""
+    rows: dict[str, Any] = await _rows(stack)
+    evidence = Evidence(
+        history,
+        users,
+        **rows,
+        orders=_read_lines(stack.folder / BOOK),
+        apis=list(stack.apis),
+        checks_idempotency=stack.plan.checks_idempotency,
+        is_quick=is_quick,
+    )
+    evidence = with_endings(evidence, stack)
+    evidence.write(stack.folder / FILE)
+    evidence = await _looked_at(evidence, stack)
+    evidence.write(stack.folder / FILE)
+    return evidence
+
+
+def with_endings(evidence: Evidence, stack: Stack) -> Evidence:
+    """Return the evidence with what processes have logged and how they have ended so far."""
+    children = stack.children.values()
+    return replace(
+        evidence,
+        alarms=alarms({name: stack.children[name].log for name in (*stack.named("api"), *stack.named("worker"))}),
+        deaths=[f"{child.name}: {death}" for child in children for death in child.deaths],
+        endings={child.name: list(getattr(child, "problems", [])) for child in children},
+    )
+
+
+async def _looked_at(evidence: Evidence, stack: Stack) -> Evidence:
+    """Return the evidence with what the API, the auditor and the audit say."""
+    async with httpx.AsyncClient(base_url=next(iter(stack.apis.values())), timeout=_TIMEOUT, trust_env=False) as http:
+        seen = replace(
+            evidence,
+            prices=await looks.prices(http),
+            media=await looks.media(http, evidence),
+            reads=await looks.reads(http, evidence),
+        )
+    return replace(
+        seen, files=_files(stack), invariants=await invariants(stack), audit=await stack.run("ledger", "verify")
+    )
+
+
+async def _rows(stack: Stack) -> dict[str, list[Row]]:
+    connection = await asyncpg.connect(stack.servers.database_url)
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            return {name: [_plain(row) for row in await connection.fetch(query)] for name, query in _QUERIES.items()}
+    finally:
+        await connection.close()
+
+
+def _plain(row: asyncpg.Record) -> Row:
+    kept = (bool, int, str, type(None))
+    return {name: value if isinstance(value, kept) else str(value) for name, value in row.items()}
+
+
+def _read_lines(path: Path) -> list[Row]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _files(stack: Stack) -> list[str]:
+    folder = stack.folder / "data" / "media"
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())

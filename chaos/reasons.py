@@ -1,0 +1,103 @@
+"""Checks of every no: was there a reason to refuse, and a reason to fail?
+
+Each check takes the evidence and yields a line for each thing that it has compared, empty where all is well.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import datetime
+
+from chaos.compared import unless
+from chaos.evidence import Evidence
+from chaos.history import Line
+from chaos.keys import keys_of, marker_of
+
+_NO_CREDITS, _NOT_FOUND, _CONFLICT = 402, 404, 409
+#: What may be said to whom. All else (401, 403, 422, 429) would be said for no reason: no client does anything wrong.
+_CONFLICTS = {
+    "generating": ("film", "again", "delete"),
+    "not_cancelable": ("cancel",),
+    "nothing_to_publish": ("publish",),
+}
+_NO_REASON = ("internal", "expired")  # ends of generations that no fault explains
+_MARGIN = 10.0  # seconds that a refund may take to be seen
+
+
+def refused_and_failed_for_a_reason(evidence: Evidence) -> Iterator[str]:
+    """Nobody was refused what they could have, and nothing has failed by a bug or of old age."""
+    reasons = Reasons(evidence)
+    for line in evidence.history:
+        if line.outcome == "refused":
+            told = f"client {line.client} was refused {line.op} {line.key or line.project}"
+            yield unless(reasons.are_there(line), f"{told} without a reason: {line.status} {line.code}")
+    for row in evidence.generations:
+        if row["status"] == "failed":
+            words = f"generation {row['id']} has failed as {row['error_code']}"
+            yield unless(row["error_code"] not in _NO_REASON, words)
+
+
+def nothing_bought_is_refused(evidence: Evidence) -> Iterator[str]:
+    """Once a key has bought, a request that is sent with it later is not refused: it has been done."""
+    bought = bought_at(evidence)
+    for line in evidence.history:
+        if line.marker and line.outcome == "refused":
+            words = f"key {line.key} ({line.op}) was told {line.status} {line.code} after it had bought"
+            yield unless(line.sent <= bought.get(line.marker, line.sent), words)
+
+
+class Reasons:
+    """Why a client may be refused: it hasn't the credits, has deleted the project, or is too early or too late."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._prices = evidence.prices
+        self._keys = keys_of(evidence.history)
+        self._accounts = {user.client: (user.account_id, user.granted) for user in evidence.users}
+        self._moved: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
+        for entry in evidence.entries:
+            if entry["kind"] != "grant":
+                self._moved[entry["account_id"]].append((seconds(entry["created_at"]), entry["amount"]))
+        deletes = [line for line in evidence.history if line.op == "delete" and line.outcome != "refused"]
+        self._deletes = {line.project: line.sent for line in reversed(deletes)}
+
+    def are_there(self, line: Line) -> bool:
+        """Tell whether this refusal has a reason."""
+        if line.status == _NO_CREDITS:
+            return self._least(line) < self._price(line.op)
+        if line.status == _NOT_FOUND:
+            project = line.project or (self._keys[line.key].project if line.key else "")
+            return self._deletes.get(project, line.answered) < line.answered
+        return line.status == _CONFLICT and line.op in _CONFLICTS.get(line.code, ())
+
+    def _least(self, line: Line) -> int:
+        """Return the lowest balance that the client had while it was being refused."""
+        account, balance = self._accounts[line.client]
+        balances = []
+        for at, amount in sorted(self._moved[account]):
+            if at > line.answered:
+                break
+            if at > line.sent - _MARGIN:
+                balances.append(balance)
+            balance += amount
+        return min([*balances, balance])
+
+    def _price(self, op: str) -> int:
+        """Return what it costs; what is ordered again may be the dearest."""
+        of = {"film": "video"}.get(op, op)
+        return self._prices.get(of) or max(self._prices.values())
+
+
+def bought_at(evidence: Evidence) -> dict[str, float]:
+    """Return when each marker was first paid for: from that moment on, whoever looks into the account waits for it."""
+    debits = [entry for entry in evidence.entries if entry["kind"] == "debit"]
+    debited: dict[str, str] = {entry["generation_id"]: entry["created_at"] for entry in debits}
+    first: dict[str, float] = {}
+    for row in evidence.generations:
+        if marker := marker_of(row["prompt"]):
+            at = seconds(debited.get(row["id"]) or str(row["created_at"]))
+            first[marker] = min(at, first.get(marker, at))
+    return first
+
+
+def seconds(moment: str) -> float:
+    """Return a time of the database's as seconds of the machine's clock."""
+    return datetime.fromisoformat(moment).timestamp()
