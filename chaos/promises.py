@@ -85,12 +85,13 @@ def _done(line: Line, row: Row) -> str:
 def a_key_is_one_order(evidence: Evidence) -> Iterator[str]:
     """A key that was acknowledged is told the same project and generation by every definite answer.
 
-    Once its project is deleted, it may be told that there is none.
+    A refusal before that doesn't use it up. Once its project is deleted, it may be told that there is none.
     """
     deleted = {row["id"] for row in evidence.projects if row["is_deleted"]}
     for key in keys_of(evidence.history).values():
         told = {(line.project, line.generation) for line in key.lines if line.outcome == "ok"}
-        noes = [line for line in key.lines if line.outcome == "refused"]
+        known = min((line.answered for line in key.lines if line.outcome == "ok"), default=0)
+        noes = [line for line in key.lines if line.outcome == "refused" and line.sent > known]
         codes = sorted({line.code for line in noes if not (line.status == _NOT_FOUND and key.project in deleted)})
         if told:
             words = f"was told {len(told)} different orders: {_listed(told)}"

@@ -37,12 +37,19 @@ def refused_and_failed_for_a_reason(evidence: Evidence) -> Iterator[str]:
 
 
 def nothing_bought_is_refused(evidence: Evidence) -> Iterator[str]:
-    """Once a key has bought, a request that is sent with it later is not refused: it has been done."""
-    bought = bought_at(evidence)
-    for line in evidence.history:
-        if line.marker and line.outcome == "refused":
-            words = f"key {line.key} ({line.op}) was told {line.status} {line.code} after it had bought"
-            yield unless(line.sent <= bought.get(line.marker, line.sent), words)
+    """Once a key has bought, a request that is sent with it later is not refused: it has been done.
+
+    Once its project is deleted, it may be told that there is none.
+    """
+    bought, deleted = bought_at(evidence), {row["id"] for row in evidence.projects if row["is_deleted"]}
+    for key in keys_of(evidence.history).values():
+        for line in key.lines:
+            if line.outcome == "refused":
+                may_be = line.sent <= bought.get(key.name, line.sent)
+                may_be = may_be or (line.status == _NOT_FOUND and key.project in deleted)
+                yield unless(
+                    may_be, f"key {key.name} ({key.op}) was told {line.status} {line.code} after it had bought"
+                )
 
 
 class Reasons:
@@ -87,14 +94,18 @@ class Reasons:
 
 
 def bought_at(evidence: Evidence) -> dict[str, float]:
-    """Return when each marker was first paid for: from that moment on, whoever looks into the account waits for it."""
+    """Return when each key has bought: when what carries its marker, or what it was told of, was debited.
+
+    From that moment on, whoever looks into the account waits for it.
+    """
     debits = [entry for entry in evidence.entries if entry["kind"] == "debit"]
     debited: dict[str, str] = {entry["generation_id"]: entry["created_at"] for entry in debits}
+    told = {one: key.name for key in keys_of(evidence.history).values() for one in key.generations}
     first: dict[str, float] = {}
     for row in evidence.generations:
-        if marker := marker_of(row["prompt"]):
-            at = seconds(debited.get(row["id"]) or str(row["created_at"]))
-            first[marker] = min(at, first.get(marker, at))
+        at = seconds(debited.get(row["id"]) or str(row["created_at"]))
+        for key in {told.get(row["id"], ""), marker_of(row["prompt"])} - {""}:
+            first[key] = min(at, first.get(key, at))
     return first
 
 

@@ -228,7 +228,11 @@ TAMPERED: list[tuple[Callable[[Evidence], Evidence], str, str]] = [
     (lambda e: told(e, op="delete"), "deleted, published and canceled are so", "was deleted and is there"),
     (lambda e: told(e, op="cancel", generation_status="pending"), "deleted, published and canceled are so", "pending"),
     (lambda e: told(e, generation=other(e)), "one key is one order", "2 different orders"),
-    (lambda e: told(e, outcome="refused", code="generating"), "one key is one order", "also refused: generating"),
+    (
+        lambda e: told(e, outcome="refused", code="generating", sent=2e10),
+        "one key is one order",
+        "also refused: generating",
+    ),
     (
         lambda e: calm(e, replaces=True, outcome="info", status=409, code="request_in_progress"),
         "every key is answered in the end",
@@ -369,6 +373,17 @@ async def test_a_check_that_has_looked_at_nothing_says_so(short_run: Run) -> Non
     assert nothing == set(CHECKS) - set(MAY_BE_EMPTY)
     assert problems(replace(empty, is_quick=True)) == {}
     assert problems(replace(evidence, media=[]))["media are there, whole, and the right ones"] == [NOTHING]
+
+
+async def test_what_was_refused_before_may_be_bought_later(short_run: Run) -> None:
+    evidence = short_run.evidence()
+    line = acknowledged(evidence)
+    no: dict[str, Any] = {"outcome": "refused", "status": 409, "code": "generating", "project": "", "generation": ""}
+    early = replace(evidence, history=[replace(line, **no, sent=1.0, answered=2.0), *evidence.history])
+    late = replace(evidence, history=[*evidence.history, replace(line, **no, sent=2e10, answered=2e10)])
+    for check in ("one key is one order", "nothing bought is refused"):
+        assert f"key {line.key} " not in str(problems(early).get(check, []))
+        assert f"key {line.key} " in str(problems(late)[check])
 
 
 async def test_a_deleted_projects_key_may_be_told_that_there_is_none(short_run: Run) -> None:
