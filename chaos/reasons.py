@@ -12,7 +12,7 @@ from chaos.evidence import Evidence
 from chaos.history import Line
 from chaos.keys import keys_of, marker_of
 
-_NO_CREDITS, _NOT_FOUND, _CONFLICT = 402, 404, 409
+_NO_CREDITS, _NOT_FOUND, _CONFLICT, _BUG = 402, 404, 409, 500
 #: What may be said to whom. All else (401, 403, 422, 429) would be said for no reason: no client does anything wrong.
 _CONFLICTS = {
     "generating": ("film", "again", "delete"),
@@ -27,7 +27,7 @@ def refused_and_failed_for_a_reason(evidence: Evidence) -> Iterator[str]:
     """Nobody was refused what they could have, and nothing has failed by a bug or of old age."""
     reasons = Reasons(evidence)
     for line in evidence.history:
-        if line.outcome == "refused":
+        if line.outcome == "refused" or line.status == _BUG:
             told = f"client {line.client} was refused {line.op} {line.key or line.project}"
             yield unless(reasons.are_there(line), f"{told} without a reason: {line.status} {line.code}")
     for row in evidence.generations:

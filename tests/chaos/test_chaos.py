@@ -252,6 +252,11 @@ TAMPERED: list[tuple[Callable[[Evidence], Evidence], str, str]] = [
     (lambda e: refused(e, 402, "insufficient_credits"), "refused and failed for a reason", "without a reason: 402"),
     (lambda e: refused(e, 404, "not_found", op="poll"), "refused and failed for a reason", "without a reason: 404"),
     (lambda e: refused(e, 401, "unauthenticated"), "refused and failed for a reason", "without a reason: 401"),
+    (
+        lambda e: refused(e, 500, "internal", outcome="info"),
+        "refused and failed for a reason",
+        "without a reason: 500 internal",
+    ),
     (lambda e: refused(e, 409, "generating"), "refused and failed for a reason", "without a reason: 409"),
     (lambda e: failed_as(e, "internal"), "refused and failed for a reason", "failed as internal"),
     (lambda e: failed_as(e, "expired"), "refused and failed for a reason", "failed as expired"),
@@ -282,7 +287,7 @@ TAMPERED: list[tuple[Callable[[Evidence], Evidence], str, str]] = [
     (lambda e: read(e, "explore", status=500), "what is read in the end is so", "Explore can't be read"),
     (deleted, "what is read in the end is so", "is deleted, and was told 200"),
     (deleted, "what is deleted is gone", "A red cup"),
-    (lambda e: without_prompts(deleted(e)), "what is deleted is gone", "image-1.png"),
+    (lambda e: without_prompts(deleted(e)), "what is deleted is gone", "generations/"),
     (stopped, "nothing is left open at the vendor", "has never heard of that"),
     (lambda e: replace(e, invariants=[INVARIANT]), "every invariant of the auditor holds", "x: broken"),
     (
