@@ -8,7 +8,7 @@ from chaos.evidence import Row
 
 #: Events of docs/operations.md that mean a bug, or books that don't add up.
 _ALARMS = (
-    *("internal_error", "request_crashed", "invariant_violated", "audit_failed", "ledger_digest_failed"),
+    *("internal_error", "request_crashed", "invariant_violated", "audit_failed", "sweep_failed"),
     *("loop_failed", "taker_failed", "generation_crashed", "heartbeat_failed"),
 )
 #: How the exception of an event may end, where a fault explains it.
@@ -17,8 +17,6 @@ _EXPLAINED = {
     "late_answer_lost": "tallyframe.errors.Unavailable:",
     # The same of a ticket, after a minute.
     "ticket_lost": "tallyframe.errors.Unavailable:",
-    # The line to the client was reset before the request had come whole, so that nobody was left to be answered.
-    "request_crashed": "starlette.requests.ClientDisconnect",
 }
 _TRACEBACK = "Traceback (most recent call last)"
 _UNHEARD = "exception was never retrieved"  # what asyncio says of a task or a future that nobody has looked after

@@ -35,6 +35,7 @@ BOOK = "vendor.jsonl"
 JOBS = "vendor-jobs.jsonl"  # so that a vendor that was killed knows what it has taken
 CALM_FILE = "calm"
 _MARKER = re.compile(rb"\[chaos:([\w-]+)\]")
+_CANCEL = re.compile(r"/v1/interactions/([\w-]+)/cancel")
 _SIZE = 128  # pixels
 _GARBAGE = Reply(200, b"<html>The proxy is sorry.</html>", {"Content-Type": "text/html"})
 
@@ -87,6 +88,7 @@ class Google:
         """Answer as the mood is."""
         kind, marker = self._told(request)
         if kind is None:
+            self._note_cancel(request)
             return self.omni.answer(request)
         name = f"{kind}:{marker}"
         self.asked[name] += 1
@@ -94,6 +96,13 @@ class Google:
         reply = self._order(request, kind, marker, met) if kind in {"image", "video"} else self._asked(request, met)
         self._complain()
         return replace(reply, delay=met.seconds)
+
+    def _note_cancel(self, request: Request) -> None:
+        """Write down that a film is to be stopped. An order that doesn't say whose it is would be one of nobody."""
+        if found := _CANCEL.fullmatch(request.path):
+            self._note({"kind": "cancel", "ticket": found[1]})
+        elif request.method == "POST":
+            self._note({"kind": "complaint", "words": f"an order without a marker: {request.path}"})
 
     def _mood(self, kind: Kind, marker: str, number: int) -> Mood:
         if (self.folder / CALM_FILE).exists():

@@ -5,7 +5,11 @@ import json
 from uuid import uuid4
 
 import httpx
+import pytest
+from starlette.types import Message
 
+from tallyframe.main import create_app
+from tallyframe.settings import Settings
 from tests.support.cast import Member
 from tests.support.remains import World, problem
 
@@ -139,3 +143,27 @@ async def test_an_insufficient_balance_leaves_a_project_as_it_was(alice: Member,
         assert (refused["required"], refused["available"]) == ({"video": 10, "regenerate": 5}[action], 0)
     assert await world.remains() == before
     assert await alice.project(project["id"]) == canceled
+
+
+async def test_a_client_that_goes_away_in_its_request_is_no_bug_and_leaves_nothing(
+    alice: Member, settings: Settings, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app, before = create_app(settings), await world.remains()
+    said: list[Message] = []
+    pieces: list[Message] = [
+        {"type": "http.request", "body": b'{"kind": "image",', "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> Message:
+        return pieces.pop(0)
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    headers = [(b"authorization", f"Bearer {alice.key}".encode()), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/v1/projects", "raw_path": b"/v1/projects", "headers": headers}
+    async with app.router.lifespan_context(app):
+        await app({**scope, "query_string": b"", "http_version": "1.1", "scheme": "http", "app": app}, receive, send)
+    assert (said, await world.remains()) == ([], before)
+    assert "request_crashed" not in capsys.readouterr().out

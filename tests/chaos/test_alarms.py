@@ -22,7 +22,7 @@ AWAY = f"{TRACEBACK}tallyframe.errors.Unavailable: The service can't do this rig
         ({"event": "late_answer_lost", "exception": AWAY}, False),
         ({"event": "late_answer_lost", "exception": f"{TRACEBACK}KeyError: 1"}, True),
         ({"event": "ticket_lost", "exception": AWAY}, False),
-        ({"event": "request_crashed", "exception": f"{TRACEBACK}starlette.requests.ClientDisconnect"}, False),
+        ({"event": "request_crashed", "exception": f"{TRACEBACK}starlette.requests.ClientDisconnect"}, True),
         ({"event": "request_crashed", "exception": f"{TRACEBACK}KeyError: 1"}, True),
         ({"event": "internal_error", "detail": "x"}, True),
     ],

@@ -6,7 +6,7 @@ from time import perf_counter
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tallyframe import observe
@@ -59,6 +59,8 @@ class Edge:
 
         try:
             await self._app(scope, _limited(scope, receive, self._max_body), answer)
+        except ClientDisconnect:  # gone in the middle of its request: nobody is there to be answered
+            log.info("client_gone")
         except Exception as error:  # the last place where a bug can still become an honest answer
             log.exception("request_crashed")
             observe.report(error)
