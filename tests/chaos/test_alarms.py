@@ -15,7 +15,7 @@ AWAY = f"{TRACEBACK}tallyframe.errors.Unavailable: The service can't do this rig
     ("line", "is_one"),
     [
         ({"event": "taker_failed"}, True),
-        ({"event": "ledger_digest_failed"}, True),
+        ({"event": "sweep_failed"}, True),
         ({"event": "provider_failed", "operator_message": "HTTP 500"}, False),
         ({"event": "something_new", "exception": f"{TRACEBACK}KeyError: 1"}, True),
         ({"event": "Task exception was never retrieved\nfuture: ..."}, True),
