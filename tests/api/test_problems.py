@@ -6,10 +6,13 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from redis.exceptions import RedisError
 from starlette.types import Message
 
 from tallyframe.main import create_app
+from tallyframe.outbox.relay import Doorbell
 from tallyframe.settings import Settings
+from tests.conftest import serving
 from tests.support.cast import Member
 from tests.support.remains import World, problem
 
@@ -167,3 +170,20 @@ async def test_a_client_that_goes_away_in_its_request_is_no_bug_and_leaves_nothi
         await app({**scope, "query_string": b"", "http_version": "1.1", "scheme": "http", "app": app}, receive, send)
     assert (said, await world.remains()) == ([], before)
     assert "request_crashed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "error", [RedisError("gone"), ConnectionResetError(), RuntimeError("unable to perform operation; closed")]
+)
+async def test_not_ready_is_no_bug_however_the_line_to_redis_ends(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Of a connection that has just been reset, uvloop says so in words of its own."""
+
+    async def ping(_: Doorbell) -> None:
+        raise error
+
+    monkeypatch.setattr(Doorbell, "ping", ping)
+    async with serving(settings) as client_for:
+        answer = await client_for(None).get("/readyz")
+    assert (answer.status_code, answer.json()) == (503, {"postgres": "ok", "redis": "unreachable"})

@@ -183,6 +183,19 @@ async def test_a_file_in_place_of_a_folder(storage: LocalStorage) -> None:
             await action
 
 
+async def test_what_cannot_be_looked_into_is_not_said_to_be_deleted(storage: LocalStorage, folder: Path) -> None:
+    """Nor forgotten: whoever is told that a file is gone never asks for it again."""
+    await storage.put(KEY, b"data", "image/png")
+    aside = folder.rename(folder.with_name("aside"))
+    folder.touch()
+    with pytest.raises(StorageError, match="can't delete"):
+        await storage.delete(KEY)
+    folder.unlink()
+    aside.rename(folder)
+    await storage.delete(KEY)
+    assert files(folder) == []
+
+
 async def test_a_name_too_long_for_the_disk_is_an_error_of_the_storage(storage: LocalStorage) -> None:
     key = "a" * 300
     assert storage.open_path(key) is None

@@ -4,12 +4,12 @@ import asyncio
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Response
-from redis.exceptions import RedisError
 
 from tallyframe.api.services import Services, Serving
 from tallyframe.db import NotMigrated
 from tallyframe.errors import Unavailable
 from tallyframe.migrate import newest_revision
+from tallyframe.outbox.relay import REDIS_AWAY
 
 NOT_CURRENT = "migrations are not current"
 
@@ -48,6 +48,6 @@ async def _redis(serving: Services) -> str:
     try:
         async with asyncio.timeout(2):
             await serving.bell.ping()
-    except (RedisError, OSError, TimeoutError):
+    except REDIS_AWAY:
         return "unreachable"
     return "ok"

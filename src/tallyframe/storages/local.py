@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -109,6 +110,9 @@ class LocalStorage:
 
     def _delete(self, key: str) -> None:
         try:
+            # Where nothing was ever stored nothing is left, but what can't be looked into may still hold it.
+            if self._folder.exists() and not self._folder.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 self._path(key).unlink()
         except OSError as error:
