@@ -40,7 +40,7 @@ class Nemesis:
         return self.stack.folder / LOG
 
     async def rage(self) -> None:
-        """Break things for the plan's seconds, and for as long again until every kind has had an effect once.
+        """Break things for the plan's seconds, and in its overtime until every kind has had an effect once.
 
         Everything has been undone when this returns, and every process serves again.
         """
@@ -64,7 +64,7 @@ class Nemesis:
 
     def _is_done(self, until: float) -> bool:
         over = monotonic() - until
-        return over > 0 and (len(self.counts) == len(KINDS) or over > self.stack.plan.seconds)
+        return over > 0 and (len(self.counts) == len(KINDS) or over > self.stack.plan.overtime)
 
     async def _do(self, kind: Kind, lot: random.Random) -> bool:
         """Do it, unless the other hand is at it; return whether it had an effect."""

@@ -18,6 +18,7 @@ class Plan:
     think: tuple[float, float] = (0.05, 0.8)  # of a client, between two requests
     lull: tuple[float, float] = (0.2, 1.5)  # between the end of one fault and the next
     span: tuple[float, float] = (0.5, 6.0)  # of a fault
+    overtime: float = 90.0  # of faults at most, until every kind has had an effect: a busy machine starts slowly
     quiet: float = 120.0  # within which all must have ended once the faults have
     checks_idempotency: bool = True
 
