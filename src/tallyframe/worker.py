@@ -42,7 +42,7 @@ from tallyframe.outbox.relay import QUEUE, REDIS_AWAY, connect, pack, relay, unp
 from tallyframe.providers.base import Providers
 from tallyframe.providers.registry import build_providers
 from tallyframe.settings import Settings
-from tallyframe.storages.base import Storages
+from tallyframe.storages.base import StorageError, Storages
 from tallyframe.storages.registry import build_storages
 from tallyframe.webhooks.received import prune
 
@@ -121,10 +121,10 @@ async def withdraw_generation(context: dict[str, Any], generation_id: str) -> No
 
 @contextmanager
 def _rung_again(job: str) -> Iterator[None]:
-    """Leave a job for the next ring of the outbox when the database is away."""
+    """Leave a job for the next ring of the outbox when the database or a storage is away."""
     try:
         yield
-    except Unavailable as error:
+    except (Unavailable, StorageError) as error:
         log.warning("job_interrupted", job=job, error=type(error).__name__)
 
 

@@ -20,6 +20,7 @@ from tallyframe.generations.submit import submit
 from tallyframe.settings import Settings
 from tallyframe.storages.base import StorageError
 from tallyframe.storages.local import LocalStorage
+from tallyframe.worker import erase_project
 from tests.support.cast import Member
 from tests.support.drawn import picture
 from tests.support.remains import problem
@@ -152,6 +153,25 @@ async def test_with_a_project_goes_what_a_worker_stores_that_was_frozen_until_it
     assert files(settings) == []
     left = "SELECT (SELECT count(*) FROM erased_files) + (SELECT count(*) FROM outbox WHERE kind = 'erase_project')"
     assert await owner.fetchval(left) == 0
+
+
+async def test_erasing_with_the_storage_away_is_left_for_the_next_ring(
+    alice: Member, bench: Bench, owner: Any, settings: Settings
+) -> None:
+    project = await alice.order()
+    assert await bench.drain() == ["succeeded"]
+    media = settings.data_dir / "media"
+    aside = media.rename(media.with_name("aside"))
+    media.touch()
+    assert (await alice.http.delete(f"/v1/projects/{project['id']}")).status_code == 204
+    work = {"runner": bench.runner()}
+    await erase_project(work, project["id"])
+    assert await owner.fetchval("SELECT count(*) FROM outbox WHERE kind = 'erase_project'") == 1
+    media.unlink()
+    aside.rename(media)
+    await erase_project(work, project["id"])
+    assert files(settings) == []
+    assert await owner.fetchval("SELECT count(*) FROM outbox") == 0
 
 
 async def test_a_project_that_is_not_deleted_is_not_erased(alice: Member, bench: Bench, settings: Settings) -> None:
