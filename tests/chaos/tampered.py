@@ -20,7 +20,7 @@ def acknowledged(evidence: Evidence) -> Line:
 
 
 def without(rows: list[Row], **values: Any) -> list[Row]:
-    return [row for row in rows if not all(row[name] == value for name, value in values.items())]
+    return [row for row in rows if not all(row.get(name) == value for name, value in values.items())]
 
 
 def with_changes(rows: list[Row], row_id: str, **changes: Any) -> list[Row]:
@@ -28,7 +28,7 @@ def with_changes(rows: list[Row], row_id: str, **changes: Any) -> list[Row]:
 
 
 def one_of(rows: list[Row], **values: Any) -> Row:
-    return next(row for row in rows if all(row[name] == value for name, value in values.items()))
+    return next(row for row in rows if all(row.get(name) == value for name, value in values.items()))
 
 
 def told(evidence: Evidence, **changes: Any) -> Evidence:
