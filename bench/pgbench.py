@@ -1,4 +1,4 @@
-"""Captured statements by pgbench: same SQL, same role, same number of connections, prepared as asyncpg prepares them.
+"""Captured statements by pgbench: same SQL, same number of connections, prepared as asyncpg prepares them.
 
 Every bound value stays a parameter. Only ids vary from one run of the statement to the next: users, accounts and
 projects are drawn from arrays, new ids are counted up, in time order as the API's are.
@@ -14,10 +14,10 @@ from uuid import UUID
 from bench.capture import Statement
 from bench.figures import Figures, percentile
 from bench.stack import Stack
-from tallyframe.db import ADMIN_ROLE
 
 CONNECTIONS = 16
 _THREADS = 2
+_ROLE = "tallyframe_app"  # places orders for everybody; the API's own role does so for one user at a time
 
 #: The three lines before the statement: who, and the next id: 12 digits, the client's number last.
 _BEFORE = """\\set i :i + 1
@@ -91,5 +91,5 @@ def _text(value: Any) -> str:  # noqa: ANN401  # as above
 def _environment(stack: Stack) -> dict[str, str]:
     url = urlsplit(stack.database_url)
     names = {"HOST": url.hostname, "PORT": url.port, "USER": url.username, "PASSWORD": url.password}
-    role = {"PGDATABASE": url.path.strip("/"), "PGOPTIONS": f"-c role={ADMIN_ROLE}"}
+    role = {"PGDATABASE": url.path.strip("/"), "PGOPTIONS": f"-c role={_ROLE}"}
     return {**{f"PG{name}": str(value) for name, value in names.items()}, **role}
