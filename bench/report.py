@@ -60,6 +60,11 @@ def print_waits(title: str, waits: Sequence[Waits], alone: Sequence[Waits] = ())
     for name in ("mean ms", "p50 ms", "p95 ms", *(["mean/alone"] if alone else [])):
         table.add_column(name, justify="right")
     for number, span in enumerate(waits):
-        times = [f"{span.mean / alone[number].mean:.2f}"] if alone else []
+        times = [_times(span, alone[number])] if alone else []
         table.add_row(span.name, f"{span.mean:.1f}", f"{span.p50:.1f}", f"{span.p95:.1f}", *times)
     Console(width=_WIDTH).print(table)
+
+
+def _times(span: Waits, alone: Waits) -> str:
+    """Say how many times as long; nothing where nobody has waited alone: a worker was quicker than each answer."""
+    return f"{span.mean / alone.mean:.2f}" if alone.mean else ""
