@@ -61,17 +61,17 @@ class Child:
 
     async def until_up(self, seconds: float = 60) -> None:
         """Wait until it serves. Raises RuntimeError when it ends, or does not within `seconds`."""
-        until = monotonic() + seconds
-        while not await self.is_up():
-            if not self.runs or monotonic() > until:
-                raise RuntimeError(f"{self.name} did not start; see {self.log}")
-            await asyncio.sleep(_LOOK)
+        if not await self._comes_up(seconds, lambda: self.runs):
+            raise RuntimeError(f"{self.name} did not start; see {self.log}")
 
     async def serves_within(self, seconds: float) -> bool:
         """Wait until it serves, again if need be; False: it doesn't within `seconds`."""
+        return await self._comes_up(seconds, lambda: True)
+
+    async def _comes_up(self, seconds: float, may_still: Callable[[], bool]) -> bool:
         until = monotonic() + seconds
         while not await self.is_up():
-            if monotonic() > until:
+            if monotonic() > until or not may_still():
                 return False
             await asyncio.sleep(_LOOK)
         return True

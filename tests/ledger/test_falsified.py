@@ -26,12 +26,7 @@ LIFTED = {"owner": "DISABLE TRIGGER USER", "superuser": "DISABLE TRIGGER ALL"}
 
 @pytest.mark.parametrize("what", OTHERS)
 async def test_it_is_refused_to_everybody(books: Books, what: str) -> None:
-    for who, connect in ALL.items():
-        async with connect(books.database_url) as thief:
-            await books.act_for(thief, "her")
-            with pytest.raises(REFUSED):
-                await books.falsify(thief, FALSIFICATIONS[what].statements)
-            assert await books.wrong() == {}, who
+    await assert_refused_to_everybody(books, FALSIFICATIONS[what].statements)
 
 
 @pytest.mark.parametrize("who", thieves.APP_ROLES)
@@ -57,12 +52,7 @@ async def test_what_a_made_up_grant_says_of_itself_is_overwritten(books: Books, 
 
 @pytest.mark.parametrize("what", UNDUE_REFUNDS)
 async def test_a_refund_that_is_not_due_is_refused_to_everybody(books: Books, what: str) -> None:
-    for who, connect in ALL.items():
-        async with connect(books.database_url) as thief:
-            await books.act_for(thief, "her")
-            with pytest.raises(REFUSED):
-                await books.falsify(thief, UNDUE_REFUNDS[what])
-            assert await books.wrong() == {}, who
+    await assert_refused_to_everybody(books, UNDUE_REFUNDS[what])
 
 
 @pytest.mark.parametrize("what", FALSIFICATIONS)
@@ -74,6 +64,15 @@ async def test_it_is_named_when_the_guards_were_lifted_meanwhile(books: Books, w
         await books.falsify(thief, falsification.statements)
     await put_guards_back(books.connection)
     await assert_named(books, falsification.named_by, falsification.words)
+
+
+async def assert_refused_to_everybody(books: Books, statements: tuple[str, ...]) -> None:
+    for who, connect in ALL.items():
+        async with connect(books.database_url) as thief:
+            await books.act_for(thief, "her")
+            with pytest.raises(REFUSED):
+                await books.falsify(thief, statements)
+            assert await books.wrong() == {}, who
 
 
 async def lift(thief: Any, who: str) -> None:
