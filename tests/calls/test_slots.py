@@ -51,7 +51,7 @@ async def test_who_finds_no_slot_gives_up_and_has_asked_nothing(desk: Desk) -> N
     began = monotonic()
     with pytest.raises(NoSlot):
         await desk.call(gate, turn=2)
-    assert 0.1 <= monotonic() - began < 2
+    assert 0.1 <= monotonic() - began < 15
     assert len(desk.entered) == len(await desk.rows()) == 2
     answered.set()
     await asyncio.gather(*both)

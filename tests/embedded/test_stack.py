@@ -163,7 +163,7 @@ async def test_ctrl_c_while_starting_leaves_no_process(tmp_path: Path, start: St
             await asyncio.sleep(0.01)
     running, began = family(process), time.monotonic()
     await ended(process, signal.SIGINT)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     await until_gone(running)
 
 

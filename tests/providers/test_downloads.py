@@ -125,7 +125,7 @@ async def test_failed_download(what: str) -> None:
     async with files(fake, timeout=0.4 if reply.delay else 5.0) as (google, server):
         started = time.monotonic()
         await failing(fetch_video(google, FILE), expected)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 15
         assert len(server.requests) == 1
 
 

@@ -239,7 +239,7 @@ async def test_a_broken_answer(
     fake.replies.append(reply)
     started = time.monotonic()
     assert outcome(await fails(gemini)) == (code, expected)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 15
     assert len(server.requests) == 1
 
 

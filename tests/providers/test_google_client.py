@@ -134,7 +134,7 @@ async def test_a_large_answer_is_not_read(server: Vendor, replies: list[Reply], 
     started = time.monotonic()
     with pytest.raises(ResponseTooLarge, match="more than 104,857,600 bytes"):
         await ask(google)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 15
     assert tracemalloc.get_traced_memory()[1] < 20 * 2**20
     tracemalloc.stop()
     assert google._http._transport._inner._pool.connections == []  # type: ignore[attr-defined]

@@ -105,7 +105,7 @@ async def test_order_that_hangs_is_in_doubt() -> None:
     async with omni(fake, timeout=0.3) as (videos, server):
         started = time.monotonic()
         await failing(videos.make_video(video(), try_of()), TIMEOUT)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 15
         assert (len(server.requests), fake.paid) == (1, 1)
 
 
@@ -126,7 +126,7 @@ async def test_order_that_drips_ends_at_the_deadline() -> None:
         videos = OmniVideos(omni_google(access(url, timeout=0.4)), "gemini-omni-1.1-flash")
         started = time.monotonic()
         await failing(videos.make_video(video(), try_of()), TIMEOUT)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 15
         await videos.aclose()
 
 

@@ -136,14 +136,14 @@ async def test_a_connection_that_breaks(
 async def test_a_hanging_service_has_a_deadline(
     fake: FakeCloudinary, impatient: CloudinaryStorage, action: str
 ) -> None:
-    fake.faults += [hang(5)] * 4
+    fake.faults += [hang()] * 4
     started = time.monotonic()
     assert "no answer within 0.4 seconds" in await failure(impatient, action)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 15
 
 
 async def test_hanging_calls_give_their_threads_back(fake: FakeCloudinary, impatient: CloudinaryStorage) -> None:
-    fake.faults += [hang(5)] * 16  # as many as there are threads
+    fake.faults += [hang()] * 16  # as many as there are threads
     await asyncio.gather(*(failure(impatient, "delete") for _ in range(16)))
     await impatient.put(KEY, PNG, "image/png")
 
@@ -164,14 +164,14 @@ async def test_a_dripping_file_has_a_deadline(fake: FakeCloudinary) -> None:
     dripping = CloudinaryStorage(fake.account_url, delivery_url=f"http://127.0.0.1:{port}", timeout=0.4)
     started = time.monotonic()
     assert "no answer within 0.4 seconds" in await failure(dripping, "get")
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 15
     await dripping.aclose()
     server.close()
 
 
 async def test_hanging_uploads_do_not_keep_the_others_waiting(fake: FakeCloudinary) -> None:
-    impatient = CloudinaryStorage(**fake.settings(), timeout=1)
-    fake.faults += [hang(5)] * 5
+    impatient = CloudinaryStorage(**fake.settings(), timeout=3)
+    fake.faults += [hang()] * 5
     hanging = [asyncio.create_task(failure(impatient, "put")) for _ in range(5)]
     while len(fake.served.requests) < 5:
         await asyncio.sleep(0.01)
