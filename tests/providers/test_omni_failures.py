@@ -251,6 +251,16 @@ async def test_failed_probe_and_cancel_say_what_to_do() -> None:
         await failing(videos.cancel("v1_int0001"), QUOTA)
 
 
+@pytest.mark.parametrize("body", [b"[]", b"{}", b"null", b'"cancelled"', b"<html>"])
+async def test_an_answer_that_says_nothing_has_stopped_nothing(body: bytes) -> None:
+    fake = FakeOmni(runs=1)
+    fake.instead["cancel"].append(Reply(200, body, {"Content-Type": "application/json"}))
+    async with omni(fake) as (videos, _):
+        await videos.make_video(video(), try_of())
+        await failing(videos.cancel("v1_int0001"), UNAVAILABLE)
+        assert await videos.cancel("v1_int0001")
+
+
 async def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_GENAI_DEBUG", "1")
     caplog.set_level(logging.DEBUG)

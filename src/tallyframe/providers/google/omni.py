@@ -74,7 +74,7 @@ class OmniVideos:
         return media
 
     async def cancel(self, ticket: str) -> bool:
-        """Stop the work. False: it has ended already, or there is none. Raises ProviderError when asking failed."""
+        """Stop the work. False: it has ended already, or there is none. Raises ProviderError when nobody knows."""
         if not _is_id(ticket):
             return False
         try:
@@ -85,7 +85,9 @@ class OmniVideos:
             if cant_be_stopped(error):
                 return False
             raise asking_failed(error, hide=self._secrets()) from None
-        return isinstance(found, Interaction) and found.status != "completed"
+        if not isinstance(found, Interaction) or not found.status:
+            raise asking_failed(Unreadable())  # somebody in between has answered: nobody knows
+        return found.status != "completed"
 
     async def probe(self) -> str:
         """Ask for the model's description, which is free. Raises ProviderError."""
