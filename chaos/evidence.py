@@ -47,6 +47,7 @@ class Evidence:
     prices: dict[str, int] = field(default_factory=dict)
     checks_idempotency: bool = True
     is_quick: bool = False
+    max_age: float = 3600.0  # seconds until a generation expires
 
     def write(self, path: Path) -> None:
         """Keep it, for `read_evidence`."""

@@ -50,6 +50,7 @@ async def gather(stack: Stack, history: list[Line], users: list[User], *, is_qui
         apis=list(stack.apis),
         checks_idempotency=stack.plan.checks_idempotency,
         is_quick=is_quick,
+        max_age=stack.plan.max_age,
     )
     evidence = with_endings(evidence, stack)
     evidence.write(stack.folder / FILE)

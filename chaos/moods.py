@@ -4,7 +4,10 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["image", "video", "look", "download"]
+Kind = Literal["image", "video", "look", "download", "cancel"]
+
+#: A film that is taken, and never gets ready.
+STUCK = "stuck"
 
 #: How often each mood is drawn, per kind of request. `paid`: the work is done and billed, whatever is said then.
 #: An image that ends with an error is not billed, as Google has it; a video may be, unless the error is 503 or 429.
@@ -35,9 +38,11 @@ _MOODS: dict[Kind, dict[str, int]] = {
         "503": 4,
         "429": 1,
         "hang": 3,
+        STUCK: 3,
     },
     "look": {"good": 82, "500": 4, "503": 3, "dropped": 4, "garbage": 3, "hang": 2, "verdict": 2},
     "download": {"good": 84, "500": 4, "dropped": 4, "cut": 6, "garbage": 2},
+    "cancel": {"good": 70, "500": 8, "503": 4, "dropped": 10, "garbage": 4, "hang": 4},
 }
 _UNPAID = frozenset({"500", "503", "429", "hang"})
 

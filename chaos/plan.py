@@ -15,6 +15,8 @@ class Plan:
     lease: float = 5.0
     vendor_timeout: float = 4.0
     client_timeout: float = 4.0
+    max_age: float = 45.0  # from acceptance until a generation expires
+    is_stuck_at_times: bool = True  # the vendor: some films never get ready, and expire
     think: tuple[float, float] = (0.05, 0.8)  # of a client, between two requests
     lull: tuple[float, float] = (0.2, 1.5)  # between the end of one fault and the next
     span: tuple[float, float] = (0.5, 6.0)  # of a fault
@@ -33,6 +35,8 @@ def quick(seed: int, *, checks_idempotency: bool = True) -> Plan:
         lease=2.0,
         vendor_timeout=1.5,
         client_timeout=2.0,
+        max_age=3600.0,  # what is stuck would have to be waited for
+        is_stuck_at_times=False,
         think=(0.02, 0.2),
         lull=(0.0, 0.1),
         span=(0.2, 0.7),

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from chaos.compared import unless
 from chaos.evidence import Evidence, Row
 from chaos.keys import marker_of
+from chaos.moods import STUCK
 
 LAST_WORDS = ("done", "ticket", "orphaned", "withdrawn", "in_doubt", "intent")
 BILLED_FAILURES = ("provider_rejected", "storage_unavailable")
@@ -60,12 +61,15 @@ def no_result_without_an_order(evidence: Evidence) -> Iterator[str]:
 
 
 def nothing_is_left_open_at_the_vendor(evidence: Evidence) -> Iterator[str]:
-    """No ticket of an ended generation is left: the vendor was asked to stop, by its own book."""
+    """No ticket of an ended generation is left: the vendor was asked to stop, by its own book, and has if it could."""
     canceled = {row["ticket"] for row in evidence.orders if row["kind"] == "cancel"}
+    stuck = {row.get("ticket") for row in evidence.orders if row.get("mood") == STUCK}
     for step in evidence.steps:
         told = f"generation {step['generation_id']}"
         if step["state"] == "ticket":
             yield f"{told} still has an open ticket of attempt {step['attempt']}"
+        elif step["ticket"] in stuck:
+            yield unless(step["ticket"] in canceled, f"{told} has ended, and the vendor never: ticket {step['ticket']}")
         elif step["ticket"]:
             is_so = step["operator_message"] != _STOPPED or step["ticket"] in canceled
             yield unless(is_so, f"{told} was {_STOPPED}, which has never heard of that: ticket {step['ticket']}")

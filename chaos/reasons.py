@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from chaos.compared import unless
-from chaos.evidence import Evidence
+from chaos.evidence import Evidence, Row
 from chaos.history import Line
 from chaos.keys import keys_of, marker_of
 
@@ -19,12 +19,12 @@ _CONFLICTS = {
     "not_cancelable": ("cancel",),
     "nothing_to_publish": ("publish",),
 }
-_NO_REASON = ("internal", "expired")  # ends of generations that no fault explains
+_BUGS = ("internal",)  # ends of generations that no fault explains
 _MARGIN = 10.0  # seconds that a refund may take to be seen
 
 
 def refused_and_failed_for_a_reason(evidence: Evidence) -> Iterator[str]:
-    """Nobody was refused what they could have, and nothing has failed by a bug or of old age."""
+    """Nobody was refused what they could have, and nothing has failed by a bug, or of an age that it hadn't."""
     reasons = Reasons(evidence)
     for line in evidence.history:
         if line.outcome == "refused" or line.status == _BUG:
@@ -32,8 +32,13 @@ def refused_and_failed_for_a_reason(evidence: Evidence) -> Iterator[str]:
             yield unless(reasons.are_there(line), f"{told} without a reason: {line.status} {line.code}")
     for row in evidence.generations:
         if row["status"] == "failed":
-            words = f"generation {row['id']} has failed as {row['error_code']}"
-            yield unless(row["error_code"] not in _NO_REASON, words)
+            words = f"generation {row['id']} has failed as {row['error_code']}, {age(row):.1f} s old"
+            yield unless(_may_fail(row, evidence), words)
+
+
+def _may_fail(row: Row, evidence: Evidence) -> bool:
+    """Tell whether it may have ended as it did: nothing expires that isn't old."""
+    return row["error_code"] not in _BUGS and (row["error_code"] != "expired" or age(row) >= evidence.max_age)
 
 
 def nothing_bought_is_refused(evidence: Evidence) -> Iterator[str]:
@@ -107,6 +112,11 @@ def bought_at(evidence: Evidence) -> dict[str, float]:
         for key in {told.get(row["id"], ""), marker_of(row["prompt"])} - {""}:
             first[key] = min(at, first.get(key, at))
     return first
+
+
+def age(row: Row) -> float:
+    """Return the seconds from acceptance to end of a generation."""
+    return seconds(row["finished_at"]) - seconds(row["created_at"])
 
 
 def seconds(moment: str) -> float:

@@ -41,7 +41,8 @@ def _acts(evidence: Evidence) -> str:
     done = Counter(line.op for line in evidence.history if line.outcome == "ok")
     stopped = sum(row["kind"] == "cancel" for row in evidence.orders)
     acts = ", ".join(f"{done[op]} {words}" for op, words in _ACTS.items())
-    return f"Acknowledged: {acts}. Asked to stop at the vendor: {stopped} times."
+    expired = sum(row["error_code"] == "expired" for row in evidence.generations)
+    return f"Acknowledged: {acts}. Stopped at the vendor: {stopped}. Expired: {expired}."
 
 
 def _requests(evidence: Evidence) -> Table:

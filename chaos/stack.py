@@ -71,6 +71,7 @@ class Stack:
             "PUBLIC_URL": next(iter(self.apis.values()), "http://127.0.0.1:8000"),
             "LEASE_SECONDS": plan.lease,
             "HEARTBEAT_SECONDS": plan.lease * 0.3,
+            "GENERATION_MAX_AGE": plan.max_age,
             "STATEMENT_TIMEOUT": 5,
             "SHUTDOWN_GRACE": plan.vendor_timeout + 2,
             "IMAGE_PROVIDERS": "gemini",
@@ -99,8 +100,7 @@ async def stack(plan: Plan, folder: Path) -> AsyncIterator[Stack]:
 
 async def _start(built: Stack, exits: AsyncExitStack) -> None:
     vendor_port = choose(0, 0)
-    arguments = [str(vendor_port), str(built.plan.seed), str(built.plan.vendor_timeout), str(built.folder)]
-    vendor = _child(built, "vendor", ["-m", "chaos.vendor", *arguments], {"PYTHONPATH": f"{ROOT}:{UNDER_TEST}"})
+    vendor = _vendor(built, vendor_port)
     apis = [await _api(built, exits, number) for number in range(1, built.plan.apis + 1)]
     workers = [await _worker(built, exits, number, vendor_port) for number in range(1, built.plan.workers + 1)]
     everybody = [vendor, *apis, *workers]
@@ -108,6 +108,13 @@ async def _start(built: Stack, exits: AsyncExitStack) -> None:
     for child in everybody:
         await child.start()
     await asyncio.gather(*(child.until_up() for child in everybody))
+
+
+def _vendor(built: Stack, port: int) -> Child:
+    plan = built.plan
+    arguments = [str(port), str(plan.seed), str(plan.vendor_timeout), str(built.folder)]
+    arguments += ["stuck"] if plan.is_stuck_at_times else []
+    return _child(built, "vendor", ["-m", "chaos.vendor", *arguments], {"PYTHONPATH": f"{ROOT}:{UNDER_TEST}"})
 
 
 async def _api(built: Stack, exits: AsyncExitStack, number: int) -> Child:

@@ -1,13 +1,15 @@
 """The fake vendor, a process of its own: Gemini's images and Omni's videos, moody by seed, with a book of its bills.
 
-    python -m chaos.vendor PORT SEED TIMEOUT FOLDER
+    python -m chaos.vendor PORT SEED TIMEOUT FOLDER [stuck]
 
 `FOLDER/vendor.jsonl` gets a line per order before it is answered. Who ordered is read off the prompt, which carries
-`[chaos:<marker>]`; what is made carries it as well. Once there is a file `FOLDER/calm`, every answer is a good one.
+`[chaos:<marker>]`; what is made carries it as well. With `stuck`, some films never get ready. Once there is a file
+`FOLDER/calm`, every answer is a good one.
 """
 
 import asyncio
 import json
+import math
 import random
 import re
 import signal
@@ -24,7 +26,7 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from chaos.moods import CALM, Kind, Mood, mood
+from chaos.moods import CALM, STUCK, Kind, Mood, mood
 from tests.support.google import FakeGemini, candidate, inline
 from tests.support.google_all import KEY
 from tests.support.google_videos import FakeOmni
@@ -49,10 +51,10 @@ class Omni(FakeOmni):
     """Omni, whose films carry the marker of their order; each takes a few looks."""
 
     markers: dict[str, str]
+    stuck: set[str]
 
-    def _running(self, job: str) -> bool:
-        self.polls[job] += 1
-        return self.polls[job] <= random.Random(self.markers.get(job)).randint(0, 3)
+    def _looks(self, job: str) -> float:
+        return math.inf if job in self.stuck else random.Random(self.markers.get(job)).randint(0, 3)
 
     def _poll(self, request: Request, name: str) -> Reply:
         reply = super()._poll(request, name)
@@ -74,6 +76,7 @@ class Google:
     seed: int
     timeout: float
     folder: Path
+    gets_stuck: bool = True
     gemini: FakeGemini = field(default_factory=lambda: FakeGemini(key=KEY))
     omni: Omni = field(default_factory=lambda: Omni(key=KEY))
     asked: Counter[str] = field(default_factory=Counter)
@@ -81,38 +84,44 @@ class Google:
     def __post_init__(self) -> None:
         """Begin with the films that were ordered before this process was started."""
         lines = (self.folder / JOBS).read_text().splitlines() if (self.folder / JOBS).exists() else []
-        self.omni.markers = dict(json.loads(line) for line in lines)
+        jobs = [json.loads(line) for line in lines]
+        self.omni.markers = {job: marker for job, marker, _ in jobs}
+        self.omni.stuck = {job for job, _, is_stuck in jobs if is_stuck}
         self.omni.jobs.update(dict.fromkeys(self.omni.markers, "in_progress"))
 
     def answer(self, request: Request) -> Reply:
         """Answer as the mood is."""
         kind, marker = self._told(request)
         if kind is None:
-            self._note_cancel(request)
-            return self.omni.answer(request)
+            return self._strange(request)
         name = f"{kind}:{marker}"
         self.asked[name] += 1
         met = self._mood(kind, marker, self.asked[name])
-        reply = self._order(request, kind, marker, met) if kind in {"image", "video"} else self._asked(request, met)
+        if kind in {"image", "video"}:
+            reply = self._order(request, kind, marker, met)
+        else:
+            reply = self._canceled(request, marker, met) if kind == "cancel" else self._asked(request, met)
         self._complain()
         return replace(reply, delay=met.seconds)
 
-    def _note_cancel(self, request: Request) -> None:
-        """Write down that a film is to be stopped. An order that doesn't say whose it is would be one of nobody."""
-        if found := _CANCEL.fullmatch(request.path):
-            self._note({"kind": "cancel", "ticket": found[1]})
-        elif request.method == "POST":
+    def _strange(self, request: Request) -> Reply:
+        """Answer what is of nobody. An order that doesn't say whose it is would be that."""
+        if request.method == "POST":
             self._note({"kind": "complaint", "words": f"an order without a marker: {request.path}"})
+        return self.omni.answer(request)
 
     def _mood(self, kind: Kind, marker: str, number: int) -> Mood:
         if (self.folder / CALM_FILE).exists():
             return CALM
-        return mood(kind, self.seed, marker, number, timeout=self.timeout)
+        met = mood(kind, self.seed, marker, number, timeout=self.timeout)
+        return CALM if met.name == STUCK and not self.gets_stuck else met
 
     def _told(self, request: Request) -> tuple[Kind | None, str]:
         """Return what kind of request this is, and whose."""
         if found := _MARKER.search(request.body):
             return "image" if request.path.endswith(":generateContent") else "video", found[1].decode()
+        if stop := _CANCEL.fullmatch(request.path):
+            return "cancel", stop[1]
         job = re.fullmatch(r"/v1/interactions/([\w-]+)|/v1/files/([a-z0-9-]+):download", request.path)
         if job is None or request.method != "GET":
             return None, ""
@@ -123,7 +132,9 @@ class Google:
             self._write(kind, marker, met, paid=False)
             return _unpaid(met)
         reply = self._image(request, marker, met) if kind == "image" else self._video(request, marker, met)
-        self._write(kind, marker, met, paid=not self._complaints())
+        is_paid = not self._complaints()
+        film = {"ticket": list(self.omni.jobs)[-1]} if is_paid and kind == "video" else {}
+        self._write(kind, marker, met, paid=is_paid, **film)
         return reply
 
     def _image(self, request: Request, marker: str, met: Mood) -> Reply:
@@ -138,10 +149,24 @@ class Google:
         reply = self.omni.answer(request)
         if not self._complaints():
             job = list(self.omni.jobs)[-1]
-            self.omni.markers[job] = marker
-            with (self.folder / JOBS).open("a") as jobs:
-                jobs.write(json.dumps([job, marker]) + "\n")
+            self._keep(job, marker, is_stuck=met.name == STUCK)
         return failure(500, "INTERNAL", "Taken all the same.") if met.name == "500 paid" else _spoilt(reply, met)
+
+    def _keep(self, job: str, marker: str, *, is_stuck: bool) -> None:
+        self.omni.markers[job] = marker
+        if is_stuck:
+            self.omni.stuck.add(job)
+        with (self.folder / JOBS).open("a") as jobs:
+            jobs.write(json.dumps([job, marker, is_stuck]) + "\n")
+
+    def _canceled(self, request: Request, ticket: str, met: Mood) -> Reply:
+        """Stop a film, or don't; only what is stopped is written down."""
+        if not met.is_paid:
+            return _unpaid(met)
+        reply = self.omni.answer(request)
+        if self.omni.jobs.get(ticket) == "cancelled":
+            self._note({"kind": "cancel", "ticket": ticket})
+        return _spoilt(reply, met)
 
     def _asked(self, request: Request, met: Mood) -> Reply:
         if met.name == "verdict":
@@ -160,8 +185,8 @@ class Google:
         self.gemini.complaints.clear()
         self.omni.complaints.clear()
 
-    def _write(self, kind: Kind, marker: str, met: Mood, *, paid: bool) -> None:
-        self._note({"kind": kind, "marker": marker, "mood": met.name, "paid": paid})
+    def _write(self, kind: Kind, marker: str, met: Mood, *, paid: bool, **more: str) -> None:
+        self._note({"kind": kind, "marker": marker, "mood": met.name, "paid": paid, **more})
 
     def _note(self, line: dict[str, Any]) -> None:
         with (self.folder / BOOK).open("a") as book:
@@ -207,4 +232,5 @@ async def serve(port: int, google: Google) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), Google(int(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4]))))
+    made = Google(int(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4]), gets_stuck="stuck" in sys.argv[5:])
+    asyncio.run(serve(int(sys.argv[1]), made))

@@ -132,6 +132,13 @@ def stopped(evidence: Evidence) -> Evidence:
     return replace(evidence, steps=[*evidence.steps, step])
 
 
+def still_at_work(evidence: Evidence) -> Evidence:
+    """The vendor has said that it could not stop, and the film was one that never gets ready."""
+    step = {**evidence.steps[0], "state": "withdrawn", "ticket": "v1_x", "operator_message": "could not be stopped"}
+    order = {"kind": "video", "marker": "m", "mood": "stuck", "paid": False, "ticket": "v1_x"}
+    return replace(evidence, steps=[*evidence.steps, step], orders=[*evidence.orders, order])
+
+
 INVARIANT = {"name": "chains_hold", "is_counted": False, "checked": 9, "violations": 1, "examples": ["x: broken"]}
 
 
@@ -216,7 +223,7 @@ TAMPERED: list[tuple[Callable[[Evidence], Evidence], str, str]] = [
     ),
     (lambda e: refused(e, 409, "generating"), "refused and failed for a reason", "without a reason: 409"),
     (lambda e: failed_as(e, "internal"), "refused and failed for a reason", "failed as internal"),
-    (lambda e: failed_as(e, "expired"), "refused and failed for a reason", "failed as expired"),
+    (lambda e: failed_as(e, "expired"), "refused and failed for a reason", "failed as expired, "),
     (
         lambda e: told(e, outcome="refused", status=402, code="insufficient_credits", sent=2e10, answered=2e10),
         "nothing bought is refused",
@@ -246,6 +253,7 @@ TAMPERED: list[tuple[Callable[[Evidence], Evidence], str, str]] = [
     (deleted, "what is deleted is gone", "A red cup"),
     (lambda e: without_prompts(deleted(e)), "what is deleted is gone", "generations/"),
     (stopped, "nothing is left open at the vendor", "has never heard of that"),
+    (still_at_work, "nothing is left open at the vendor", "has ended, and the vendor never"),
     (lambda e: replace(e, invariants=[INVARIANT]), "every invariant of the auditor holds", "x: broken"),
     (
         lambda e: replace(e, endings={"worker-1": ["ignored SIGTERM"]}),

@@ -23,6 +23,7 @@ from tests.chaos.tampered import (
     acknowledged,
     calm,
     deleted,
+    failed_as,
     one_of,
     paid_again,
     stopped,
@@ -143,6 +144,13 @@ async def test_who_has_no_credits_may_be_told_so(short_run: Run) -> None:
     poor = replace(evidence, history=[told_no], entries=spent)
     assert "402" in str(problems(replace(poor, entries=evidence.entries))["refused and failed for a reason"])
     assert "402" not in str(problems(poor).get("refused and failed for a reason", []))
+
+
+async def test_what_is_old_enough_may_expire(short_run: Run) -> None:
+    young = failed_as(short_run.evidence(), "expired")
+    check = "refused and failed for a reason"
+    assert "failed as expired" in str(problems(young)[check])
+    assert "failed as expired" not in str(problems(replace(young, max_age=0.0)).get(check, []))
 
 
 async def test_a_vendor_that_was_asked_to_stop_has_heard_of_it(short_run: Run) -> None:

@@ -83,6 +83,36 @@ def test_a_video_may_be_paid_although_an_error_comes(google: Google, name: str, 
     assert len(google.omni.jobs) == paid
 
 
+#: mood → is it stopped, and what comes of it
+CANCELS: dict[str, tuple[bool, Callable[[Reply], bool]]] = {
+    "good": (True, lambda reply: b"cancelled" in reply.body),
+    "dropped": (True, lambda reply: reply.drop),
+    "garbage": (True, lambda reply: b"<html>" in reply.body),
+    "500": (False, lambda reply: reply.status == 500),
+    "hang": (False, lambda reply: reply.drop and reply.delay > TIMEOUT),
+}
+
+
+@pytest.mark.parametrize("name", CANCELS)
+def test_a_film_is_stopped_or_not_whatever_is_said_then(google: Google, name: str) -> None:
+    google.answer(video(marker_for("video", "good")))
+    ticket = marker_for("cancel", name)
+    google.omni.jobs = {ticket: google.omni.jobs.popitem()[1]}
+    reply = google.answer(request("POST", f"/v1/interactions/{ticket}/cancel"))
+    stopped, came = CANCELS[name]
+    assert came(reply), reply
+    assert [line["ticket"] for line in book(google.folder) if line["kind"] == "cancel"] == [ticket] * stopped
+
+
+@pytest.mark.parametrize("gets_stuck", [True, False])
+def test_a_film_may_be_stuck_also_for_the_next_vendor(tmp_path: Path, gets_stuck: bool) -> None:  # noqa: FBT001  # a table
+    Google(1, TIMEOUT, tmp_path, gets_stuck=gets_stuck).answer(video(marker_for("video", "stuck")))
+    (tmp_path / CALM_FILE).touch()
+    again = Google(1, TIMEOUT, tmp_path)
+    looks = [again.answer(request("GET", "/v1/interactions/v1_int0001?stream=false")) for _ in range(10)]
+    assert any(b"completed" in look.body for look in looks) is not gets_stuck
+
+
 def test_a_film_carries_the_marker_of_its_order(google: Google) -> None:
     (google.folder / CALM_FILE).touch()
     google.answer(video("somebody-1"))
