@@ -5,6 +5,7 @@ transaction (one round trip), `reading()` for reads. Lower functions take a `Tra
 `of(user)` gives the same database with only that user's rows in it.
 """
 
+import asyncio
 import copy
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -83,11 +84,13 @@ class Database:
         }
         self._pool_size = pool_size
         self._user: UUID | None = None
+        # SQLAlchemy's pool lets whoever comes just now overtake those that wait; this lets nobody.
+        self._places = asyncio.Semaphore(pool_size)
         self._engine: AsyncEngine = create_async_engine(
             sqlalchemy_url(url),
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=5,
+            pool_timeout=QUEUE_PATIENCE,
             pool_pre_ping=False,
             hide_parameters=True,  # they hold prompts and hashes, and errors are logged
             connect_args={
@@ -133,9 +136,14 @@ class Database:
     async def _connected(
         self, on_nobodys_behalf: Callable[[], AbstractAsyncContextManager[AsyncConnection]]
     ) -> AsyncIterator[AsyncConnection]:
-        """Yield a connection that acts for the user, or else the given one; it is given up when it is silent."""
-        async with self._acting() if self._user else on_nobodys_behalf() as connection, heard(connection):
-            yield connection
+        """Yield, in turn, a connection that acts for the user or else the given one; given up when it is silent."""
+        async with asyncio.timeout(QUEUE_PATIENCE):
+            await self._places.acquire()
+        try:
+            async with self._acting() if self._user else on_nobodys_behalf() as connection, heard(connection):
+                yield connection
+        finally:
+            self._places.release()
 
     @asynccontextmanager
     async def _acting(self) -> AsyncIterator[AsyncConnection]:
@@ -174,6 +182,9 @@ class Database:
         """Close all connections."""
         await self._engine.dispose()
 
+
+#: Seconds that one waits for a connection while all are in use.
+QUEUE_PATIENCE = 5.0
 
 #: Seconds that an answer may take beyond the statement's own limit, which the server keeps while it can be heard.
 LINE_PATIENCE = 2.0
