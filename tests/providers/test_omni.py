@@ -116,8 +116,9 @@ async def test_cancel_stops_what_runs_and_says_no_to_the_rest() -> None:
         await collected(videos, done)
         assert not await videos.cancel(done)
         assert not await videos.cancel("v1_unknown")
-        fake.instead["cancel"].append(answer({"id": done, "status": "completed"}))
-        assert not await videos.cancel(done)
+        for ended in ("completed", "failed", "incomplete"):
+            fake.instead["cancel"].append(answer({"id": done, "status": ended}))
+            assert not await videos.cancel(done)
         asked = len(server.requests)
         assert not await videos.cancel("v1_x/../../models")
         assert len(server.requests) == asked

@@ -251,7 +251,9 @@ async def test_failed_probe_and_cancel_say_what_to_do() -> None:
         await failing(videos.cancel("v1_int0001"), QUOTA)
 
 
-@pytest.mark.parametrize("body", [b"[]", b"{}", b"null", b'"cancelled"', b"<html>"])
+@pytest.mark.parametrize(
+    "body", [b"[]", b"{}", b"null", b'"cancelled"', b'{"status": "in_progress"}', b'{"status": 5}']
+)
 async def test_an_answer_that_says_nothing_has_stopped_nothing(body: bytes) -> None:
     fake = FakeOmni(runs=1)
     fake.instead["cancel"].append(Reply(200, body, {"Content-Type": "application/json"}))

@@ -85,9 +85,9 @@ class OmniVideos:
             if cant_be_stopped(error):
                 return False
             raise asking_failed(error, hide=self._secrets()) from None
-        if not isinstance(found, Interaction) or not found.status:
-            raise asking_failed(Unreadable())  # somebody in between has answered: nobody knows
-        return found.status != "completed"
+        if not isinstance(found, Interaction) or is_running(found):
+            raise asking_failed(Unreadable())  # nobody knows: it goes on, or somebody in between has answered
+        return found.status == "cancelled"
 
     async def probe(self) -> str:
         """Ask for the model's description, which is free. Raises ProviderError."""
