@@ -63,7 +63,7 @@ def no_result_without_an_order(evidence: Evidence) -> Iterator[str]:
 def nothing_is_left_open_at_the_vendor(evidence: Evidence) -> Iterator[str]:
     """No ticket of an ended generation is left: the vendor was asked to stop, by its own book, and has if it could."""
     canceled = {row["ticket"] for row in evidence.orders if row["kind"] == "cancel"}
-    stuck = {row.get("ticket") for row in evidence.orders if row.get("mood") == STUCK}
+    stuck = tickets_of_the_stuck(evidence)
     for step in evidence.steps:
         told = f"generation {step['generation_id']}"
         if step["state"] == "ticket":
@@ -73,6 +73,17 @@ def nothing_is_left_open_at_the_vendor(evidence: Evidence) -> Iterator[str]:
         elif step["ticket"]:
             is_so = step["operator_message"] != _STOPPED or step["ticket"] in canceled
             yield unless(is_so, f"{told} was {_STOPPED}, which has never heard of that: ticket {step['ticket']}")
+
+
+def never_ready(evidence: Evidence) -> set[str]:
+    """Return the generations that wait for a film that never gets ready."""
+    stuck = tickets_of_the_stuck(evidence)
+    return {step["generation_id"] for step in evidence.steps if step["ticket"] in stuck}
+
+
+def tickets_of_the_stuck(evidence: Evidence) -> set[str]:
+    """Return the tickets of those films, where somebody may have heard of them."""
+    return {row["ticket"] for row in evidence.orders if row.get("mood") == STUCK and row.get("ticket")}
 
 
 def every_call_is_answered_for(evidence: Evidence) -> Iterator[str]:

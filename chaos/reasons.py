@@ -3,6 +3,7 @@
 Each check takes the evidence and yields a line for each thing that it has compared, empty where all is well.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
@@ -11,6 +12,7 @@ from chaos.compared import unless
 from chaos.evidence import Evidence, Row
 from chaos.history import Line
 from chaos.keys import keys_of, marker_of
+from chaos.purchases import never_ready
 
 _NO_CREDITS, _NOT_FOUND, _CONFLICT, _BUG = 402, 404, 409, 500
 #: What may be said to whom. All else (401, 403, 422, 429) would be said for no reason: no client does anything wrong.
@@ -20,12 +22,13 @@ _CONFLICTS = {
     "nothing_to_publish": ("publish",),
 }
 _BUGS = ("internal",)  # ends of generations that no fault explains
+_SWEPT = 20.0  # seconds after the last fault in which what is old by then may still expire
 _MARGIN = 10.0  # seconds that a refund may take to be seen
 
 
 def refused_and_failed_for_a_reason(evidence: Evidence) -> Iterator[str]:
     """Nobody was refused what they could have, and nothing has failed by a bug, or of an age that it hadn't."""
-    reasons = Reasons(evidence)
+    reasons, ends = Reasons(evidence), Ends(evidence)
     for line in evidence.history:
         if line.outcome == "refused" or line.status == _BUG:
             told = f"client {line.client} was refused {line.op} {line.key or line.project}"
@@ -33,12 +36,7 @@ def refused_and_failed_for_a_reason(evidence: Evidence) -> Iterator[str]:
     for row in evidence.generations:
         if row["status"] == "failed":
             words = f"generation {row['id']} has failed as {row['error_code']}, {age(row):.1f} s old"
-            yield unless(_may_fail(row, evidence), words)
-
-
-def _may_fail(row: Row, evidence: Evidence) -> bool:
-    """Tell whether it may have ended as it did: nothing expires that isn't old."""
-    return row["error_code"] not in _BUGS and (row["error_code"] != "expired" or age(row) >= evidence.max_age)
+            yield unless(ends.are_lawful(row), words)
 
 
 def nothing_bought_is_refused(evidence: Evidence) -> Iterator[str]:
@@ -96,6 +94,22 @@ class Reasons:
         """Return what it costs; what is ordered again may be the dearest."""
         of = {"film": "video"}.get(op, op)
         return self._prices.get(of) or max(self._prices.values())
+
+
+class Ends:
+    """Why a generation may fail. By no bug; and once all serve, only what never gets ready expires."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._max_age = evidence.max_age
+        self._never_ready = never_ready(evidence)
+        self._served_again = min((line.sent for line in evidence.history if line.calm), default=math.inf) + _SWEPT
+
+    def are_lawful(self, row: Row) -> bool:
+        """Tell whether this failure has a reason."""
+        if row["error_code"] != "expired":
+            return row["error_code"] not in _BUGS
+        has_reason = row["id"] in self._never_ready or seconds(row["finished_at"]) < self._served_again
+        return has_reason and age(row) >= self._max_age
 
 
 def bought_at(evidence: Evidence) -> dict[str, float]:

@@ -10,7 +10,7 @@ from rich.table import Table
 from chaos.checker import MAY_BE_EMPTY, Verdict
 from chaos.evidence import Evidence
 from chaos.history import Outcome
-from chaos.purchases import ORDERS, bought_again
+from chaos.purchases import ORDERS, bought_again, never_ready
 
 _WIDTH = 110  # characters, also where the output is no terminal
 _ACTS = {"cancel": "cancels", "delete": "deletions", "publish": "publications"}
@@ -39,10 +39,12 @@ def print_report(evidence: Evidence, faults: Mapping[str, int], verdicts: Sequen
 def _acts(evidence: Evidence) -> str:
     """Say how often what can't be seen in the other tables has really come about."""
     done = Counter(line.op for line in evidence.history if line.outcome == "ok")
-    stopped = sum(row["kind"] == "cancel" for row in evidence.orders)
+    stopped = len({row["ticket"] for row in evidence.orders if row["kind"] == "cancel"})
     acts = ", ".join(f"{done[op]} {words}" for op, words in _ACTS.items())
-    expired = sum(row["error_code"] == "expired" for row in evidence.generations)
-    return f"Acknowledged: {acts}. Stopped at the vendor: {stopped}. Expired: {expired}."
+    expired = [row["id"] for row in evidence.generations if row["error_code"] == "expired"]
+    never = len(never_ready(evidence) & set(expired))
+    films = f"Films stopped at the vendor: {stopped}"
+    return f"Acknowledged: {acts}. {films}. Expired: {len(expired)}, of which {never} would never have been ready."
 
 
 def _requests(evidence: Evidence) -> Table:

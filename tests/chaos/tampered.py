@@ -132,9 +132,10 @@ def stopped(evidence: Evidence) -> Evidence:
     return replace(evidence, steps=[*evidence.steps, step])
 
 
-def still_at_work(evidence: Evidence) -> Evidence:
+def still_at_work(evidence: Evidence, generation: str = "g") -> Evidence:
     """The vendor has said that it could not stop, and the film was one that never gets ready."""
     step = {**evidence.steps[0], "state": "withdrawn", "ticket": "v1_x", "operator_message": "could not be stopped"}
+    step["generation_id"] = generation
     order = {"kind": "video", "marker": "m", "mood": "stuck", "paid": False, "ticket": "v1_x"}
     return replace(evidence, steps=[*evidence.steps, step], orders=[*evidence.orders, order])
 

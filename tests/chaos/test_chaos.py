@@ -26,6 +26,7 @@ from tests.chaos.tampered import (
     failed_as,
     one_of,
     paid_again,
+    still_at_work,
     stopped,
     tried_again,
     twice_for_a_key,
@@ -149,8 +150,25 @@ async def test_who_has_no_credits_may_be_told_so(short_run: Run) -> None:
 async def test_what_is_old_enough_may_expire(short_run: Run) -> None:
     young = failed_as(short_run.evidence(), "expired")
     check = "refused and failed for a reason"
-    assert "failed as expired" in str(problems(young)[check])
-    assert "failed as expired" not in str(problems(replace(young, max_age=0.0)).get(check, []))
+    old = replace(young, max_age=0.0, history=[replace(line, calm=False) for line in young.history])
+    assert "failed as expired" in str(problems(replace(old, max_age=3600.0))[check])
+    assert "failed as expired" not in str(problems(old).get(check, []))
+
+
+async def test_once_all_serve_only_what_never_gets_ready_may_expire(short_run: Run) -> None:
+    evidence = replace(failed_as(short_run.evidence(), "expired"), max_age=0.0)
+    line = replace(acknowledged(evidence), calm=True, sent=1.0, answered=2.0)
+    calm_before = replace(evidence, history=[line, *evidence.history])
+    check = "refused and failed for a reason"
+    assert "failed as expired" in str(problems(calm_before)[check])
+    never = still_at_work(calm_before, line.generation)
+    assert "failed as expired" not in str(problems(never).get(check, []))
+
+
+async def test_a_stuck_film_that_was_stopped_is_fine(short_run: Run) -> None:
+    evidence = still_at_work(short_run.evidence())
+    stopped_film = replace(evidence, orders=[*evidence.orders, {"kind": "cancel", "ticket": "v1_x"}])
+    assert "nothing is left open at the vendor" not in problems(stopped_film)
 
 
 async def test_a_vendor_that_was_asked_to_stop_has_heard_of_it(short_run: Run) -> None:

@@ -111,6 +111,18 @@ def test_a_film_may_be_stuck_also_for_the_next_vendor(tmp_path: Path, gets_stuck
     again = Google(1, TIMEOUT, tmp_path)
     looks = [again.answer(request("GET", "/v1/interactions/v1_int0001?stream=false")) for _ in range(10)]
     assert any(b"completed" in look.body for look in looks) is not gets_stuck
+    again.answer(request("POST", "/v1/interactions/v1_int0001/cancel"))
+    assert [line["ticket"] for line in book(tmp_path)] == ["v1_int0001"] * (1 + gets_stuck)
+
+
+def test_a_vendor_that_was_killed_is_in_another_mood(tmp_path: Path) -> None:
+    met = set()
+    for _ in range(20):
+        google = Google(1, TIMEOUT, tmp_path)
+        google.answer(video("somebody"))
+        reply = google.answer(request("POST", "/v1/interactions/v1_int0001/cancel"))
+        met.add((reply.status, reply.drop, reply.body == b""))
+    assert len(met) > 1
 
 
 def test_a_film_carries_the_marker_of_its_order(google: Google) -> None:

@@ -1,4 +1,4 @@
-"""Do requests get a connection in the order in which they came, and is nobody left behind for good?"""
+"""Do requests get a connection in turn, and does one that has left the queue leave nothing behind?"""
 
 import asyncio
 import itertools
@@ -24,31 +24,29 @@ async def narrow(database_url: str) -> AsyncIterator[Database]:
     await database.close()
 
 
-async def test_who_comes_later_overtakes_nobody(database_url: str) -> None:
-    """But for those who are served at the same time: as many as there are connections."""
+async def test_nobody_is_left_behind_whoever_they_are(database_url: str) -> None:
+    """Whose `BEGIN` is slow may be overtaken by some; in a queue that isn't one, somebody is by some 350 of the 400."""
     database = Database(database_url, role=ADMIN_ROLE, pool_size=2, statement_timeout=15)
+    await asyncio.gather(hold(database), hold(database))  # both are open: who has to connect first is late for that
     asked, served = itertools.count(), list[int]()
 
-    async def ask_again_and_again() -> None:
+    async def ask_again_and_again(mine: Database) -> None:
         for _ in range(20):
             number = next(asked)
-            async with database.reading() as connection:
+            async with mine.reading() as connection:
                 served.append(number)
                 await connection.execute(ONE)
 
-    await asyncio.gather(*(ask_again_and_again() for _ in range(20)))
+    await asyncio.gather(*(ask_again_and_again(database.of(new_id())) for _ in range(20)))
     await database.close()
     overtaken = [sum(later > number for later in served[:place]) for place, number in enumerate(served)]
     assert len(served) == 400
-    assert max(overtaken) <= 2
+    assert max(overtaken) < 50
 
 
-async def test_all_users_stand_in_one_queue(narrow: Database) -> None:
-    async with narrow.of(new_id()).reading():
-        waiting = asyncio.create_task(narrow.of(new_id()).run(ONE))
-        await asyncio.sleep(0.05)
-        assert not waiting.done()
-    await waiting
+async def hold(database: Database) -> None:
+    async with database.reading():
+        await asyncio.sleep(0.2)
 
 
 async def test_who_waits_too_long_is_told_so_and_leaves_the_queue(
