@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +62,8 @@ def read_evidence(path: Path) -> Evidence:
     found["users"] = [User(**user) for user in found["users"]]
     found["audit"] = tuple(found["audit"])
     return Evidence(**found)
+
+
+def seconds(moment: str) -> float:
+    """Return a time of the database's as seconds of the machine's clock."""
+    return datetime.fromisoformat(moment).timestamp()

@@ -27,7 +27,7 @@ _QUERIES = {
                input->>'prompt' AS prompt, created_at, finished_at, lease_until
         FROM generations ORDER BY id""",
     "steps": """
-        SELECT generation_id, name, attempt, state, provider, ticket, error_code, is_final, operator_message
+        SELECT generation_id, name, attempt, state, provider, ticket, error_code, is_final, operator_message, ended_at
         FROM generation_steps ORDER BY generation_id, attempt""",
     "projects": """
         SELECT id, user_id, prompt, status, status_sequence, generation_id, is_published,

@@ -19,13 +19,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from chaos.compared import unless
-from chaos.evidence import Evidence, Row
+from chaos.evidence import Evidence, Row, seconds
 from chaos.keys import marker_of
 from chaos.moods import STUCK
 
 LAST_WORDS = ("done", "ticket", "orphaned", "withdrawn", "in_doubt", "intent")
 BILLED_FAILURES = ("provider_rejected", "storage_unavailable")
 ORDERS = ("image", "video")  # lines of the vendor's book that are orders
+_TRIED_FOR = 300.0  # seconds; ten rings take longer: 5, 10, 20, 40 and then 60 apart
 _STOPPED = "stopped at the vendor"  # what the product books when the vendor has agreed to stop
 
 
@@ -63,16 +64,23 @@ def no_result_without_an_order(evidence: Evidence) -> Iterator[str]:
 def nothing_is_left_open_at_the_vendor(evidence: Evidence) -> Iterator[str]:
     """No ticket of an ended generation is left: the vendor was asked to stop, by its own book, and has if it could."""
     canceled = {row["ticket"] for row in evidence.orders if row["kind"] == "cancel"}
-    stuck = tickets_of_the_stuck(evidence)
+    stuck, finished = tickets_of_the_stuck(evidence), {row["id"]: row["finished_at"] for row in evidence.generations}
     for step in evidence.steps:
         told = f"generation {step['generation_id']}"
         if step["state"] == "ticket":
             yield f"{told} still has an open ticket of attempt {step['attempt']}"
         elif step["ticket"] in stuck:
-            yield unless(step["ticket"] in canceled, f"{told} has ended, and the vendor never: ticket {step['ticket']}")
+            is_so = step["ticket"] in canceled or _was_tried_for_long(step, finished.get(step["generation_id"]))
+            yield unless(is_so, f"{told} has ended, and the vendor never: ticket {step['ticket']}")
         elif step["ticket"]:
             is_so = step["operator_message"] != _STOPPED or step["ticket"] in canceled
             yield unless(is_so, f"{told} was {_STOPPED}, which has never heard of that: ticket {step['ticket']}")
+
+
+def _was_tried_for_long(step: Row, finished_at: str | None) -> bool:
+    """Tell whether the vendor could not be asked for as many minutes as the product asks it."""
+    ended = seconds(step["ended_at"]) if step["state"] == "withdrawn" and step["ended_at"] else 0.0
+    return bool(finished_at) and ended - seconds(str(finished_at)) > _TRIED_FOR
 
 
 def never_ready(evidence: Evidence) -> set[str]:

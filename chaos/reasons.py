@@ -6,10 +6,9 @@ Each check takes the evidence and yields a line for each thing that it has compa
 import math
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import datetime
 
 from chaos.compared import unless
-from chaos.evidence import Evidence, Row
+from chaos.evidence import Evidence, Row, seconds
 from chaos.history import Line
 from chaos.keys import keys_of, marker_of
 from chaos.purchases import never_ready
@@ -131,8 +130,3 @@ def bought_at(evidence: Evidence) -> dict[str, float]:
 def age(row: Row) -> float:
     """Return the seconds from acceptance to end of a generation."""
     return seconds(row["finished_at"]) - seconds(row["created_at"])
-
-
-def seconds(moment: str) -> float:
-    """Return a time of the database's as seconds of the machine's clock."""
-    return datetime.fromisoformat(moment).timestamp()

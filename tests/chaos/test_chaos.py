@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import psutil
@@ -169,6 +170,19 @@ async def test_a_stuck_film_that_was_stopped_is_fine(short_run: Run) -> None:
     evidence = still_at_work(short_run.evidence())
     stopped_film = replace(evidence, orders=[*evidence.orders, {"kind": "cancel", "ticket": "v1_x"}])
     assert "nothing is left open at the vendor" not in problems(stopped_film)
+
+
+async def test_a_stuck_film_whose_vendor_could_not_be_asked_for_long_is_given_up(short_run: Run) -> None:
+    evidence = short_run.evidence()
+    row = one_of(evidence.generations, status="succeeded")
+
+    def given_up(after: int) -> Evidence:
+        evidence_then = still_at_work(evidence, row["id"])
+        at = (datetime.fromisoformat(row["finished_at"]) + timedelta(seconds=after)).isoformat()
+        return replace(evidence_then, steps=[*evidence_then.steps[:-1], {**evidence_then.steps[-1], "ended_at": at}])
+
+    assert "nothing is left open at the vendor" in problems(given_up(60))
+    assert "nothing is left open at the vendor" not in problems(given_up(420))
 
 
 async def test_a_vendor_that_was_asked_to_stop_has_heard_of_it(short_run: Run) -> None:
