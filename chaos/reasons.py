@@ -20,7 +20,7 @@ _CONFLICTS = {
     "not_cancelable": ("cancel",),
     "nothing_to_publish": ("publish",),
 }
-_BUGS = ("internal",)  # ends of generations that no fault explains
+_INTERNAL = "internal"  # an end of generations that no fault explains
 _SWEPT = 20.0  # seconds after the last fault in which what is old by then may still expire
 _MARGIN = 10.0  # seconds that a refund may take to be seen
 
@@ -106,7 +106,7 @@ class Ends:
     def are_lawful(self, row: Row) -> bool:
         """Tell whether this failure has a reason."""
         if row["error_code"] != "expired":
-            return row["error_code"] not in _BUGS
+            return bool(row["error_code"] != _INTERNAL)
         has_reason = row["id"] in self._never_ready or seconds(row["finished_at"]) < self._served_again
         return has_reason and age(row) >= self._max_age
 

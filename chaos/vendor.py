@@ -136,7 +136,7 @@ class Google:
             return _unpaid(met)
         reply = self._image(request, marker, met) if kind == "image" else self._video(request, marker, met)
         is_paid = not self._complaints()
-        film = {"ticket": list(self.omni.jobs)[-1]} if is_paid and kind == "video" else {}
+        film = {"ticket": self._latest_film()} if is_paid and kind == "video" else {}
         self._write(kind, marker, met, paid=is_paid, **film)
         return reply
 
@@ -151,9 +151,11 @@ class Google:
     def _video(self, request: Request, marker: str, met: Mood) -> Reply:
         reply = self.omni.answer(request)
         if not self._complaints():
-            job = list(self.omni.jobs)[-1]
-            self._keep(job, marker, is_stuck=met.name == STUCK)
+            self._keep(self._latest_film(), marker, is_stuck=met.name == STUCK)
         return failure(500, "INTERNAL", "Taken all the same.") if met.name == "500 paid" else _spoilt(reply, met)
+
+    def _latest_film(self) -> str:
+        return next(reversed(self.omni.jobs))
 
     def _keep(self, job: str, marker: str, *, is_stuck: bool) -> None:
         self.omni.markers[job] = marker
