@@ -10,13 +10,14 @@ from chaos.history import Line
 
 
 def acknowledged(evidence: Evidence) -> Line:
-    """A new image that is there and has succeeded, of one order that was paid once, and the only one of its project."""
+    """A new image that has succeeded, was paid once, and of whose project nobody has asked more than to see it."""
     kept = {row["generation_id"] for row in evidence.media}
     paid = Counter(row["marker"] for row in evidence.orders if row.get("paid"))
     of = Counter(row["project_id"] for row in evidence.generations)
-    images = [line for line in evidence.history if line.op == "image" and line.generation in kept]
+    touched = {line.project for line in evidence.history if line.op not in {"image", "poll"}}  # deleted, maybe
+    images = [line for line in evidence.history if line.op == "image" and line.project not in touched]
     # What was ordered while all was calm is there if chance has left nothing else.
-    return next(line for line in images if (paid[line.marker], of[line.project]) == (1, 1))
+    return next(one for one in images if one.generation in kept and paid[one.marker] == of[one.project] == 1)
 
 
 def without(rows: list[Row], **values: Any) -> list[Row]:
@@ -76,7 +77,7 @@ def calm(evidence: Evidence, *, replaces: bool = False, **changes: Any) -> Evide
     new = replace(
         line, **{"calm": True, "replayed": True, "sent": line.answered + 60, "answered": line.answered + 61, **changes}
     )
-    past = [one for one in evidence.history if not (replaces and one.key == line.key and one.calm)]
+    past = [one for one in evidence.history if one is line or not (replaces and one.key == line.key and one.calm)]
     return replace(evidence, history=[*[replace(one, calm=False) if one.key == line.key else one for one in past], new])
 
 
