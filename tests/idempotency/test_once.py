@@ -187,19 +187,41 @@ async def test_a_crash_before_the_answer_was_kept_costs_the_answer_only(
     assert (await ask(alice, "/v1/projects", json=ORDER)).json() == again.json()
 
 
-async def test_of_a_deleted_project_no_answer_is_left_and_its_key_stays_taken(
+async def test_a_lost_answer_names_what_was_ordered_then_and_not_what_came_later(
     alice: Member, bench: Bench, owner: Any
 ) -> None:
     project = (await ask(alice, "/v1/projects", json=ORDER)).json()
+    path, ids = f"/v1/projects/{project['id']}/regenerate", []
+    for key in ("key-2", "key-3"):
+        await bench.drain()
+        ids.append((await ask(alice, path, key)).json()["generation"]["id"])
+    await owner.execute("UPDATE idempotency_keys SET answer = NULL")  # as the processes left them that died
+    first = await ask(alice, "/v1/projects", json=ORDER)
+    assert (first.json()["generation"]["status"], first.json()["is_generating"]) == ("succeeded", True)
+    assert "etag" not in first.headers  # it would be that of what a poll shows, which is another generation
+    told = [first, *[await ask(alice, path, key) for key in ("key-2", "key-3")]]
+    assert all(replayed(answer) for answer in told)
+    assert [answer.json()["generation"]["id"] for answer in told] == [project["generation"]["id"], *ids]
+
+
+async def test_of_a_deleted_project_no_answer_is_left_and_its_keys_stay_taken(
+    alice: Member, bench: Bench, owner: Any
+) -> None:
+    project = (await ask(alice, "/v1/projects", json=ORDER)).json()
+    path = f"/v1/projects/{project['id']}"
     await bench.drain()
-    assert (await alice.http.delete(f"/v1/projects/{project['id']}")).status_code == 204
-    assert await owner.fetchval("SELECT answer FROM idempotency_keys") is None
+    assert (await ask(alice, f"{path}/regenerate", "key-2")).status_code == 202
+    await bench.drain()
+    assert (await alice.http.delete(path)).status_code == 204
+    assert await count(owner, "idempotency_keys WHERE answer IS NULL") == 2
     problem(await ask(alice, "/v1/projects", json=ORDER), 404, "not_found")
-    assert await count(owner, "projects") == 1
+    problem(await ask(alice, f"{path}/regenerate", "key-2"), 404, "not_found")
+    assert (await count(owner, "projects"), await count(owner, "generations")) == (1, 2)
 
 
 async def test_keys_are_forgotten_after_their_hours(alice: Member, worker_db: Database, owner: Any) -> None:
-    made = [(await ask(alice, "/v1/projects", key, json=ORDER)).json()["id"] for key in ("old", "new")]
+    answers = [(await ask(alice, "/v1/projects", key, json=ORDER)).json() for key in ("old", "new")]
+    made = [answer["generation"]["id"] for answer in answers]
     await owner.execute("UPDATE idempotency_keys SET created_at = now() - interval '25 hours' WHERE key = 'old'")
     assert await prune(worker_db, hours=24) == 1
     assert [UUID(str(row["ref"])) for row in await owner.fetch("SELECT ref FROM idempotency_keys")] == [UUID(made[1])]

@@ -70,6 +70,19 @@ async def test_an_answer_that_lacks_what_is_now_always_said_is_made_anew(
     assert (await count(owner, "projects"), await alice.available()) == (1, 15)
 
 
+async def test_a_key_of_a_version_that_kept_the_projects_id_is_answered_and_forgotten_all_the_same(
+    alice: Member, bench: Bench, owner: Any
+) -> None:
+    first = (await ask(alice, "/v1/projects", json=ORDER)).json()
+    await owner.execute("UPDATE idempotency_keys SET answer = NULL, ref = $1", first["id"])
+    again = await ask(alice, "/v1/projects", json=ORDER)
+    assert (replayed(again), again.json()) == (True, first)
+    await bench.drain()
+    assert (await alice.http.delete(f"/v1/projects/{first['id']}")).status_code == 204
+    assert await owner.fetchval("SELECT answer FROM idempotency_keys") is None
+    problem(await ask(alice, "/v1/projects", json=ORDER), 404, "not_found")
+
+
 async def test_an_api_key_whose_answer_is_made_anew_keeps_its_secret(alice: Member, owner: Any) -> None:
     first = (await ask(alice, "/v1/api-keys")).json()
     await owner.execute("UPDATE idempotency_keys SET answer = answer - 'name'")
@@ -79,14 +92,14 @@ async def test_an_api_key_whose_answer_is_made_anew_keeps_its_secret(alice: Memb
 async def test_an_answer_that_an_old_process_kept_in_between_is_made_anew(
     alice: Member, owner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown = answers.shown
+    ordered = answers.ordered
 
     async def late(*given: Any) -> schemas.Project:
-        found = await shown(*given)
+        found = await ordered(*given)
         await owner.execute("""UPDATE idempotency_keys SET answer = '{"kind": "image"}'""")  # while we look
         return found
 
-    monkeypatch.setattr(answers, "shown", late)
+    monkeypatch.setattr(answers, "ordered", late)
     answer = await ask(alice, "/v1/projects", json=ORDER)
     assert (answer.status_code, answer.json()["prompt"]) == (202, "a cup"), answer.text
 
@@ -99,7 +112,7 @@ async def test_what_is_paid_and_cannot_be_shown_is_our_fault(
         return schemas.Project.model_validate({"prompt": 5})
 
     with monkeypatch.context() as patched:
-        patched.setattr(answers, "shown", fails)
+        patched.setattr(answers, "ordered", fails)
         body = problem(await ask(alice, "/v1/projects", key, json=ORDER), 500, "internal")
     assert "status_sequence" in body["detail"]
     if key:

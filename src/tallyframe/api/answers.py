@@ -21,6 +21,15 @@ async def found(serving: Services, user: User, project_id: UUID) -> queries.Row:
     return row
 
 
+async def ordered(serving: Services, user: User, ref: UUID) -> schemas.Project:
+    """Return the user's project with the generation `ref`, which need not be its latest any more. Raises NotFound.
+
+    A key that an older version kept names the project itself.
+    """
+    row = await queries.ordered(serving.db, user.id, ref)
+    return views.project(row or await found(serving, user, ref), serving.storages)
+
+
 async def shown(serving: Services, user: User, project_id: UUID) -> schemas.Project:
     """Return the user's project as it goes over the wire. Raises NotFound."""
     return views.project(await found(serving, user, project_id), serving.storages)

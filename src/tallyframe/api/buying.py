@@ -72,12 +72,16 @@ async def regenerate(project_id: UUID, once: OnlyOnce) -> schemas.Project:
 
 
 async def _answer(once: Once, asked: object, place: Callable[[Key | None], Awaitable[UUID]]) -> schemas.Project:
-    async def show(project_id: UUID) -> schemas.Project:
-        return await answers.shown(once.serving, once.user, project_id)
+    async def show(generation_id: UUID) -> schemas.Project:
+        return await answers.ordered(once.serving, once.user, generation_id)
 
     project = await once.answer(schemas.Project, asked, place, show)
-    once.response.headers["Location"] = f"/v1/projects/{project.id}"
-    return answers.with_headers(once.serving, project, once.response)
+    headers = once.response.headers
+    headers["Location"] = f"/v1/projects/{project.id}"
+    answers.with_headers(once.serving, project, once.response)
+    if "Idempotent-Replayed" in headers:  # then its generation may not be the one that the project shows by now
+        del headers["ETag"]
+    return project
 
 
 async def _new_project(
@@ -108,9 +112,9 @@ async def _again(serving: Services, user: User, project_id: UUID, order: Order, 
 
 
 async def _rung(serving: Services, accepted: Accepted) -> UUID:
-    """Wake a worker up, and return the project's id."""
+    """Wake a worker up, and return the generation's id."""
     await ring(serving.bell, RUN_GENERATION, accepted.generation_id)
-    return accepted.project_id
+    return accepted.generation_id
 
 
 async def _latest(serving: Services, user: User, project_id: UUID) -> queries.Row:

@@ -48,16 +48,16 @@ _GENERATION_FIELDS = [name for name in schemas.Generation.model_fields if name n
 
 
 def project(row: Row, storages: Storages) -> schemas.Project:
-    """Return a project with its latest generation."""
-    latest = generation(row, storages)
+    """Return a project with the row's generation: its latest, or the one that an order made."""
+    made = generation(row, storages)
     return schemas.Project(
         **{name: row[name] for name in PROJECT} | {"status": "published" if row["is_published"] else row["status"]},
-        is_generating=row["generation_status"] in LIVE,
+        is_generating=row["status"] in LIVE,
         images=[asset(image, storages) for image in row["images"] or []],
         image_url=url(row, "image", storages),
         video_url=url(row, "video", storages),
-        error=latest.error,
-        generation=latest,
+        error=made.error,
+        generation=made,
     )
 
 

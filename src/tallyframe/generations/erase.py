@@ -72,7 +72,13 @@ async def _release_rows(transaction: Transaction, project_id: UUID, storages: Se
     await transaction.execute(sa.delete(assets).where(assets.c.id.in_(gone)))
     await transaction.execute(_list_undelivered(project_id, storages))
     await transaction.execute(_forget_prompts(project_id))
-    await transaction.execute(forget_answers(user_id, project_id))
+    await transaction.execute(forget_answers(user_id, _made_by_orders(project_id)))
+
+
+def _made_by_orders(project_id: UUID) -> sa.SelectBase:
+    """Return the query for what the keys of a project's orders name: its generations, or itself in older versions."""
+    ids = sa.select(generations.c.id).where(generations.c.project_id == project_id)
+    return ids.union_all(sa.select(sa.literal(project_id, sa.Uuid())))
 
 
 def _users(asset_ids: Sequence[UUID], project_id: UUID) -> sa.Select[UUID, UUID]:

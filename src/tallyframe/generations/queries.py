@@ -1,4 +1,4 @@
-"""Reads for the API: projects with their latest generation, and receipts, in one query each.
+"""Reads for the API: projects with a generation, mostly their latest, and receipts, in one query each.
 
 Everything but `explore` asks for the owner, so that other people's things are simply not there.
 """
@@ -79,7 +79,7 @@ _generation_columns = [
 
 _receipts = sa.select(*_generation_columns).select_from(generations.join(_charges, sa.true()))
 
-_projects = sa.select(
+_project_columns = [
     *(projects.c[name] for name in PROJECT),
     _images,
     _image.c.storage.label("image_storage"),
@@ -87,12 +87,17 @@ _projects = sa.select(
     _video.c.storage.label("video_storage"),
     _video.c.key.label("video_key"),
     *_generation_columns,
-).select_from(
-    projects.join(generations, generations.c.id == projects.c.generation_id)
-    .join(_charges, sa.true())
-    .outerjoin(_image, _image.c.id == projects.c.image_asset_id)
-    .outerjoin(_video, _video.c.id == projects.c.video_asset_id)
-)
+]
+
+
+def _projects_with(generation: "sa.ColumnElement[bool]") -> sa.Select[Any]:
+    """Return the query for projects with those of their generations that meet the condition."""
+    pairs = projects.join(generations, generation).join(_charges, sa.true())
+    images = pairs.outerjoin(_image, _image.c.id == projects.c.image_asset_id)
+    return sa.select(*_project_columns).select_from(images.outerjoin(_video, _video.c.id == projects.c.video_asset_id))
+
+
+_projects = _projects_with(generations.c.id == projects.c.generation_id)
 
 
 def _of(user_id: UUID) -> "sa.ColumnElement[bool]":
@@ -100,12 +105,12 @@ def _of(user_id: UUID) -> "sa.ColumnElement[bool]":
 
 
 # What polls run is put together once: building it per request costs more than running it.
-_THIS_PROJECT = (
-    (projects.c.id == sa.bindparam("project_id", type_=sa.Uuid()))
-    & (projects.c.user_id == sa.bindparam("user_id", type_=sa.Uuid()))
-    & projects.c.deleted_at.is_(None)
-)
+_MINE = (projects.c.user_id == sa.bindparam("user_id", type_=sa.Uuid())) & projects.c.deleted_at.is_(None)
+_THIS_PROJECT = (projects.c.id == sa.bindparam("project_id", type_=sa.Uuid())) & _MINE
 _PROJECT = _projects.where(_THIS_PROJECT)
+_ORDERED = _projects_with(generations.c.project_id == projects.c.id).where(
+    generations.c.id == sa.bindparam("generation_id", type_=sa.Uuid()), _MINE
+)
 _VERSION = (
     sa.select(
         projects.c.status_sequence,
@@ -119,6 +124,12 @@ _VERSION = (
 async def project(db: Database, user_id: UUID, project_id: UUID) -> Row | None:
     """Return the user's project with its latest generation."""
     found = await db.run(_PROJECT, {"user_id": user_id, "project_id": project_id})
+    return found.mappings().one_or_none()
+
+
+async def ordered(db: Database, user_id: UUID, generation_id: UUID) -> Row | None:
+    """Return the user's project that this generation is of, with it, whether it is the latest or not."""
+    found = await db.run(_ORDERED, {"user_id": user_id, "generation_id": generation_id})
     return found.mappings().one_or_none()
 
 

@@ -223,7 +223,7 @@ def _statement(project: sa.CTE, pictures: "Sequence[sa.Insert]" = (), *, keyed: 
     generation = returned.cte("generation")
     grace = sa.func.clock_timestamp() + sa.literal(timedelta(seconds=RELAY_GRACE), sa.Interval())
     ring = put(RUN_GENERATION, generation, grace)
-    once = [keys.keep(project)] if keyed else []
+    once = [keys.keep(generation)] if keyed else []
     return together(sa.select(generation.c.id), *once, *pictures, entries.debit(generation), ring)
 
 

@@ -105,9 +105,9 @@ async def remember(db: Database, key: Key, answer: dict[str, Any]) -> dict[str, 
     return dict(kept.scalar_one_or_none() or answer)
 
 
-def forget_answers(user_id: UUID, ref: UUID) -> sa.Update:
-    """Return the update that forgets what the user was answered about something deleted; its key stays taken."""
-    mine = (idempotency_keys.c.user_id == user_id) & (idempotency_keys.c.ref == ref)
+def forget_answers(user_id: UUID, refs: sa.SelectBase) -> sa.Update:
+    """Return the update that forgets what the user was answered about what is deleted; the keys stay taken."""
+    mine = (idempotency_keys.c.user_id == user_id) & idempotency_keys.c.ref.in_(refs)
     return sa.update(idempotency_keys).where(mine).values(answer=None)
 
 
