@@ -36,6 +36,7 @@ class Child:
     _asked_at: float | None = None  # when it was asked to end in good order, and nothing else was done to it since
     _log_from: int = 0  # where what it says since its latest start begins
     _was_asked: bool = False
+    _is_killed: bool = False
     _process: Process | None = None
     _keeping: "asyncio.Task[None] | None" = None
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -81,7 +82,8 @@ class Child:
         if self._process is None or not self.runs:
             return False
         self._was_asked = self._was_asked or number in _ENDING
-        self._asked_at = monotonic() if number is signal.SIGTERM else None
+        self._is_killed = self._is_killed or number is signal.SIGKILL  # what comes after that says nothing
+        self._asked_at = monotonic() if number is signal.SIGTERM and not self._is_killed else None
         with suppress(ProcessLookupError):
             self._process.send_signal(number)
         return True
@@ -101,7 +103,7 @@ class Child:
             self._log_from = output.tell()
             program = Program(self.argv, self.environment, folder=self.folder, output=output.fileno())
             self._process = await launch(program)
-        self._was_asked, self._asked_at = False, None
+        self._was_asked, self._is_killed, self._asked_at = False, False, None
         self.starts += 1
         if self._stopping.is_set():  # meanwhile: nobody else would end this one
             await end(self._process, _END, asyncio.Event())

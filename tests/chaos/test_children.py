@@ -76,6 +76,10 @@ async def test_who_ends_badly_when_asked_to_end_is_noted(tmp_path: Path) -> None
     child.signal(signal.SIGTERM)
     child.signal(signal.SIGKILL)  # so nobody knows how it would have ended
     await until(lambda: child.starts == 3)
+    assert await child.serves_within(20)
+    child.signal(signal.SIGKILL)
+    child.signal(signal.SIGTERM)  # of what is dead already, and not yet buried
+    await until(lambda: child.starts == 4)
     await child.stop()
     assert len(child.problems) == 1
 
