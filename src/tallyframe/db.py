@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import Any, NewType
 from uuid import UUID
+from weakref import WeakSet
 
 import sqlalchemy as sa
 from asyncpg import exceptions as pg_errors
@@ -100,6 +101,8 @@ class Database:
             },
         )
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._open: WeakSet[Any] = WeakSet()  # asyncpg's own connections
+        sa.event.listen(self._engine.sync_engine, "connect", lambda new, _: self._open.add(new.driver_connection))
 
     def of(self, user_id: UUID) -> "Database":
         """Return this database as that user may see and change it, on the same connections."""
@@ -179,7 +182,11 @@ class Database:
         raise Unavailable("The database can't be reached right now. Try again shortly.")
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, all at once, and drop those on which nothing is heard.
+
+        SQLAlchemy waits for one after the other, for each as long as for a statement.
+        """
+        await asyncio.gather(*(line.close(timeout=LINE_PATIENCE) for line in self._open), return_exceptions=True)
         await self._engine.dispose()
 
 
