@@ -72,16 +72,26 @@ def sqlstate(error: DBAPIError) -> str:
     return str(getattr(error.orig, "sqlstate", "") or "")
 
 
+#: So that Postgres notices within 30 s, and not after hours, that a machine is gone.
+_KEEPALIVES = {"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
+
+
 class Database:
     """A pool of connections to one database, all acting as one role."""
 
     def __init__(self, url: str, *, role: str, pool_size: int, statement_timeout: float) -> None:
-        """`statement_timeout` in seconds; a line on which nothing comes for longer, and a bit, is given up."""
+        """`statement_timeout` in seconds; a line on which nothing comes for longer, and a bit, is given up.
+
+        And so is one by the server, in the middle of a transaction: else its locks stay for hours when a client is
+        cut off before its COMMIT.
+        """
         server_settings = {
             "application_name": "tallyframe",
             "role": role,
             "search_path": "public, pg_temp",  # and nobody else's tables before ours
             "statement_timeout": str(int(statement_timeout * 1000)),
+            "idle_in_transaction_session_timeout": str(int(statement_timeout * 1000)),
+            **_KEEPALIVES,
         }
         self._pool_size = pool_size
         self._user: UUID | None = None
@@ -182,7 +192,7 @@ class Database:
         raise Unavailable("The database can't be reached right now. Try again shortly.")
 
     async def close(self) -> None:
-        """Close all connections, all at once, and drop those on which nothing is heard.
+        """Close all connections at once, also those in use, and drop those on which nothing is heard.
 
         SQLAlchemy waits for one after the other, for each as long as for a statement.
         """

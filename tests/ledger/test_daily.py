@@ -147,6 +147,10 @@ async def test_a_worker_reads_the_books_for_as_long_as_audits_may_take(
         await asyncio.sleep(3)
         assert '"ledger_digest' not in worker.text
     await worker.until_logged('"event": "ledger_digest"', 30)
+    async with asyncio.timeout(10):
+        while not await owner.fetchval("SELECT count(*) FROM ledger_digests"):
+            await asyncio.sleep(0.05)
+    assert "ledger_digest_failed" not in worker.text
 
 
 async def test_a_worker_does_it_by_itself(books: Books, processes: Processes, tmp_path: Path, owner: Any) -> None:

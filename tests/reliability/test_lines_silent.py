@@ -1,27 +1,86 @@
-"""Lines on which nothing comes any more: who wants to end, ends."""
+"""Lines on which nothing comes any more: who wants to end, ends, and who holds a lock lets it go."""
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 from time import monotonic
 from urllib.parse import urlsplit
 
 import pytest
 import sqlalchemy as sa
 
-from chaos.proxy import link
-from tallyframe.db import ADMIN_ROLE, Database
+from chaos.proxy import Proxy, link
+from tallyframe import db as rooms
+from tallyframe.db import ADMIN_ROLE, API_ROLE, Database
+from tallyframe.errors import Unavailable
+from tests.support.cast import Member
+
+LIMIT = 15  # seconds for one statement
+LOCKED = sa.select(sa.func.pg_advisory_xact_lock(0x7465_7374).cast(sa.Text))  # by this transaction, until it ends
+
+
+@pytest.fixture
+async def line(database_url: str) -> AsyncIterator[Proxy]:
+    server = urlsplit(database_url)
+    async with link(str(server.hostname), int(server.port or 0)) as proxy:
+        yield proxy
 
 
 async def test_closing_takes_no_longer_than_one_silent_line(
-    database_url: str, caplog: pytest.LogCaptureFixture
+    line: Proxy, database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = urlsplit(database_url)
-    async with link(str(server.hostname), int(server.port or 0)) as proxy:
-        database = Database(proxy.instead_of(database_url), role=ADMIN_ROLE, pool_size=4, statement_timeout=15)
-        await asyncio.gather(*(database.run(sa.select(sa.func.pg_sleep(0.2))) for _ in range(4)))
-        proxy.forget()
-        since = monotonic()
-        with caplog.at_level(logging.WARNING):
-            await database.close()
-    assert monotonic() - since < 15  # as long as for one statement
+    database = Database(line.instead_of(database_url), role=ADMIN_ROLE, pool_size=8, statement_timeout=LIMIT)
+    await asyncio.gather(*(database.run(sa.select(sa.func.pg_sleep(0.2))) for _ in range(8)))
+    line.forget()
+    since = monotonic()
+    with caplog.at_level(logging.WARNING):
+        await database.close()
+    assert monotonic() - since < LIMIT  # all eight one after the other take 16 s, even if each takes no more than 2
     assert caplog.records == []
+
+
+async def test_closing_takes_away_what_is_in_use(database_url: str) -> None:
+    database = Database(database_url, role=ADMIN_ROLE, pool_size=1, statement_timeout=LIMIT)
+    busy = asyncio.create_task(database.run(sa.select(sa.func.pg_sleep(60))))
+    await asyncio.sleep(0.5)
+    await database.close()
+    with pytest.raises(Unavailable):
+        await asyncio.wait_for(busy, LIMIT)
+
+
+async def test_who_is_cut_off_before_its_commit_gives_its_locks_back(
+    line: Proxy, database_url: str, alice: Member, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rooms, "LINE_PATIENCE", 0.5)
+    lost = Database(line.instead_of(database_url), role=API_ROLE, pool_size=1, statement_timeout=0.5)
+
+    async def cut_off(mine: Database, is_free: list[bool]) -> None:
+        async with mine.transaction() as transaction:
+            await transaction.execute(LOCKED)
+            line.forget()
+            is_free += [True for _ in (await db.run(LOCKED)).all()]
+
+    for mine in (lost, lost.of(alice.user.id)):
+        is_free: list[bool] = []
+        with pytest.raises(Unavailable):
+            await cut_off(mine, is_free)
+        assert is_free
+    await lost.close()
+
+
+async def test_who_wakes_up_in_the_middle_of_a_transaction_is_told_that_it_is_over(
+    database_url: str, alice: Member
+) -> None:
+    frozen = Database(database_url, role=API_ROLE, pool_size=1, statement_timeout=0.5)
+
+    async def freeze(mine: Database) -> None:
+        async with mine.transaction() as transaction:
+            await transaction.execute(LOCKED)
+            await asyncio.sleep(2)
+            await transaction.execute(LOCKED)
+
+    for mine in (frozen, frozen.of(alice.user.id)):
+        with pytest.raises(Unavailable):
+            await freeze(mine)
+        await mine.run(LOCKED)
+    await frozen.close()

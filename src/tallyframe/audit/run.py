@@ -21,11 +21,8 @@ log = structlog.get_logger()
 #: The number of the lock; nothing else takes one of this kind.
 LOCK = 0x7466_6175_6469_74
 
-#: The lock lives as long as its connection. Postgres notices within 30 s that a machine is gone, and not after hours.
-_TRY_LOCK = sa.text("""
-    SELECT pg_try_advisory_lock(:lock), set_config('tcp_keepalives_idle', '15', false),
-           set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '3', false)
-""").bindparams(sa.bindparam("lock", LOCK, sa.BigInteger()))
+#: The lock lives as long as its connection.
+_TRY_LOCK = sa.text("SELECT pg_try_advisory_lock(:lock)").bindparams(sa.bindparam("lock", LOCK, sa.BigInteger()))
 _UNLOCK = sa.text("SELECT pg_advisory_unlock(:lock)").bindparams(sa.bindparam("lock", LOCK, sa.BigInteger()))
 
 _REVISION = sa.text("SELECT version_num FROM alembic_version")

@@ -17,6 +17,10 @@ log = structlog.get_logger()
 
 #: The number of the lock; nothing else takes one of this kind.
 LOCK = 0x7466_6469_6765_7374
+#: It says nothing while the books are read, and lives as long as its connection.
+_CLAIM = sa.select(
+    sa.func.pg_try_advisory_xact_lock(LOCK), sa.func.set_config("idle_in_transaction_session_timeout", "0", True)
+)
 QUERY_CANCELED = "57014"  # as by the statement timeout
 
 _TODAY = sa.func.timezone("UTC", sa.func.now()).cast(sa.Date)
@@ -60,7 +64,7 @@ async def digest_age(reader: Reader) -> int | None:
 
 async def _claimed(db: Database, audit_db: Database, folder: Path | None) -> Digest | None:
     async with db.transaction() as claim:
-        if not (await claim.execute(sa.select(sa.func.pg_try_advisory_xact_lock(LOCK)))).scalar_one():
+        if not (await claim.execute(_CLAIM)).scalar_one():
             return None
         if (await claim.execute(_IS_DONE)).scalar_one():
             return None
