@@ -41,6 +41,7 @@ async def test_an_order_sent_again_is_answered_again_and_paid_once(alice: Member
     assert (again.status_code, replayed(again)) == (202, True)
     assert again.json() == first.json()
     assert again.headers["location"] == first.headers["location"]
+    assert ("etag" in first.headers, "etag" in again.headers) == (True, False)  # it isn't what a poll shows by now
     assert (await count(owner, "projects"), await alice.available()) == (1, 15)
     assert (await alice.project(first.json()["id"]))["status"] == "draft"
 
@@ -190,18 +191,21 @@ async def test_a_crash_before_the_answer_was_kept_costs_the_answer_only(
 async def test_a_lost_answer_names_what_was_ordered_then_and_not_what_came_later(
     alice: Member, bench: Bench, owner: Any
 ) -> None:
-    project = (await ask(alice, "/v1/projects", json=ORDER)).json()
-    path, ids = f"/v1/projects/{project['id']}/regenerate", []
-    for key in ("key-2", "key-3"):
-        await bench.drain()
-        ids.append((await ask(alice, path, key)).json()["generation"]["id"])
+    failing = {**ORDER, "prompt": "a cup [fail:content_policy]"}
+    project = (await ask(alice, "/v1/projects", json=failing)).json()
+    path = f"/v1/projects/{project['id']}/video"
+    await bench.drain()
+    later = (await ask(alice, path, "key-2", json={"prompt": "a cup"})).json()
     await owner.execute("UPDATE idempotency_keys SET answer = NULL")  # as the processes left them that died
-    first = await ask(alice, "/v1/projects", json=ORDER)
-    assert (first.json()["generation"]["status"], first.json()["is_generating"]) == ("succeeded", True)
-    assert "etag" not in first.headers  # it would be that of what a poll shows, which is another generation
-    told = [first, *[await ask(alice, path, key) for key in ("key-2", "key-3")]]
-    assert all(replayed(answer) for answer in told)
-    assert [answer.json()["generation"]["id"] for answer in told] == [project["generation"]["id"], *ids]
+    first, second = (
+        await ask(alice, "/v1/projects", json=failing),
+        await ask(alice, path, "key-2", json={"prompt": "a cup"}),
+    )
+    assert (replayed(first), replayed(second)) == (True, True)
+    told = first.json()
+    assert (told["generation"]["id"], told["generation"]["status"]) == (project["generation"]["id"], "failed")
+    assert (told["error"]["code"], told["status"], told["is_generating"]) == ("content_policy", "pending", True)
+    assert second.json() == later
 
 
 async def test_of_a_deleted_project_no_answer_is_left_and_its_keys_stay_taken(

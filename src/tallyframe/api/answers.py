@@ -40,9 +40,12 @@ async def answer(serving: Services, user: User, project_id: UUID, response: Resp
     return with_headers(serving, await shown(serving, user, project_id), response)
 
 
-def with_headers(serving: Services, project: schemas.Project, response: Response) -> schemas.Project:
-    """Say in the headers which state the project is in and, while it generates, when to ask again."""
-    response.headers["ETag"] = views.etag(project.id, project.status_sequence, serving.storages)
+def with_headers(
+    serving: Services, project: schemas.Project, response: Response, *, is_current: bool = True
+) -> schemas.Project:
+    """Say in the headers which state the project is in, if it is in that, and when to ask again if it generates."""
+    if is_current:
+        response.headers["ETag"] = views.etag(project.id, project.status_sequence, serving.storages)
     response.headers["Cache-Control"] = PRIVATE
     if project.is_generating and project.generation:
         response.headers["Retry-After"] = str(views.retry_after(project.generation.created_at))

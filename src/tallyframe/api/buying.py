@@ -78,10 +78,9 @@ async def _answer(once: Once, asked: object, place: Callable[[Key | None], Await
     project = await once.answer(schemas.Project, asked, place, show)
     headers = once.response.headers
     headers["Location"] = f"/v1/projects/{project.id}"
-    answers.with_headers(once.serving, project, once.response)
-    if "Idempotent-Replayed" in headers:  # then its generation may not be the one that the project shows by now
-        del headers["ETag"]
-    return project
+    # Of a replay, the generation may not be the one that the project shows by now.
+    is_current = "Idempotent-Replayed" not in headers
+    return answers.with_headers(once.serving, project, once.response, is_current=is_current)
 
 
 async def _new_project(

@@ -90,11 +90,14 @@ _project_columns = [
 ]
 
 
-def _projects_with(generation: "sa.ColumnElement[bool]") -> sa.Select[Any]:
+def _projects_with(which: "sa.ColumnElement[bool]") -> sa.Select[Any]:
     """Return the query for projects with those of their generations that meet the condition."""
-    pairs = projects.join(generations, generation).join(_charges, sa.true())
-    images = pairs.outerjoin(_image, _image.c.id == projects.c.image_asset_id)
-    return sa.select(*_project_columns).select_from(images.outerjoin(_video, _video.c.id == projects.c.video_asset_id))
+    return sa.select(*_project_columns).select_from(
+        projects.join(generations, which)
+        .join(_charges, sa.true())
+        .outerjoin(_image, _image.c.id == projects.c.image_asset_id)
+        .outerjoin(_video, _video.c.id == projects.c.video_asset_id)
+    )
 
 
 _projects = _projects_with(generations.c.id == projects.c.generation_id)
