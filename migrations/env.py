@@ -1,4 +1,4 @@
-"""Runs migrations on one connection, with a limit on how long a statement may wait for a lock."""
+"""Runs migrations on one connection, with limits on how long they may wait for a lock, and keep one."""
 
 import asyncio
 from typing import Any
@@ -13,6 +13,7 @@ from tallyframe.db import sqlalchemy_url
 from tallyframe.settings import load_settings
 
 LOCK_TIMEOUT = "5s"  # a migration that can't get its lock fails, and doesn't hold up the traffic behind it
+IDLE_TIMEOUT = "60s"  # and one that is cut off from the database gives its locks back
 
 
 def run(connection: sa.Connection) -> None:
@@ -26,6 +27,7 @@ def run(connection: sa.Connection) -> None:
     )
     with context.begin_transaction():
         connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
+        connection.execute(sa.text(f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_TIMEOUT}'"))
         # A migration that row-level security would keep from rows fails, and doesn't silently change only some.
         connection.execute(sa.text("SET LOCAL row_security = off"))
         context.run_migrations()

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DBAPIError
 
 from tallyframe.embedded import Servers
-from tallyframe.migrate import alembic_config
+from tallyframe.migrate import alembic_config, newest_revision
 from tests.conftest import owner_of, with_database
 
 TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
@@ -40,5 +41,18 @@ def test_there_is_one_line_of_revisions() -> None:
     assert len(ScriptDirectory.from_config(alembic_config()).get_heads()) == 1
 
 
-def test_a_migration_gives_up_on_a_lock() -> None:
-    assert 'LOCK_TIMEOUT = "5s"' in (Path(__file__).parents[2] / "migrations" / "env.py").read_text()
+async def test_a_migration_gives_up_on_a_lock(empty_url: str) -> None:
+    config = alembic_config(empty_url)
+    await asyncio.to_thread(command.upgrade, config, "head")
+    async with owner_of(empty_url) as owner, owner.transaction():
+        await owner.execute("LOCK TABLE generations IN ACCESS SHARE MODE")  # as whoever reads it does
+        with pytest.raises(DBAPIError, match="lock timeout"):
+            await asyncio.to_thread(command.downgrade, config, "base")
+        assert await owner.fetchval("SELECT version_num FROM alembic_version") == newest_revision()
+        assert await owner.fetchval(TABLES) > 0
+        here = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        assert await owner.fetchval(here) == 0
+
+
+def test_a_migration_that_is_cut_off_gives_its_locks_back() -> None:
+    assert 'IDLE_TIMEOUT = "60s"' in (Path(__file__).parents[2] / "migrations" / "env.py").read_text()
