@@ -1,7 +1,6 @@
 """The videos of the offline provider, decoded for real."""
 
 import itertools
-from fractions import Fraction
 from io import BytesIO
 
 import av
@@ -64,7 +63,7 @@ async def test_mp4_of_the_asked_ratio_and_length(aspect_ratio: str, size: tuple[
         stream = container.streams.video[0]
         assert "mp4" in container.format.name
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
-        assert (stream.width, stream.height, stream.average_rate) == (*size, Fraction(24))
+        assert (stream.width, stream.height, float(stream.average_rate or 0)) == (*size, 24.0)
         assert container.duration == av.time_base
         assert len(list(container.decode(stream))) == 24
 
