@@ -40,7 +40,7 @@ async def test_closing_takes_no_longer_than_one_silent_line(
 
 
 async def test_closing_takes_away_what_is_in_use(database_url: str) -> None:
-    database = Database(database_url, role=ADMIN_ROLE, pool_size=1, statement_timeout=LIMIT)
+    database = Database(database_url, role=ADMIN_ROLE, pool_size=1, statement_timeout=60)
     busy = asyncio.create_task(database.run(sa.select(sa.func.pg_sleep(60))))
     await asyncio.sleep(0.5)
     await database.close()
