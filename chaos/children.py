@@ -14,7 +14,7 @@ from tallyframe.embedded.processes import Program, Steps, describe_exit, end, la
 
 _PAUSE = (0.1, 1.0)  # seconds before what has ended is started again
 _END: Steps = ((signal.SIGTERM, 12.0),)
-_ENDING = (signal.SIGKILL, signal.SIGTERM)
+_ENDING = {signal.SIGKILL, signal.SIGTERM}
 _PATIENCE = 60.0  # seconds that a process may take to end in good order, whatever is broken meanwhile
 _IN_ORDER = (0, -signal.SIGTERM)  # exit codes after SIGTERM; uvicorn ends by the signal itself
 _LOOK = 0.05  # seconds
@@ -35,8 +35,7 @@ class Child:
     problems: list[str] = field(default_factory=list)  # how it did not end in good order when it was asked to
     _asked_at: float | None = None  # when it was asked to end in good order, and nothing else was done to it since
     _log_from: int = 0  # where what it says since its latest start begins
-    _was_asked: bool = False
-    _is_killed: bool = False
+    _sent: set[signal.Signals] = field(default_factory=set)  # since its latest start
     _process: Process | None = None
     _keeping: "asyncio.Task[None] | None" = None
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -81,9 +80,9 @@ class Child:
         """Send a signal; False: it did not run."""
         if self._process is None or not self.runs:
             return False
-        self._was_asked = self._was_asked or number in _ENDING
-        self._is_killed = self._is_killed or number is signal.SIGKILL  # what comes after that says nothing
-        self._asked_at = monotonic() if number is signal.SIGTERM and not self._is_killed else None
+        self._sent.add(number)
+        # What comes after it was killed says nothing.
+        self._asked_at = monotonic() if number is signal.SIGTERM and signal.SIGKILL not in self._sent else None
         with suppress(ProcessLookupError):
             self._process.send_signal(number)
         return True
@@ -103,7 +102,7 @@ class Child:
             self._log_from = output.tell()
             program = Program(self.argv, self.environment, folder=self.folder, output=output.fileno())
             self._process = await launch(program)
-        self._was_asked, self._is_killed, self._asked_at = False, False, None
+        self._sent, self._asked_at = set(), None
         self.starts += 1
         if self._stopping.is_set():  # meanwhile: nobody else would end this one
             await end(self._process, _END, asyncio.Event())
@@ -111,7 +110,7 @@ class Child:
     async def _keep(self) -> None:
         while self._process is not None:
             code = await self._process.wait()
-            if not (self._was_asked or self._stopping.is_set()):
+            if not (self._sent & _ENDING or self._stopping.is_set()):
                 self.deaths.append(describe_exit(code))
             self._judge(code)
             with suppress(TimeoutError):

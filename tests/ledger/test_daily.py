@@ -138,6 +138,12 @@ async def test_books_that_are_too_long_for_a_statement_are_told(books: Books, ow
     assert [(each["event"], each["reason"]) for each in logs] == [("ledger_digest_failed", reason)]
 
 
+async def until_kept(owner: Any) -> None:
+    async with asyncio.timeout(60):
+        while not await owner.fetchval("SELECT count(*) FROM ledger_digests"):
+            await asyncio.sleep(0.05)
+
+
 async def test_a_worker_reads_the_books_for_as_long_as_audits_may_take(
     books: Books, processes: Processes, owner: Any
 ) -> None:
@@ -147,9 +153,7 @@ async def test_a_worker_reads_the_books_for_as_long_as_audits_may_take(
         await asyncio.sleep(3)
         assert '"ledger_digest' not in worker.text
     await worker.until_logged('"event": "ledger_digest"', 30)
-    async with asyncio.timeout(10):
-        while not await owner.fetchval("SELECT count(*) FROM ledger_digests"):
-            await asyncio.sleep(0.05)
+    await until_kept(owner)
     assert "ledger_digest_failed" not in worker.text
 
 
@@ -157,9 +161,7 @@ async def test_a_worker_does_it_by_itself(books: Books, processes: Processes, tm
     folder = tmp_path / "digests"
     folder.mkdir()
     first, second = [await processes.worker(TALLYFRAME_DIGEST_DIR=str(folder)) for _ in range(2)]
-    async with asyncio.timeout(60):
-        while not await owner.fetchval("SELECT count(*) FROM ledger_digests"):
-            await asyncio.sleep(0.05)
+    await until_kept(owner)
     for process in (first, second):
         process.popen.terminate()
         await process.wait()

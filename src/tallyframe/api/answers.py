@@ -30,14 +30,10 @@ async def ordered(serving: Services, user: User, ref: UUID) -> schemas.Project:
     return views.project(row or await found(serving, user, ref), serving.storages)
 
 
-async def shown(serving: Services, user: User, project_id: UUID) -> schemas.Project:
-    """Return the user's project as it goes over the wire. Raises NotFound."""
-    return views.project(await found(serving, user, project_id), serving.storages)
-
-
 async def answer(serving: Services, user: User, project_id: UUID, response: Response) -> schemas.Project:
     """Return the user's project, and say in the headers which state it is in. Raises NotFound."""
-    return with_headers(serving, await shown(serving, user, project_id), response)
+    project = views.project(await found(serving, user, project_id), serving.storages)
+    return with_headers(serving, project, response)
 
 
 def with_headers(
