@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncpg
 
 from bench.stack import Stack
-from tallyframe.administer import add_user
+from tallyframe.commands.users import add_user
 from tallyframe.db import ADMIN_ROLE, Database
 from tallyframe.outbox.relay import connect
 

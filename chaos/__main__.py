@@ -23,7 +23,7 @@ from chaos.nemesis import Nemesis
 from chaos.plan import Plan, quick
 from chaos.report import print_report
 from chaos.stack import Stack, stack
-from tallyframe.administer import add_user, database
+from tallyframe.commands.users import add_user, database
 from tallyframe.logs import configure_logs
 
 _CREDITS = 1_000_000  # of a client's user

@@ -5,7 +5,7 @@ Each check takes the evidence and yields a line for each thing that it has compa
 
 from collections.abc import Iterator
 
-from chaos.compared import unless
+from chaos.compared import expect
 from chaos.evidence import Evidence
 from chaos.keys import NEW, Key, keys_of
 from chaos.reasons import bought_at
@@ -29,11 +29,11 @@ def the_product_works(evidence: Evidence) -> Iterator[str]:
     calm = [line for line in evidence.history if line.calm and line.outcome == "ok"]
     for api in evidence.apis:
         is_ready = any(line.op == "ready" and line.api == api for line in calm)
-        yield unless(is_ready, f"{api} is not ready although all faults are over")
+        yield expect(is_ready, f"{api} is not ready although all faults are over")
         for op in NEW:
             made = [line for line in calm if (line.api, line.op) == (api, op) and line.generation in succeeded]
             asked = [line for line in made if f"-calm-{api}-" in line.key]
-            yield unless(bool(asked), f"no {op} that was ordered at {api} after the faults has succeeded")
+            yield expect(bool(asked), f"no {op} that was ordered at {api} after the faults has succeeded")
 
 
 def _parted(key: Key) -> tuple[Key, Key]:
@@ -52,8 +52,8 @@ def _answered(before: Key, again: Key, *, is_deleted: bool, bought: float | None
     last = definite[-1]
     if last.outcome == "refused":
         is_lawful = before.outcome != "ok" or (is_deleted and last.status == _NOT_FOUND)
-        return unless(is_lawful, f"{name} was acknowledged, and is refused now: {last.status} {last.code}")
+        return expect(is_lawful, f"{name} was acknowledged, and is refused now: {last.status} {last.code}")
     if before.outcome == "ok" and (last.generation not in before.generations or last.project != before.project):
         return f"{name} was told {sorted(before.generations)}, and is told {last.generation} of {last.project} now"
     was_taken = before.outcome == "ok" or (bought is not None and bought < last.sent)
-    return unless(last.replayed or not was_taken, f"{name} had been taken, and is answered as if it were new")
+    return expect(last.replayed or not was_taken, f"{name} had been taken, and is answered as if it were new")

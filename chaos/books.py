@@ -6,7 +6,7 @@ Each check takes the evidence and yields a line for each thing that it has compa
 from collections import defaultdict
 from collections.abc import Iterator
 
-from chaos.compared import unless
+from chaos.compared import expect
 from chaos.evidence import Evidence, Row
 
 REFUNDED = ("failed", "canceled")
@@ -22,9 +22,9 @@ def no_credit_is_unaccounted_for(evidence: Evidence) -> Iterator[str]:
             of_kind[entry["kind"]] += entry["amount"]
         expected = user.granted + of_kind["debit"] + of_kind["refund"]
         there, who = balances.get(user.account_id), f"client {user.client}"
-        yield unless(there == expected, f"{who} has {there} credits, and {expected} come out")
+        yield expect(there == expected, f"{who} has {there} credits, and {expected} come out")
         is_all = of_kind["grant"] == user.granted and not set(of_kind) - {"grant", "debit", "refund"}
-        yield unless(is_all, f"{who} was granted {user.granted}, but the ledger says {dict(of_kind)}")
+        yield expect(is_all, f"{who} was granted {user.granted}, but the ledger says {dict(of_kind)}")
 
 
 def one_debit_each(evidence: Evidence) -> Iterator[str]:
@@ -35,7 +35,7 @@ def one_debit_each(evidence: Evidence) -> Iterator[str]:
         found = [(entry["amount"], entry["account_id"]) for entry in debits.pop(row["id"], [])]
         price = evidence.prices.get(row["operation"], 0)
         words = f"generation {row['id']} costs {price}, and was debited {[amount for amount, _ in found]}"
-        yield unless(found == [(-price, accounts.get(row["user_id"]))], words)
+        yield expect(found == [(-price, accounts.get(row["user_id"]))], words)
     for generation in debits:
         yield f"there is a debit for a generation {generation} that is not there"
 
@@ -47,7 +47,7 @@ def one_refund_each(evidence: Evidence) -> Iterator[str]:
         found = [entry["amount"] for entry in refunds.pop(row["id"], [])]
         expected = [row["credits"]] if row["status"] in REFUNDED else []
         words = f"generation {row['id']} is {row['status']}, costs {row['credits']}, and was refunded {found}"
-        yield unless(found == expected, words)
+        yield expect(found == expected, words)
     for generation in refunds:
         yield f"there is a refund for a generation {generation} that is not there"
 
@@ -56,7 +56,7 @@ def the_audit_agrees(evidence: Evidence) -> Iterator[str]:
     """`tallyframe ledger verify` finds nothing."""
     code, printed = evidence.audit
     if evidence.entries:
-        yield unless(code == 0, f"exit code {code}: {printed.strip()[-500:]}")
+        yield expect(code == 0, f"exit code {code}: {printed.strip()[-500:]}")
 
 
 def _by(rows: list[Row], column: str) -> defaultdict[str, list[Row]]:

@@ -4,6 +4,6 @@ So a check that had nothing to look at is told from one that has found nothing.
 """
 
 
-def unless(holds: bool, words: str) -> str:  # noqa: FBT001  # reads like a sentence
+def expect(holds: bool, words: str) -> str:  # noqa: FBT001  # reads like a sentence
     """Return the words unless it holds."""
     return "" if holds else words

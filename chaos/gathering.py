@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import httpx
 
-from chaos import looks
+from chaos import final_reads
 from chaos.alarms import alarms
 from chaos.auditing import invariants
 from chaos.evidence import Evidence, Row, User
@@ -75,9 +75,9 @@ async def _looked_at(evidence: Evidence, stack: Stack) -> Evidence:
     async with httpx.AsyncClient(base_url=next(iter(stack.apis.values())), timeout=_TIMEOUT, trust_env=False) as http:
         seen = replace(
             evidence,
-            prices=await looks.prices(http),
-            media=await looks.media(http, evidence),
-            reads=await looks.reads(http, evidence),
+            prices=await final_reads.prices(http),
+            media=await final_reads.media(http, evidence),
+            reads=await final_reads.reads(http, evidence),
         )
     return replace(
         seen, files=_files(stack), invariants=await invariants(stack), audit=await stack.run("ledger", "verify")

@@ -6,7 +6,7 @@ Each check takes the evidence and yields a line for each thing that it has compa
 from collections import defaultdict
 from collections.abc import Iterator
 
-from chaos.compared import unless
+from chaos.compared import expect
 from chaos.evidence import Evidence, Row
 from chaos.history import PAYING, Line
 from chaos.keys import NEW, Key, keys_of, marker_of
@@ -23,7 +23,7 @@ def no_project_is_lost(evidence: Evidence) -> Iterator[str]:
         told = f"project {project} was acknowledged"
         if project in rows:
             is_kept = not rows[project]["is_deleted"] or project in deleting
-            yield unless(is_kept, f"{told}, and is deleted although nobody asked for that")
+            yield expect(is_kept, f"{told}, and is deleted although nobody asked for that")
         else:
             yield f"{told} and is not there"
 
@@ -39,7 +39,7 @@ def no_generation_is_lost(evidence: Evidence) -> Iterator[str]:
                 yield f"{told} was acknowledged and is not there"
             else:
                 is_theirs = (row["project_id"], row["user_id"]) == (line.project, users[line.client])
-                yield unless(is_theirs, f"{told} is of another project or user than was acknowledged")
+                yield expect(is_theirs, f"{told} is of another project or user than was acknowledged")
 
 
 def everything_has_ended(evidence: Evidence) -> Iterator[str]:
@@ -49,7 +49,7 @@ def everything_has_ended(evidence: Evidence) -> Iterator[str]:
             yield f"generation {row['id']} is still {row['status']}, attempt {row['attempt']}"
         else:
             is_free = row["lease_until"] is None
-            yield unless(is_free, f"generation {row['id']} has ended and is leased until {row['lease_until']}")
+            yield expect(is_free, f"generation {row['id']} has ended and is leased until {row['lease_until']}")
 
 
 def final_is_final(evidence: Evidence) -> Iterator[str]:
@@ -59,7 +59,7 @@ def final_is_final(evidence: Evidence) -> Iterator[str]:
     for generation, status in sorted(told):
         if status in FINAL:
             now = rows.get(generation, "not there")
-            yield unless(now == status, f"generation {generation} was told to be {status} and is {now}")
+            yield expect(now == status, f"generation {generation} was told to be {status} and is {now}")
 
 
 def what_was_said_is_done(evidence: Evidence) -> Iterator[str]:
@@ -74,12 +74,12 @@ def what_was_said_is_done(evidence: Evidence) -> Iterator[str]:
 def _done(line: Line, row: Row) -> str:
     """Say what is wrong with what was answered with a yes, or nothing."""
     if line.op == "delete":
-        return unless(row["is_deleted"], f"project {line.project} was deleted and is there")
+        return expect(row["is_deleted"], f"project {line.project} was deleted and is there")
     if line.op == "publish":
         is_public = row["is_published"] or row["is_deleted"]
-        return unless(is_public, f"project {line.project} was published and is not public")
+        return expect(is_public, f"project {line.project} was published and is not public")
     is_canceled = line.generation_status == "canceled"
-    return unless(is_canceled, f"project {line.project} was canceled and shows {line.generation_status}")
+    return expect(is_canceled, f"project {line.project} was canceled and shows {line.generation_status}")
 
 
 def a_key_is_one_order(evidence: Evidence) -> Iterator[str]:
@@ -95,8 +95,8 @@ def a_key_is_one_order(evidence: Evidence) -> Iterator[str]:
         codes = sorted({line.code for line in noes if not (line.status == _NOT_FOUND and key.project in deleted)})
         if told:
             words = f"was told {len(told)} different orders: {_listed(told)}"
-            yield unless(len(told) == 1, f"key {key.name} ({key.op}) {words}")
-            yield unless(not codes, f"key {key.name} ({key.op}) was acknowledged, and also refused: {', '.join(codes)}")
+            yield expect(len(told) == 1, f"key {key.name} ({key.op}) {words}")
+            yield expect(not codes, f"key {key.name} ({key.op}) was acknowledged, and also refused: {', '.join(codes)}")
 
 
 def nothing_unasked_for(evidence: Evidence) -> Iterator[str]:
@@ -160,7 +160,7 @@ def every_invariant_holds(evidence: Evidence) -> Iterator[str]:
     for found in evidence.invariants:
         if not found["is_counted"]:
             words = f"{found['name']}: {found['violations']} of {found['checked']}, {found['examples'][:3]}"
-            yield unless(found["violations"] == 0, words)
+            yield expect(found["violations"] == 0, words)
 
 
 def everybody_ends_when_asked(evidence: Evidence) -> Iterator[str]:

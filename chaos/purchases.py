@@ -18,10 +18,10 @@ each thing that it has compared, empty where all is well.
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from chaos.compared import unless
+from chaos.compared import expect
 from chaos.evidence import Evidence, Row, seconds
 from chaos.keys import marker_of
-from chaos.moods import STUCK
+from chaos.vendor_faults import STUCK
 
 LAST_WORDS = ("done", "ticket", "orphaned", "withdrawn", "in_doubt", "intent")
 BILLED_FAILURES = ("provider_rejected", "storage_unavailable")
@@ -49,7 +49,7 @@ def what_may_be_billed_is_the_last_order(evidence: Evidence) -> Iterator[str]:
     for generation, steps in _tries(evidence).items():
         last = [step for step in steps if step["state"] in LAST_WORDS]
         is_last = not last or (len(last) == 1 and last[0] is steps[-1])
-        yield unless(is_last, f"generation {generation} was ordered again after {[_told(step) for step in steps]}")
+        yield expect(is_last, f"generation {generation} was ordered again after {[_told(step) for step in steps]}")
 
 
 def no_result_without_an_order(evidence: Evidence) -> Iterator[str]:
@@ -58,7 +58,7 @@ def no_result_without_an_order(evidence: Evidence) -> Iterator[str]:
     made, paid = Counter(groups.of(row) for row in evidence.generations if row["status"] == "succeeded"), groups.paid()
     for group, number in sorted(made.items()):
         words = f"order {group}: {number} succeeded, and the vendor was paid {paid[group]} times"
-        yield unless(paid[group] >= number, words)
+        yield expect(paid[group] >= number, words)
 
 
 def nothing_is_left_open_at_the_vendor(evidence: Evidence) -> Iterator[str]:
@@ -71,10 +71,10 @@ def nothing_is_left_open_at_the_vendor(evidence: Evidence) -> Iterator[str]:
             yield f"{told} still has an open ticket of attempt {step['attempt']}"
         elif step["ticket"] in stuck:
             is_so = step["ticket"] in canceled or _was_tried_for_long(step, finished.get(step["generation_id"]))
-            yield unless(is_so, f"{told} has ended, and the vendor never: ticket {step['ticket']}")
+            yield expect(is_so, f"{told} has ended, and the vendor never: ticket {step['ticket']}")
         elif step["ticket"]:
             is_so = step["operator_message"] != _STOPPED or step["ticket"] in canceled
-            yield unless(is_so, f"{told} was {_STOPPED}, which has never heard of that: ticket {step['ticket']}")
+            yield expect(is_so, f"{told} was {_STOPPED}, which has never heard of that: ticket {step['ticket']}")
 
 
 def _was_tried_for_long(step: Row, finished_at: str | None) -> bool:
@@ -114,7 +114,7 @@ def media_are_what_was_ordered(evidence: Evidence) -> Iterator[str]:
         elif not row["is_whole"]:
             yield f"generation {row['generation_id']}: the bytes are not those of the receipt"
         else:
-            yield unless(row["is_its_own"], f"generation {row['generation_id']}: the media are of another order")
+            yield expect(row["is_its_own"], f"generation {row['generation_id']}: the media are of another order")
 
 
 def may_be_billed(step: Row) -> bool:

@@ -6,7 +6,7 @@ Each check takes the evidence and yields a line for each thing that it has compa
 from collections import defaultdict
 from collections.abc import Iterator
 
-from chaos.compared import unless
+from chaos.compared import expect
 from chaos.evidence import Evidence, Row
 from chaos.history import Line
 
@@ -34,10 +34,10 @@ def what_is_read_is_so(evidence: Evidence) -> Iterator[str]:
         if read["what"] == "project":
             yield _project(read, projects.get(read["id"]), statuses)
         elif read["what"] == "stranger":
-            yield unless(read["status"] == _NOT_FOUND, f"project {read['id']}: a stranger was told {read['status']}")
+            yield expect(read["status"] == _NOT_FOUND, f"project {read['id']}: a stranger was told {read['status']}")
         elif read["what"] == "credits":
             there, said = balances[read["id"]], read["said"].get("available")
-            yield unless(said == there, f"account {read['id']} shows {said} credits, and its entries make {there}")
+            yield expect(said == there, f"account {read['id']} shows {said} credits, and its entries make {there}")
         else:
             yield from _explore(read, evidence)
 
@@ -68,27 +68,27 @@ def _gone_back(earlier: list[Line], later: Line) -> str:
     same = [line.generation_status for line in earlier if line.generation == later.generation]
     last = max(same, key=lambda status: _ORDER[status], default=later.generation_status)
     is_later = _ORDER[later.generation_status] > _ORDER[last] or (later.generation_status == last)
-    return unless(is_later, f"generation {later.generation} was {last}, and later {later.generation_status}")
+    return expect(is_later, f"generation {later.generation} was {last}, and later {later.generation_status}")
 
 
 def _project(read: Row, row: Row | None, statuses: dict[str, str]) -> str:
     if row is None:
         return f"project {read['id']} was told {read['status']}, and is not there"
     if row["is_deleted"]:
-        return unless(read["status"] == _NOT_FOUND, f"project {row['id']} is deleted, and was told {read['status']}")
+        return expect(read["status"] == _NOT_FOUND, f"project {row['id']} is deleted, and was told {read['status']}")
     shown = "published" if row["is_published"] else row["status"]
     expected = (shown, row["generation_id"], statuses.get(row["generation_id"]))
     said = tuple(read["said"].get(name) for name in ("status", "generation_id", "generation_status"))
-    return unless(said == expected, f"project {row['id']} is {expected}, and {read['status']} {said} is read")
+    return expect(said == expected, f"project {row['id']} is {expected}, and {read['status']} {said} is read")
 
 
 def _explore(read: Row, evidence: Evidence) -> Iterator[str]:
     published, shown = {row["id"] for row in evidence.projects if row["is_published"]}, read["said"]["ids"]
-    yield unless(read["status"] == _OK, f"Explore can't be read: {read['status']}")
-    yield unless(len(shown) == len(set(shown)), "Explore shows a project twice")
+    yield expect(read["status"] == _OK, f"Explore can't be read: {read['status']}")
+    yield expect(len(shown) == len(set(shown)), "Explore shows a project twice")
     for project in sorted(published | set(shown)):
         wrong = "is published and not in Explore" if project in published else "is in Explore and not published"
-        yield unless(project in published and project in shown, f"project {project} {wrong}")
+        yield expect(project in published and project in shown, f"project {project} {wrong}")
 
 
 def _left(project: Row, generations: list[Row], evidence: Evidence) -> str:
@@ -97,4 +97,4 @@ def _left(project: Row, generations: list[Row], evidence: Evidence) -> str:
     files = [name for name in evidence.files if any(generation in name for generation in ids)]
     prompts = [row["prompt"] for row in (project, *generations) if row["prompt"]]
     left = [*rows, *files, *prompts]
-    return unless(not left, f"project {project['id']} is deleted, and there still is {left}")
+    return expect(not left, f"project {project['id']} is deleted, and there still is {left}")

@@ -7,7 +7,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 
-from chaos.compared import unless
+from chaos.compared import expect
 from chaos.evidence import Evidence, Row, seconds
 from chaos.history import Line
 from chaos.keys import keys_of, marker_of
@@ -31,11 +31,11 @@ def refused_and_failed_for_a_reason(evidence: Evidence) -> Iterator[str]:
     for line in evidence.history:
         if line.outcome == "refused" or line.status == _BUG:
             told = f"client {line.client} was refused {line.op} {line.key or line.project}"
-            yield unless(reasons.are_there(line), f"{told} without a reason: {line.status} {line.code}")
+            yield expect(reasons.are_there(line), f"{told} without a reason: {line.status} {line.code}")
     for row in evidence.generations:
         if row["status"] == "failed":
             words = f"generation {row['id']} has failed as {row['error_code']}, {age(row):.1f} s old"
-            yield unless(ends.are_lawful(row), words)
+            yield expect(ends.are_lawful(row), words)
 
 
 def nothing_bought_is_refused(evidence: Evidence) -> Iterator[str]:
@@ -49,7 +49,7 @@ def nothing_bought_is_refused(evidence: Evidence) -> Iterator[str]:
             if line.outcome == "refused":
                 may_be = line.sent <= bought.get(key.name, line.sent)
                 may_be = may_be or (line.status == _NOT_FOUND and key.project in deleted)
-                yield unless(
+                yield expect(
                     may_be, f"key {key.name} ({key.op}) was told {line.status} {line.code} after it had bought"
                 )
 

@@ -26,7 +26,7 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from chaos.moods import CALM, STUCK, Kind, Mood, mood
+from chaos.vendor_faults import CALM, STUCK, Kind, Mood, mood
 from tests.support.google import FakeGemini, candidate, inline
 from tests.support.google_all import KEY
 from tests.support.google_videos import FakeOmni

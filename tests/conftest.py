@@ -14,7 +14,7 @@ import asyncpg
 import httpx
 import pytest
 
-from tallyframe.administer import add_user
+from tallyframe.commands.users import add_user
 from tallyframe.db import ADMIN_ROLE, WORKER_ROLE, Database
 from tallyframe.embedded import Servers, servers as run_servers
 from tallyframe.main import create_app

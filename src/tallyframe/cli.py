@@ -77,7 +77,7 @@ def dev(port: Annotated[int, typer.Option(min=1, max=65535)] = 8000, data_dir: P
 
 
 async def _prepare(database_url: str, data_dir: Path) -> Mapping[str, str]:
-    from tallyframe.administer import database, dev_keys
+    from tallyframe.commands.users import database, dev_keys
     from tallyframe.migrate import migrate
 
     await asyncio.to_thread(migrate, database_url)
@@ -209,7 +209,7 @@ def user_add(
 
 
 async def _add_user(settings: Settings, email: str, admin: bool, member: bool, given: int | None) -> str:  # noqa: FBT001
-    from tallyframe.administer import add_user, database
+    from tallyframe.commands.users import add_user, database
 
     async with database(settings.database_url.get_secret_value()) as db:
         user, secret = await add_user(
@@ -245,8 +245,8 @@ def _root(given: str, digests: list[Path]) -> str:
 
 
 async def _verify(database_url: str, digests: list[Path], root: str | None) -> bool:
-    from tallyframe.administer import database
-    from tallyframe.books import Audit
+    from tallyframe.commands.ledger import Audit
+    from tallyframe.commands.users import database
 
     audit = Audit()
     async with database(database_url) as db:
@@ -266,8 +266,8 @@ def ledger_digest(
 
 
 async def _digest(database_url: str, out: Path | None) -> str:
-    from tallyframe.administer import database
-    from tallyframe.books import digest
+    from tallyframe.commands.ledger import digest
+    from tallyframe.commands.users import database
 
     async with database(database_url) as db:
         return await digest(db, out)

@@ -2,26 +2,30 @@
 
 `transaction()` for several statements that stand or fall together, `run()` for one statement that is its own
 transaction (one round trip), `reading()` for reads. Lower functions take a `Transaction` or `Reader` and never commit.
-`of(user)` gives the same database with only that user's rows in it.
+`as_user(user)` gives the same database with only that user's rows in it.
 """
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
-from typing import Any, NewType
+from time import monotonic
+from typing import Any, NewType, TypeVar
 from uuid import UUID
 from weakref import WeakSet
 
 import sqlalchemy as sa
+import structlog
 from asyncpg import exceptions as pg_errors
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.sql import Executable
 from sqlalchemy.sql.dml import UpdateBase
 
 from tallyframe.errors import Unavailable
+from tallyframe.lost import LOST, unavailable_when_lost
+
+log = structlog.get_logger()
 
 #: Who a process acts as; the login role must be a member. None can change the past. What each may do, and which rows
 #: it sees, is in the migrations: the API only those of the user it acts for, the other two everybody's.
@@ -62,14 +66,9 @@ def sqlalchemy_url(url: str) -> str:
     return f"postgresql+asyncpg://{rest}"
 
 
-def together(result: sa.Select[Any], *writes: UpdateBase) -> sa.Select[Any]:
+def with_writes(result: sa.Select[Any], *writes: UpdateBase) -> sa.Select[Any]:
     """Join writes of several packages into one statement, one round trip, that returns `result`."""
     return result.add_cte(*(write.cte(f"write_{number}") for number, write in enumerate(writes)))
-
-
-def sqlstate(error: DBAPIError) -> str:
-    """Return the five-character SQLSTATE of a database error, or an empty string."""
-    return str(getattr(error.orig, "sqlstate", "") or "")
 
 
 #: So that Postgres notices within 30 s, and not after hours, that a machine is gone.
@@ -114,7 +113,7 @@ class Database:
         self._open: WeakSet[Any] = WeakSet()  # asyncpg's own connections
         sa.event.listen(self._engine.sync_engine, "connect", lambda new, _: self._open.add(new.driver_connection))
 
-    def of(self, user_id: UUID) -> "Database":
+    def as_user(self, user_id: UUID) -> "Database":
         """Return this database as that user may see and change it, on the same connections."""
         scoped = copy.copy(self)
         scoped._user = user_id  # noqa: SLF001  # our own
@@ -153,7 +152,10 @@ class Database:
         async with asyncio.timeout(QUEUE_PATIENCE):
             await self._places.acquire()
         try:
-            async with self._acting() if self._user else on_nobodys_behalf() as connection, heard(connection):
+            async with (
+                self._acting() if self._user else on_nobodys_behalf() as connection,
+                invalidate_on_timeout(connection),
+            ):
                 yield connection
         finally:
             self._places.release()
@@ -185,7 +187,7 @@ class Database:
                 await connection.invalidate()
                 await connection.close()
                 # Silent, and so may be the others: nobody waits for one after the other.
-                if isinstance(error, TimeoutError) or not isinstance(error, _LOST):
+                if isinstance(error, TimeoutError) or not isinstance(error, LOST):
                     raise
             else:
                 return connection
@@ -208,7 +210,7 @@ LINE_PATIENCE = 2.0
 
 
 @asynccontextmanager
-async def heard(connection: AsyncConnection) -> AsyncIterator[None]:
+async def invalidate_on_timeout(connection: AsyncConnection) -> AsyncIterator[None]:
     """Throw the connection away when an answer has not come in time: nobody knows what is still on its way.
 
     Also when asyncpg has lost its place, as it may when the server dies in the middle of an answer. SQLAlchemy knows
@@ -234,57 +236,28 @@ async def _roll_back(connection: AsyncConnection) -> None:
     try:
         if not connection.invalidated:
             await _driver(connection).execute("ROLLBACK")
-    except _LOST:
+    except LOST:
         await connection.invalidate()
 
 
-_LOST = (
-    pg_errors.PostgresConnectionError,
-    pg_errors.InterfaceError,
-    pg_errors.InternalClientError,
-    pg_errors.CannotConnectNowError,
-    pg_errors.AdminShutdownError,
-    pg_errors.CrashShutdownError,
-    pg_errors.TooManyConnectionsError,
-    pg_errors.QueryCanceledError,
-    OSError,
-    TimeoutError,
-    sa.exc.TimeoutError,
-)
+T = TypeVar("T")
+
+#: Seconds for which a write is tried again while the database is away, and between two tries.
+RETRY_SECONDS = 60.0
+RETRY_PAUSE = 0.5
 
 
-#: Nothing has been migrated yet: no such table, no such role.
-_UNDEFINED_TABLE, _INVALID_PARAMETER, _NO_SUCH_DATABASE = "42P01", "22023", "3D000"
-#: The login is refused: class 28.
-_INVALID_AUTHORIZATION = "28"
+async def retry_while_unavailable(write: Callable[[], Awaitable[T]]) -> T:
+    """Do the write, again and again while the database is away. Raises Unavailable when it is so for long.
 
-
-class NotMigrated(Unavailable):
-    """The database has not been migrated."""
-
-
-class unavailable_when_lost:  # noqa: N801  # used like a function
-    """Context manager: turns a lost, refused or timed-out connection into Unavailable."""
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Raise Unavailable instead when the database is what failed."""
-        if isinstance(error, DBAPIError) and _is_not_migrated(error):
-            raise NotMigrated from error
-        if error is not None and _is_lost(error):
-            raise Unavailable("The database can't be reached right now. Try again shortly.") from error
-
-
-def _is_lost(error: BaseException) -> bool:
-    if isinstance(error, DBAPIError):
-        cause = getattr(error.orig, "__cause__", None)
-        refused = sqlstate(error).startswith(_INVALID_AUTHORIZATION) or sqlstate(error) == _NO_SUCH_DATABASE
-        return refused or error.connection_invalidated or isinstance(cause, _LOST)
-    return isinstance(error, _LOST)
-
-
-def _is_not_migrated(error: DBAPIError) -> bool:
-    no_role = sqlstate(error) == _INVALID_PARAMETER and "tallyframe_" in str(error.orig)
-    return no_role or sqlstate(error) == _UNDEFINED_TABLE
+    For writes that know by a condition of their own whether they still count, so that twice does no harm.
+    """
+    until = monotonic() + RETRY_SECONDS
+    while True:
+        try:
+            return await write()
+        except Unavailable:
+            if monotonic() > until:
+                raise
+            log.warning("write_interrupted")
+            await asyncio.sleep(RETRY_PAUSE)

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from redis.exceptions import RedisError
 
 from tallyframe.accounts.jwks import fetch_key_ids
-from tallyframe.administer import database
-from tallyframe.db import NotMigrated
+from tallyframe.commands.users import database
 from tallyframe.errors import ProviderError, Unavailable
 from tallyframe.logs import hidden
+from tallyframe.lost import NotMigrated
 from tallyframe.migrate import newest_revision
 from tallyframe.outbox.relay import connect, workers
 from tallyframe.providers.base import Provider

@@ -141,7 +141,7 @@ async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
         settings=settings,
         db=db,
         system=system,
-        bell=redis,
+        queue=redis,
         storages=storages,
         operations=operations(),
         offers=offers(settings),

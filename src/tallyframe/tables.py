@@ -6,13 +6,13 @@ from tallyframe.assets import tables as assets
 from tallyframe.audit import tables as audit
 from tallyframe.calls import tables as calls
 from tallyframe.db import metadata
-from tallyframe.fleet import tables as fleet
 from tallyframe.generations import tables as generations
 from tallyframe.idempotency import tables as idempotency
 from tallyframe.ledger import tables as ledger
 from tallyframe.outbox import tables as outbox
 from tallyframe.projects import tables as projects
 from tallyframe.webhooks import tables as webhooks
+from tallyframe.workers import tables as fleet
 
 MODULES = (
     accounts,

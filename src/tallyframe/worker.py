@@ -25,18 +25,17 @@ from tallyframe.calls.gate import CallLimits, Gate
 from tallyframe.calls.sweep import tidy
 from tallyframe.db import WORKER_ROLE, Database
 from tallyframe.errors import Unavailable
-from tallyframe.fleet.presence import RENEW_EVERY, Presence
-from tallyframe.generations.context import Means
-from tallyframe.generations.dispatch import LOOK_EVERY, Dispatcher, Lookout
-from tallyframe.generations.erase import erase
-from tallyframe.generations.retry import RetryPolicy
-from tallyframe.generations.run import Limits, Runner
-from tallyframe.generations.submit import RUN_GENERATION
-from tallyframe.generations.sweep import sweep
+from tallyframe.generations.accept.submit import RUN_GENERATION
+from tallyframe.generations.end.erase import erase
+from tallyframe.generations.end.sweep import sweep
+from tallyframe.generations.end.withdraw import withdraw
+from tallyframe.generations.run.dispatch import LOOK_EVERY, Dispatcher, Poller
+from tallyframe.generations.run.runner import Limits, Runner
+from tallyframe.generations.steps.execute import RunDependencies
+from tallyframe.generations.steps.retry import RetryPolicy
 from tallyframe.generations.tables import ERASE_PROJECT, WITHDRAW
-from tallyframe.generations.withdraw import withdraw
 from tallyframe.idempotency.keys import prune as prune_keys
-from tallyframe.ledger.daily import digest_of_the_day
+from tallyframe.ledger.digest.daily import digest_of_the_day
 from tallyframe.operations.registry import operations
 from tallyframe.outbox.relay import QUEUE, REDIS_AWAY, connect, pack, relay, unpack, worker_key
 from tallyframe.providers.base import Providers
@@ -45,6 +44,7 @@ from tallyframe.settings import Settings
 from tallyframe.storages.base import StorageError, Storages
 from tallyframe.storages.registry import build_storages
 from tallyframe.webhooks.received import prune
+from tallyframe.workers.heartbeat import RENEW_EVERY, Heartbeat
 
 log = structlog.get_logger()
 
@@ -109,14 +109,14 @@ async def erase_project(context: dict[str, Any], project_id: str) -> None:
     """Remove the media of a deleted project."""
     runner: Runner = context["runner"]
     with _rung_again("erase_project"):
-        await erase(runner.db, runner.means.storages.by_name, UUID(project_id))
+        await erase(runner.db, runner.dependencies.storages.by_name, UUID(project_id))
 
 
 async def withdraw_generation(context: dict[str, Any], generation_id: str) -> None:
     """Tell the vendor that nobody waits for this generation any more."""
     runner: Runner = context["runner"]
     with _rung_again("withdraw"):
-        await withdraw(runner.means, UUID(generation_id))
+        await withdraw(runner.dependencies, UUID(generation_id))
 
 
 @contextmanager
@@ -149,8 +149,8 @@ async def run_worker(settings: Settings) -> None:
     dispatcher = Dispatcher(runner, slots=settings.worker_concurrency, most=settings.slots_per_user)
     worker = _build_worker(settings, redis, runner, dispatcher)
     audit_db = _audit_database(settings)
-    auditor = Auditor(audit_db, runner.means.storages, _audit_limits(settings))
-    presence = Presence(db, runner.worker, settings.worker_concurrency)
+    auditor = Auditor(audit_db, runner.dependencies.storages, _audit_limits(settings))
+    presence = Heartbeat(db, runner.worker, settings.worker_concurrency)
     loops = [asyncio.create_task(loop) for loop in _loops(settings, db, audit_db, redis, dispatcher, auditor, presence)]
     log.info("worker_started", worker=runner.worker)
     try:
@@ -158,15 +158,15 @@ async def run_worker(settings: Settings) -> None:
             await worker.run_on()
     finally:
         await dispatcher.aclose(settings.shutdown_grace)
-        await runner.means.late.aclose()
+        await runner.dependencies.detached.aclose()
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
         with suppress(*REDIS_AWAY, asyncio.CancelledError):  # the latter of jobs that were cut short
             await worker.close()
         await presence.leave()
-        await runner.means.gate.aclose()
-        await close(runner.means.providers, runner.means.storages)
+        await runner.dependencies.gate.aclose()
+        await close(runner.dependencies.providers, runner.dependencies.storages)
         await audit_db.close()
         await db.close()
         log.info("worker_stopped", worker=runner.worker)
@@ -188,7 +188,7 @@ def build_runner(settings: Settings, db: Database) -> Runner:
         heartbeat_seconds=settings.heartbeat_seconds,
         max_attempts=settings.max_attempts,
     )
-    means = Means(
+    dependencies = RunDependencies(
         db=db,
         providers=build_providers(settings),
         storages=build_storages(settings),
@@ -196,7 +196,7 @@ def build_runner(settings: Settings, db: Database) -> Runner:
         retry=RetryPolicy(settings.max_retries, settings.retry_max_wait, collect_again=settings.provider_poll),
     )
     name = f"{platform.node()}:{secrets.token_hex(2)}:{os.getpid()}"  # containers may share host name and number
-    return Runner(means, operations(), limits, name)
+    return Runner(dependencies, operations(), limits, name)
 
 
 def _call_limits(settings: Settings) -> CallLimits:
@@ -257,9 +257,9 @@ def _loops(
     redis: ArqRedis,
     dispatcher: Dispatcher,
     auditor: Auditor,
-    presence: Presence,
+    presence: Heartbeat,
 ) -> list[Any]:
-    lookout = Lookout(dispatcher, lambda: relay(db, redis))
+    lookout = Poller(dispatcher, lambda: relay(db, redis))
     return [
         _every(RENEW_EVERY, "presence", presence.renew),
         _every(RELAY_EVERY, "relay", lookout.ring),

@@ -20,7 +20,7 @@ async def sign_up(db: Database) -> users.User:
 
 async def bury(db: Database) -> object:
     async with db.transaction() as transaction:
-        return await profiles.bury(transaction, ADA.issuer, ADA.subject)
+        return await profiles.delete_user(transaction, ADA.issuer, ADA.subject)
 
 
 async def test_a_profile_that_comes_while_the_user_is_deleted_changes_nothing(db: Database, owner: Any) -> None:

@@ -114,7 +114,7 @@ async def test_the_same_adjustment_sent_again_is_made_once(acts: Acts, alice: Me
 
 async def test_nobody_and_somebody_deleted_get_nothing(acts: Acts, alice: Member, db: Database, owner: Any) -> None:
     async with db.transaction() as transaction:
-        await profiles.bury(transaction, LOCAL, str(alice.user.email))
+        await profiles.delete_user(transaction, LOCAL, str(alice.user.email))
     before = await counts(owner)
     problem(await acts.do(path(alice), amount=5), 409, "user_deleted")
     problem(await acts.do(f"users/{uuid4()}/credits", amount=5), 404, "not_found")

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from tallyframe.admin import doubts
 from tallyframe.admin.log import Decision
 from tallyframe.db import Database
-from tallyframe.generations import lease
-from tallyframe.generations.context import IN_DOUBT
+from tallyframe.generations.run import lease
+from tallyframe.generations.steps.execute import IN_DOUBT
 from tallyframe.providers.base import Ticket
 from tests.admin.conftest import WHY, Acts
 from tests.admin.orders import order, run

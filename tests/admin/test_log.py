@@ -92,7 +92,7 @@ async def test_pages_without_gaps_or_repeats_while_more_is_done(acts: Acts, alic
 async def test_it_outlives_those_whom_it_is_about(acts: Acts, alice: Member, db: Database) -> None:
     await acts.do(f"users/{alice.user.id}/credits", amount=2)
     async with db.transaction() as transaction:
-        await profiles.bury(transaction, LOCAL, str(alice.user.email))
+        await profiles.delete_user(transaction, LOCAL, str(alice.user.email))
     [line] = await log(acts, user_id=alice.user.id)
     assert (line["user"], line["reason"]) == ({"id": str(alice.user.id), "email": None}, WHY)
 

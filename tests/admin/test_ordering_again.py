@@ -15,7 +15,7 @@ from tallyframe.admin.log import Decision
 from tallyframe.credits import Credits
 from tallyframe.db import Database
 from tallyframe.errors import NotFound
-from tallyframe.generations.submit import Order
+from tallyframe.generations.accept.submit import Order
 from tallyframe.settings import Settings
 from tests.admin.conftest import WHY, Acts
 from tests.admin.orders import WAITS, asleep, calls, failed, run
@@ -91,7 +91,7 @@ async def test_somebody_who_reads_too_early_still_pays_once(
     decision = Decision(acts.admin.user.id, WHY)
     assert await work.order_again(db, decision, ended, wanted, row["project_id"]) is None
     async with db.transaction() as transaction:
-        await profiles.bury(transaction, LOCAL, str(alice.user.email))
+        await profiles.delete_user(transaction, LOCAL, str(alice.user.email))
     assert await work.order_again(db, decision, new, wanted, row["project_id"]) is None
     assert (await alice.available(), await acts.actions(alice)) == (15, ["order_again"])
 
@@ -169,7 +169,7 @@ async def test_nothing_is_ordered_for_the_deleted(
     before = await world.remains()
     problem(await acts.do(f"generations/{erased}/retry"), 409, "not_retryable")
     async with db.transaction() as transaction:
-        await profiles.bury(transaction, LOCAL, str(alice.user.email))
+        await profiles.delete_user(transaction, LOCAL, str(alice.user.email))
     problem(await acts.do(f"generations/{ended}/retry"), 409, "user_deleted")
     problem(await acts.do(f"generations/{uuid4()}/retry"), 404, "not_found")
     assert (await world.remains(), await acts.lines(alice)) == (before, [])

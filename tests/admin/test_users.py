@@ -88,8 +88,8 @@ async def test_a_subject_that_is_a_uuid_finds_its_user(acts: Acts, db: Database)
 async def test_the_deleted_are_still_there(acts: Acts, alice: Member, db: Database) -> None:
     never_here = uuid4().hex
     async with db.transaction() as transaction:
-        await profiles.bury(transaction, LOCAL, str(alice.user.email))
-        await profiles.bury(transaction, ISSUER, never_here)
+        await profiles.delete_user(transaction, LOCAL, str(alice.user.email))
+        await profiles.delete_user(transaction, ISSUER, never_here)
     row = await acts.look(f"users/{alice.user.id}")
     assert (row["email"], row["available"], row["deleted_at"] is None) == (None, 20, False)
     # Who has never been here has no account either.

@@ -12,7 +12,7 @@ from tallyframe.accounts.users import LOCAL
 from tallyframe.admin import work
 from tallyframe.admin.log import Decision
 from tallyframe.db import Database
-from tallyframe.generations import lease
+from tallyframe.generations.run import lease
 from tallyframe.outbox.relay import connect
 from tallyframe.settings import Settings
 from tests.admin.conftest import WHY, Acts
@@ -28,10 +28,10 @@ database_url = shared_database("test_admin_work")
 
 async def rung(settings: Settings) -> list[Any]:
     """What a worker would be called with; forgotten by that."""
-    bell = connect(settings.redis_url.get_secret_value())
-    jobs = [list(job.args) for job in await bell.queued_jobs()]
-    await bell.flushdb()
-    await bell.aclose(close_connection_pool=True)
+    queue = connect(settings.redis_url.get_secret_value())
+    jobs = [list(job.args) for job in await queue.queued_jobs()]
+    await queue.flushdb()
+    await queue.aclose(close_connection_pool=True)
     return jobs
 
 
@@ -146,7 +146,7 @@ async def test_what_a_worker_runs_is_left_alone(
 async def test_the_deleted_get_back_what_still_ran(acts: Acts, alice: Member, db: Database, owner: Any) -> None:
     generation_id = await order(alice)
     async with db.transaction() as transaction:
-        await profiles.bury(transaction, LOCAL, str(alice.user.email))
+        await profiles.delete_user(transaction, LOCAL, str(alice.user.email))
     assert (await acts.do(f"generations/{generation_id}/cancel")).status_code == 200
     balance = "SELECT balance FROM accounts WHERE user_id = $1"
     assert await owner.fetchval(balance, alice.user.id) == 20

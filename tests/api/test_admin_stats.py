@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tallyframe.db import Database
-from tallyframe.generations.failed import LATEST
+from tallyframe.reports.failed import LATEST
 from tests.conftest import ClientFor
 from tests.support.cast import Member
 from tests.support.past import Past

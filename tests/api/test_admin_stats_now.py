@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from tallyframe.db import Database
-from tallyframe.fleet.presence import SILENCE, Presence
-from tallyframe.generations.load import OVERDUE
+from tallyframe.reports.load import OVERDUE
+from tallyframe.workers.heartbeat import SILENCE, Heartbeat
 from tests.conftest import ClientFor, enroll
 from tests.support.books import assert_books_balance
 from tests.support.cast import Member
@@ -132,8 +132,8 @@ async def test_a_running_order_keeps_a_slot_busy(
     admin: Member, alice: Member, bench: Bench, worker_db: Database, anybody: httpx.AsyncClient
 ) -> None:
     runner = bench.runner()
-    await Presence(worker_db, runner.worker, 4).renew()
-    await Presence(worker_db, "elsewhere:1", 6).renew()
+    await Heartbeat(worker_db, runner.worker, 4).renew()
+    await Heartbeat(worker_db, "elsewhere:1", 6).renew()
     await alice.order("[hang:600] a cup")
     running = asyncio.create_task(runner.run((await bench.due())[0]))
     body = await until(admin, lambda body: body["workers"]["busy"] > 0)
@@ -154,7 +154,7 @@ async def test_an_order_that_waits_for_its_ticket_keeps_no_slot(
     admin: Member, alice: Member, bench: Bench, worker_db: Database
 ) -> None:
     runner = bench.runner()
-    await Presence(worker_db, runner.worker, 4).renew()
+    await Heartbeat(worker_db, runner.worker, 4).renew()
     await alice.order("[delay:600] a cup")
     assert await runner.run((await bench.due())[0]) == "snoozed"
     body = await stats(admin)
@@ -165,7 +165,7 @@ async def test_an_order_that_waits_for_its_ticket_keeps_no_slot(
 async def test_a_lease_that_has_run_out_keeps_no_slot(
     admin: Member, alice: Member, bench: Bench, worker_db: Database, owner: Any
 ) -> None:
-    await Presence(worker_db, "host:1", 4).renew()
+    await Heartbeat(worker_db, "host:1", 4).renew()
     await alice.order()
     taken = "UPDATE generations SET status = 'processing', worker = 'host:1', lease_until = now() + $1::interval"
     for seconds, busy in ((60, 1), (-1, 0)):
@@ -176,7 +176,7 @@ async def test_a_lease_that_has_run_out_keeps_no_slot(
 async def test_the_slots_of_a_worker_that_is_gone_are_gone(
     admin: Member, alice: Member, worker_db: Database, owner: Any, anybody: httpx.AsyncClient
 ) -> None:
-    await Presence(worker_db, "host:1", 4).renew()
+    await Heartbeat(worker_db, "host:1", 4).renew()
     await alice.order()
     hold = "UPDATE generations SET status = 'processing', worker = 'host:1', lease_until = now() + interval '1 hour'"
     await owner.execute(hold)

@@ -8,7 +8,7 @@ import pytest
 
 from tallyframe.api.admin.stats import DEFAULT_DAYS, MOST_DAYS
 from tallyframe.db import Database
-from tallyframe.generations.span import APART
+from tallyframe.reports.span import APART
 from tests.conftest import ClientFor
 from tests.support.cast import Member
 from tests.support.past import Past

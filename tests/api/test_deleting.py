@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 
 from tallyframe.errors import Unavailable
-from tallyframe.generations.submit import Accepted, submit
+from tallyframe.generations.accept.submit import Accepted, submit
 from tests.support.cast import Member
 from tests.support.drawn import picture
 from tests.support.working import Bench

@@ -13,10 +13,10 @@ import pytest
 from tallyframe.api import buying
 from tallyframe.assets import rows
 from tallyframe.errors import Unavailable
-from tallyframe.generations import settle
-from tallyframe.generations.erase import erase
-from tallyframe.generations.steps import Steps
-from tallyframe.generations.submit import submit
+from tallyframe.generations.accept.submit import submit
+from tallyframe.generations.end import settle
+from tallyframe.generations.end.erase import erase
+from tallyframe.generations.steps.rows import Steps
 from tallyframe.settings import Settings
 from tallyframe.storages.base import StorageError
 from tallyframe.storages.local import LocalStorage
@@ -130,7 +130,7 @@ async def test_with_a_project_goes_what_a_worker_stores_that_was_frozen_until_it
     project = await alice.order()
     runner = bench.runner()
     frozen = replace(runner, limits=replace(runner.limits, lease_seconds=300, heartbeat_seconds=60))
-    storage, froze, thawed = runner.means.storages.current, asyncio.Event(), asyncio.Event()
+    storage, froze, thawed = runner.dependencies.storages.current, asyncio.Event(), asyncio.Event()
     put = storage.put
 
     async def put_late(key: str, data: bytes, content_type: str) -> None:
@@ -149,7 +149,7 @@ async def test_with_a_project_goes_what_a_worker_stores_that_was_frozen_until_it
     assert len(files(settings)) == 1
 
     [again] = await owner.fetch("SELECT ref FROM outbox WHERE kind = 'erase_project'")
-    await erase(bench.db, runner.means.storages.by_name, again["ref"])
+    await erase(bench.db, runner.dependencies.storages.by_name, again["ref"])
     assert files(settings) == []
     left = "SELECT (SELECT count(*) FROM erased_files) + (SELECT count(*) FROM outbox WHERE kind = 'erase_project')"
     assert await owner.fetchval(left) == 0
@@ -178,7 +178,7 @@ async def test_a_project_that_is_not_deleted_is_not_erased(alice: Member, bench:
     project = await alice.order("a red cup")
     await bench.drain()
     before = await alice.project(project["id"])
-    await erase(bench.db, bench.runner().means.storages.by_name, UUID(project["id"]))
+    await erase(bench.db, bench.runner().dependencies.storages.by_name, UUID(project["id"]))
     assert await alice.project(project["id"]) == before
     assert before["prompt"] == "a red cup"
     assert len(files(settings)) == 1

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from starlette.types import Message
 
 from tallyframe.main import create_app
-from tallyframe.outbox.relay import Doorbell
+from tallyframe.outbox.relay import JobQueue
 from tallyframe.settings import Settings
 from tests.conftest import serving
 from tests.support.cast import Member
@@ -180,10 +180,10 @@ async def test_not_ready_is_no_bug_however_the_line_to_redis_ends(
 ) -> None:
     """Of a connection that has just been reset, uvloop says so in words of its own."""
 
-    async def ping(_: Doorbell) -> None:
+    async def ping(_: JobQueue) -> None:
         raise error
 
-    monkeypatch.setattr(Doorbell, "ping", ping)
+    monkeypatch.setattr(JobQueue, "ping", ping)
     async with serving(settings) as client_for:
         answer = await client_for(None).get("/readyz")
     assert (answer.status_code, answer.json()) == (503, {"postgres": "ok", "redis": "unreachable"})

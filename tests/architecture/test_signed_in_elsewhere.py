@@ -18,7 +18,7 @@ async def test_the_deleted_who_never_had_an_account_go_with_it(db: Database, dat
         for subject in ("kept", "deleted"):
             await users.sign_up(transaction, Identity("https://issuer.example", subject, None, None), 20)
         for subject in ("deleted", "never here"):
-            await profiles.bury(transaction, "https://issuer.example", subject)
+            await profiles.delete_user(transaction, "https://issuer.example", subject)
     assert await owner.fetchval(WITHOUT_ACCOUNT) == 1
     config = alembic_config(database_url)
     await asyncio.to_thread(command.downgrade, config, "0001")

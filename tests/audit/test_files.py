@@ -10,7 +10,7 @@ import pytest
 
 from tallyframe.audit.base import Finding
 from tallyframe.audit.files import FilesHaveBytes
-from tallyframe.generations.erase import erase
+from tallyframe.generations.end.erase import erase
 from tallyframe.settings import Settings
 from tallyframe.storages.base import Storage, StorageError, Storages
 from tallyframe.storages.cloudinary import CloudinaryStorage

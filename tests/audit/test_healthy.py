@@ -17,12 +17,12 @@ from tallyframe.audit.invariants import INVARIANTS
 from tallyframe.audit.live import NobodyIsOverdue, NobodyIsStranded
 from tallyframe.audit.steps import NoOrderIsForgotten
 from tallyframe.calls.gate import Gate
-from tallyframe.generations import lease
-from tallyframe.generations.erase import erase
-from tallyframe.generations.run import Runner
-from tallyframe.generations.sweep import sweep
+from tallyframe.generations.end.erase import erase
+from tallyframe.generations.end.sweep import sweep
+from tallyframe.generations.end.withdraw import withdraw
+from tallyframe.generations.run import lease
+from tallyframe.generations.run.runner import Runner
 from tallyframe.generations.tables import ERASE_PROJECT, WITHDRAW
-from tallyframe.generations.withdraw import withdraw
 from tallyframe.outbox.tables import outbox
 from tests.audit.conftest import Audits, World, subjects
 from tests.support.cast import Member
@@ -92,9 +92,9 @@ async def tidy(bench: Bench, runner: Runner, owner: Any) -> None:
         await sweep(bench.db)
         for row in (await bench.db.run(outbox.select().where(outbox.c.kind != "run_generation"))).all():
             if row.kind == ERASE_PROJECT:
-                await erase(bench.db, runner.means.storages.by_name, row.ref)
+                await erase(bench.db, runner.dependencies.storages.by_name, row.ref)
             elif row.kind == WITHDRAW:
-                await withdraw(runner.means, row.ref)
+                await withdraw(runner.dependencies, row.ref)
         await asyncio.sleep(0.1)
 
 

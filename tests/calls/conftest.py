@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tallyframe.administer import add_user
+from tallyframe.commands.users import add_user
 from tallyframe.db import WORKER_ROLE, Database
 from tallyframe.settings import Settings
 from tests.support.calling import Desk

@@ -9,7 +9,7 @@ import pytest
 from tallyframe.calls.cost import cost_micros
 from tallyframe.calls.gate import Record
 from tallyframe.errors import FailureCode, ProviderError
-from tallyframe.generations.withdraw import withdraw
+from tallyframe.generations.end.withdraw import withdraw
 from tallyframe.providers.base import Ticket, Usage
 from tallyframe.setting_types import VendorPrice
 from tests.support.calling import Desk
@@ -101,7 +101,7 @@ async def test_stopping_a_vendor_is_a_call_too(alice: Member, bench: Bench, owne
     [generation_id] = await bench.due()
     await runner.run(generation_id)
     await alice.http.post(f"/v1/projects/{project['id']}/cancel")
-    await withdraw(runner.means, generation_id)
+    await withdraw(runner.dependencies, generation_id)
     assert await told(owner, vendor) == [("order", 1, "accepted", None), ("cancel", 1, "succeeded", None)]
 
 

@@ -7,8 +7,8 @@ from typing import Any, get_args
 
 import pytest
 
-from chaos.moods import CALM, Kind, Mood, mood
 from chaos.vendor import BOOK, CALM_FILE, Google, marked
+from chaos.vendor_faults import CALM, Kind, Mood, mood
 from tests.support.google_all import KEY
 from tests.support.vendor import Reply, Request
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from tallyframe.administer import add_user
+from tallyframe.commands.users import add_user
 from tallyframe.db import Database
 from tests.support.processes import Processes, free_port
 

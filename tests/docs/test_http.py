@@ -7,7 +7,7 @@ from pathlib import Path
 from tallyframe.api import buying, incoming, orders, services
 from tallyframe.assets import fetch, pictures
 from tallyframe.errors import TallyframeError
-from tallyframe.generations import offered
+from tallyframe.generations.accept import capabilities
 from tallyframe.main import create_app
 from tallyframe.settings import Settings, load_settings
 
@@ -47,9 +47,9 @@ def test_every_setting_it_names_exists() -> None:
 def test_the_limits_are_those_of_the_code() -> None:
     settings = load_settings()
     assert f"images` | 0 to {orders.MAX_IMAGES} pictures" in FLAT
-    first, second, third = (f"`{ratio}`" for ratio in offered.FAVOURITE_RATIOS)
+    first, second, third = (f"`{ratio}`" for ratio in capabilities.FAVOURITE_RATIOS)
     assert f"the first of {first}, {second} and {third} that is offered" in FLAT
-    assert f"the longest offered length of up to {offered.FAVOURITE_SECONDS} seconds" in FLAT
+    assert f"the longest offered length of up to {capabilities.FAVOURITE_SECONDS} seconds" in FLAT
     assert f"{pictures.MAX_SIDE:,} pixels a side" in FLAT
     assert f"up to {fetch.MAX_REDIRECTS} redirects, {fetch.MAX_URL:,} characters" in FLAT
     assert f"ports {' and '.join(map(str, fetch.PORTS))}" in FLAT

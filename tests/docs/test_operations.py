@@ -11,8 +11,8 @@ from tallyframe.api import metrics
 from tallyframe.calls.figures import CallFigures
 from tallyframe.cli import app
 from tallyframe.errors import FAILURE_POLICY
-from tallyframe.generations.figures import Figures
 from tallyframe.providers.offline.cards import _READERS
+from tallyframe.reports.figures import Figures
 from tallyframe.settings import Settings
 
 ROOT = Path(__file__).parents[2]

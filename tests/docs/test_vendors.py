@@ -9,7 +9,8 @@ from tallyframe import setting_types
 from tallyframe.api.admin.ai_operations import AiOperation, AiOperationSums, Asked
 from tallyframe.calls import gate, tables
 from tallyframe.errors import FAILURE_POLICY, FailureCode
-from tallyframe.generations import retry, storing, withdraw
+from tallyframe.generations.end import withdraw
+from tallyframe.generations.steps import results, retry
 from tallyframe.providers import received
 from tallyframe.providers.base import Offer
 from tallyframe.providers.google import candidates, client, veo
@@ -135,7 +136,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert f"{withdraw.MOST_RINGS} times in all" in FLAT
     assert f'"{withdraw.STOPPED}"' in FLAT
     assert f'"{withdraw.NOT_STOPPED}"' in FLAT
-    *most, last = (f"{seconds:g}" for seconds in storing.STORE_RETRIES)
+    *most, last = (f"{seconds:g}" for seconds in results.STORE_RETRIES)
     assert f"again after {', '.join(most)} and {last} seconds" in FLAT
 
 

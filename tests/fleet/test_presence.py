@@ -9,9 +9,9 @@ import pytest
 
 from tallyframe.db import WORKER_ROLE, Database
 from tallyframe.errors import Unavailable
-from tallyframe.fleet.presence import SILENCE, Presence
-from tallyframe.generations import load
-from tallyframe.generations.load import Fleet
+from tallyframe.reports import load
+from tallyframe.reports.load import Fleet
+from tallyframe.workers.heartbeat import SILENCE, Heartbeat
 
 AGO = "UPDATE workers SET seen_at = now() - make_interval(secs => $2) WHERE name = $1"
 
@@ -35,15 +35,15 @@ async def test_nobody_is_there(worker_db: Database) -> None:
 
 
 async def test_who_is_there_counts_with_its_slots(worker_db: Database) -> None:
-    await Presence(worker_db, "b:1", 7).renew()
-    await Presence(worker_db, "a:1", 3).renew()
+    await Heartbeat(worker_db, "b:1", 7).renew()
+    await Heartbeat(worker_db, "a:1", 3).renew()
     both = await fleet(worker_db)
     assert [(worker.name, worker.slots, worker.busy) for worker in both.each] == [("a:1", 3, 0), ("b:1", 7, 0)]
     assert (both.count, both.slots, both.use) == (2, 10, 0)
 
 
 async def test_renewing_moves_the_time_seen_and_not_the_start(worker_db: Database, owner: Any) -> None:
-    worker = Presence(worker_db, "a:1", 3)
+    worker = Heartbeat(worker_db, "a:1", 3)
     await worker.renew()
     [first] = (await fleet(worker_db)).each
     await owner.execute(AGO, "a:1", 30)
@@ -55,7 +55,7 @@ async def test_renewing_moves_the_time_seen_and_not_the_start(worker_db: Databas
 
 
 async def test_leaving_takes_the_row_away_and_no_other(worker_db: Database, owner: Any) -> None:
-    staying, leaving = Presence(worker_db, "a:1", 3), Presence(worker_db, "b:1", 3)
+    staying, leaving = Heartbeat(worker_db, "a:1", 3), Heartbeat(worker_db, "b:1", 3)
     await staying.renew()
     await leaving.renew()
     await leaving.leave()
@@ -63,26 +63,26 @@ async def test_leaving_takes_the_row_away_and_no_other(worker_db: Database, owne
 
 
 async def test_who_never_came_leaves_nothing(worker_db: Database, owner: Any) -> None:
-    await Presence(worker_db, "a:1", 3).renew()
-    await Presence(worker_db, "a:1", 3).leave()
+    await Heartbeat(worker_db, "a:1", 3).renew()
+    await Heartbeat(worker_db, "a:1", 3).leave()
     assert await rows(owner) == ["a:1"]
 
 
 @pytest.mark.parametrize(("seconds", "counts"), [(SILENCE - 15, True), (SILENCE + 1, False)])
 async def test_silence_ends_it(worker_db: Database, owner: Any, seconds: float, *, counts: bool) -> None:
-    await Presence(worker_db, "a:1", 3).renew()
+    await Heartbeat(worker_db, "a:1", 3).renew()
     await owner.execute(AGO, "a:1", seconds)
     assert await names(worker_db) == ["a:1"] * counts
-    await Presence(worker_db, "b:1", 3).renew()
+    await Heartbeat(worker_db, "b:1", 3).renew()
     assert await rows(owner) == ["a:1"] * counts + ["b:1"]
 
 
 async def test_who_was_frozen_and_forgotten_is_there_again_since_its_start(worker_db: Database, owner: Any) -> None:
-    frozen = Presence(worker_db, "a:1", 3)
+    frozen = Heartbeat(worker_db, "a:1", 3)
     await frozen.renew()
     [before] = (await fleet(worker_db)).each
     await owner.execute(AGO, "a:1", SILENCE + 1)
-    await Presence(worker_db, "b:1", 3).renew()
+    await Heartbeat(worker_db, "b:1", 3).renew()
     assert await rows(owner) == ["b:1"]
     await frozen.renew()
     after = (await fleet(worker_db)).each[0]
@@ -90,7 +90,7 @@ async def test_who_was_frozen_and_forgotten_is_there_again_since_its_start(worke
 
 
 async def test_who_was_frozen_but_not_forgotten_yet_counts_again(worker_db: Database, owner: Any) -> None:
-    frozen = Presence(worker_db, "a:1", 3)
+    frozen = Heartbeat(worker_db, "a:1", 3)
     await frozen.renew()
     await owner.execute(AGO, "a:1", SILENCE + 1)
     assert await names(worker_db) == []
@@ -99,10 +99,10 @@ async def test_who_was_frozen_but_not_forgotten_yet_counts_again(worker_db: Data
 
 
 async def test_a_later_worker_of_the_same_name_takes_the_row_over(worker_db: Database, owner: Any) -> None:
-    early = Presence(worker_db, "a:1", 3)
+    early = Heartbeat(worker_db, "a:1", 3)
     await early.renew()
     [before] = (await fleet(worker_db)).each
-    late = Presence(worker_db, "a:1", 5)
+    late = Heartbeat(worker_db, "a:1", 5)
     await late.renew()
     [after] = (await fleet(worker_db)).each
     assert after.slots == 5
@@ -114,7 +114,7 @@ async def test_a_later_worker_of_the_same_name_takes_the_row_over(worker_db: Dat
 
 
 async def test_many_that_wake_up_together_all_count_again(worker_db: Database, owner: Any) -> None:
-    crowd = [Presence(worker_db, f"w:{number}", 1) for number in range(20)]
+    crowd = [Heartbeat(worker_db, f"w:{number}", 1) for number in range(20)]
     await asyncio.gather(*(each.renew() for each in crowd))
     for _ in range(5):
         await owner.execute("UPDATE workers SET seen_at = now() - interval '2 minutes'")
@@ -125,7 +125,7 @@ async def test_many_that_wake_up_together_all_count_again(worker_db: Database, o
 
 async def test_a_lost_database_does_not_hold_up_the_end(owner: Any, worker_db: Database, database_url: str) -> None:
     lonely = Database(database_url, role=WORKER_ROLE, pool_size=1, statement_timeout=15)
-    worker = Presence(lonely, "a:1", 3)
+    worker = Heartbeat(lonely, "a:1", 3)
     await worker.renew()
     await end_connections(owner)
     await worker.leave()
@@ -135,7 +135,7 @@ async def test_a_lost_database_does_not_hold_up_the_end(owner: Any, worker_db: D
 
 async def test_renewing_without_a_database_says_so(owner: Any, database_url: str) -> None:
     lonely = Database(database_url, role=WORKER_ROLE, pool_size=1, statement_timeout=15)
-    worker = Presence(lonely, "a:1", 3)
+    worker = Heartbeat(lonely, "a:1", 3)
     await worker.renew()
     await end_connections(owner)
     with pytest.raises(Unavailable):

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tallyframe.fleet.presence import SILENCE
+from tallyframe.workers.heartbeat import SILENCE
 from tests.support.processes import Process, Processes
 
 ROWS = "SELECT name, slots FROM workers ORDER BY started_at"

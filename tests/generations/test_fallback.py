@@ -176,7 +176,7 @@ async def test_what_nobody_makes_any_more_fails_with_a_refund(alice: Member, ben
 async def test_what_cannot_be_stored_is_not_bought_elsewhere(
     alice: Member, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tallyframe.generations.storing.STORE_RETRIES", (0.0,))
+    monkeypatch.setattr("tallyframe.generations.steps.results.STORE_RETRIES", (0.0,))
     bench.settings.data_dir.mkdir(parents=True)
     (bench.settings.data_dir / "media").write_text("a file where the folder should be")
     first, second = Scripted("a"), Scripted("b")

@@ -10,7 +10,7 @@ import pytest
 
 from tallyframe.calls.gate import Gate
 from tallyframe.db import Database
-from tallyframe.generations.run import Runner
+from tallyframe.generations.run.runner import Runner
 from tests.conftest import ClientFor
 from tests.support.books import assert_books_balance
 from tests.support.cast import Member
@@ -167,7 +167,7 @@ async def test_who_leaves_while_waiting_for_a_slot_orders_nothing(
         await asyncio.wait({running})
     await owner.execute("UPDATE provider_slots SET held_until = now()")
     await asyncio.gather(running, return_exceptions=True)
-    await runner.means.late.aclose(5)
+    await runner.dependencies.detached.aclose(5)
     assert (vendor.orders, await owner.fetchval(STEPS, generation_id)) == (0, 0)
     assert await owner.fetchval("SELECT count(*) FROM provider_slots WHERE held_until > now()") == 0
 
@@ -204,7 +204,7 @@ async def test_ten_orders_at_a_sick_vendor_cost_it_one_question(alice: Member, b
     for _ in range(4):
         await alice.order()
     runner = guarded(bench, first, second)
-    runner = replace(runner, means=replace(runner.means, retry=replace(QUICKLY, max_retries=0)))
+    runner = replace(runner, dependencies=replace(runner.dependencies, retry=replace(QUICKLY, max_retries=0)))
     outcomes = await bench.drain(runner)
     assert sorted(outcomes) == ["fell_back", *["succeeded"] * 4]
     assert (first.orders, second.orders) == (1, 4)

@@ -9,8 +9,8 @@ import pytest
 
 from tallyframe.db import Database
 from tallyframe.errors import FailureCode, ProviderError
-from tallyframe.generations.run import Runner
-from tallyframe.generations.withdraw import withdraw
+from tallyframe.generations.end.withdraw import withdraw
+from tallyframe.generations.run.runner import Runner
 from tallyframe.providers.base import Media, Ticket
 from tests.conftest import ClientFor
 from tests.support.books import assert_books_balance
@@ -200,7 +200,7 @@ async def test_a_tickets_verdict_stays_the_verdict_when_settling_it_is_cut_short
 async def test_what_could_not_be_stored_is_bought_nowhere_else_when_settling_is_cut_short(
     alice: Member, bench: Bench, owner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tallyframe.generations.storing.STORE_RETRIES", ())
+    monkeypatch.setattr("tallyframe.generations.steps.results.STORE_RETRIES", ())
     bench.settings.data_dir.mkdir(parents=True)
     (bench.settings.data_dir / "media").write_text("a file where the folder should be")
     first, second = Scripted("a"), Scripted("b")
@@ -223,7 +223,7 @@ async def test_a_provider_taken_out_while_it_holds_a_ticket(alice: Member, bench
     assert second.orders == 0
     assert (await alice.project(project["id"]))["error"]["code"] == "provider_unavailable"
     assert await alice.available() == 20
-    assert await withdraw(without.means, generation_id) == "withdrawn"
+    assert await withdraw(without.dependencies, generation_id) == "withdrawn"
     assert await steps(owner, generation_id) == [(1, "a", "withdrawn", False)]
 
 

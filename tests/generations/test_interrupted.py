@@ -9,9 +9,9 @@ import pytest
 
 from tallyframe.db import Database
 from tallyframe.errors import FailureCode, GenerationError, Unavailable
-from tallyframe.generations import settle
-from tallyframe.generations.lease import Claim
-from tallyframe.generations.sweep import sweep
+from tallyframe.generations.claim import Claim
+from tallyframe.generations.end import settle
+from tallyframe.generations.end.sweep import sweep
 from tallyframe.providers.base import Call, ImageOrder, Media, Ticket
 from tallyframe.providers.offline import OfflineProvider
 from tallyframe.storages.base import Storage
@@ -60,7 +60,7 @@ async def test_a_doubt_stays_a_doubt(alice: Member, bench: Bench, owner: Any) ->
 async def test_a_result_that_could_not_be_stored_is_not_bought_again(
     alice: Member, bench: Bench, owner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tallyframe.generations.storing.STORE_RETRIES", (0.0,))
+    monkeypatch.setattr("tallyframe.generations.steps.results.STORE_RETRIES", (0.0,))
     media = bench.settings.data_dir / "media"
     media.parent.mkdir(parents=True)
     media.write_text("a file where the folder should be")
@@ -134,7 +134,7 @@ class HeldUp:
 async def test_who_stores_late_overwrites_nothing(alice: Member, bench: Bench, owner: Any) -> None:
     project = await alice.order()
     [generation_id] = await bench.due()
-    storages = bench.runner().means.storages
+    storages = bench.runner().dependencies.storages
     slow = HeldUp(storages.current)
     late = asyncio.create_task(bench.runner(storages=replace(storages, current=slow)).run(generation_id))
     await slow.is_storing.wait()

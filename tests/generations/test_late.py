@@ -10,10 +10,11 @@ import pytest
 
 from tallyframe.db import Database
 from tallyframe.errors import FailureCode, ProviderError, Unavailable
-from tallyframe.generations import late, lease
-from tallyframe.generations.steps import Steps
-from tallyframe.generations.sweep import UNDER_WAY, sweep
-from tallyframe.generations.withdraw import withdraw
+from tallyframe.generations.end.sweep import UNDER_WAY, sweep
+from tallyframe.generations.end.withdraw import withdraw
+from tallyframe.generations.run import lease
+from tallyframe.generations.steps import detached
+from tallyframe.generations.steps.rows import Steps
 from tallyframe.providers.base import Media, Ticket
 from tests.support.books import assert_books_balance
 from tests.support.cast import Member
@@ -57,7 +58,7 @@ async def test_what_a_stopped_worker_still_hears_is_booked_and_nobody_orders_aga
     run.cancel()  # as at the end of the grace
     await asyncio.gather(run, return_exceptions=True)
     go.set()
-    await runner.means.late.aclose(5)
+    await runner.dependencies.detached.aclose(5)
     assert tuple((await owner.fetch(STEPS))[0]) == booked
 
     other = Scripted("b")
@@ -70,8 +71,8 @@ async def test_a_ticket_that_a_stopped_worker_still_gets_is_collected_by_the_nex
     alice: Member, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who is idle looks for work all the time, and leaves it alone until the answer has been heard."""
-    monkeypatch.setattr(late, "PATIENCE", 0.5)
-    monkeypatch.setattr("tallyframe.generations.run.HEARD", 0.5)
+    monkeypatch.setattr(detached, "PATIENCE", 0.5)
+    monkeypatch.setattr("tallyframe.generations.run.runner.HEARD", 0.5)
     started, go = asyncio.Event(), asyncio.Event()
     vendor = Scripted("a", make=[slow(started, go, Ticket("t-1", 0.0))])
     runner = bench.runner(providers=among(vendor), retry=QUICKLY)
@@ -84,7 +85,7 @@ async def test_a_ticket_that_a_stopped_worker_still_gets_is_collected_by_the_nex
     idle = asyncio.create_task(bench.drain(bench.runner(providers=among(vendor), retry=QUICKLY)))
     await asyncio.sleep(0.2)
     go.set()
-    await runner.means.late.aclose()
+    await runner.dependencies.detached.aclose()
     assert await idle == ["succeeded"]
     assert (vendor.orders, vendor.asked) == (1, ["t-1"])
 
@@ -100,7 +101,7 @@ async def test_a_ticket_survives_a_blip_of_the_database(
         await real(steps, name, attempt, values)
 
     monkeypatch.setattr(Steps, "_change", change)
-    monkeypatch.setattr("tallyframe.generations.steadily.PAUSE", 0.01)
+    monkeypatch.setattr("tallyframe.db.RETRY_PAUSE", 0.01)
     vendor = Scripted("a", make=[Ticket("t-1", 0.0)])
     await alice.order(kind="video")
     assert await bench.drain(bench.runner(providers=among(vendor), retry=QUICKLY)) == ["snoozed", "succeeded"]
@@ -139,14 +140,14 @@ async def test_who_stores_late_what_another_has_delivered_of_the_same_ticket_cha
     runner = bench.runner(providers=among(Scripted("a", make=[Ticket("t-1", 0.0)])), retry=QUICKLY)
     generation_id = UUID(project["generation"]["id"])
     assert await runner.run(generation_id) == "snoozed"
-    frozen, thawed, real = asyncio.Event(), asyncio.Event(), runner.means.storages.current.put
+    frozen, thawed, real = asyncio.Event(), asyncio.Event(), runner.dependencies.storages.current.put
 
     async def put(*given: Any) -> None:
         frozen.set()
         await thawed.wait()
         await real(*given)
 
-    monkeypatch.setattr(runner.means.storages.current, "put", put)
+    monkeypatch.setattr(runner.dependencies.storages.current, "put", put)
     patient = replace(runner, limits=replace(runner.limits, lease_seconds=60, heartbeat_seconds=50))
     zombie = asyncio.create_task(patient.run(generation_id))
     await frozen.wait()
@@ -216,7 +217,7 @@ async def test_the_sweeper_finds_what_an_ended_generation_has_left_open(
     await owner.execute(past, UNDER_WAY + 1)
     await sweep(db)
     assert await owner.fetchval("SELECT kind FROM outbox") == "withdraw"
-    assert await withdraw(runner.means, generation_id) == "withdrawn"
+    assert await withdraw(runner.dependencies, generation_id) == "withdrawn"
     assert await owner.fetchval("SELECT state FROM generation_steps") == becomes
     await sweep(db)
     assert await owner.fetchval("SELECT count(*) FROM outbox") == 0

@@ -3,7 +3,7 @@
 import pytest
 
 from tallyframe.errors import FailureCode, GenerationError, ProviderError
-from tallyframe.generations.retry import RetryPolicy, wanted_wait
+from tallyframe.generations.steps.retry import RetryPolicy, wanted_wait
 
 POLICY = RetryPolicy(max_retries=3, max_wait=300, base=1.0, longest=60.0)
 PASSING = GenerationError(FailureCode.STORAGE_UNAVAILABLE, retryable=True)

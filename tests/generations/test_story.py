@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tallyframe.errors import FAILURE_POLICY, FailureCode
-from tallyframe.generations.sweep import sweep
+from tallyframe.generations.end.sweep import sweep
 from tallyframe.providers.base import Call, ImageOrder, Media, Ticket
 from tallyframe.providers.offline import OfflineProvider
 from tests.support.cast import Member
@@ -132,13 +132,13 @@ async def test_a_success_after_the_refund_is_kept_as_an_orphan(alice: Member, be
     class CanceledMeanwhile(OfflineProvider):
         async def make_image(self, order: ImageOrder, call: Call) -> Media | Ticket:
             made = await super().make_image(order, call)
-            original = bench_runner.means.storages.current.put
+            original = bench_runner.dependencies.storages.current.put
 
             async def put(key: str, data: bytes, content_type: str) -> None:
                 await original(key, data, content_type)
                 await alice.http.post(f"/v1/projects/{project['id']}/cancel")
 
-            bench_runner.means.storages.current.put = put  # type: ignore[method-assign]
+            bench_runner.dependencies.storages.current.put = put  # type: ignore[method-assign]
             return made
 
     bench_runner = bench.with_provider(CanceledMeanwhile())
@@ -239,7 +239,7 @@ async def test_a_project_with_an_image_stays_a_draft_when_its_video_fails(alice:
 async def test_storage_that_fails_for_good_refunds(
     alice: Member, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tallyframe.generations.storing.STORE_RETRIES", (0.0,))
+    monkeypatch.setattr("tallyframe.generations.steps.results.STORE_RETRIES", (0.0,))
     bench.settings = bench.settings.model_copy(update={"max_retries": 0})
     media = bench.settings.data_dir / "media"
     media.parent.mkdir(parents=True)

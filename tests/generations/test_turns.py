@@ -9,8 +9,8 @@ from uuid import UUID
 import pytest
 
 from tallyframe.db import Database
-from tallyframe.generations.dispatch import Dispatcher
-from tallyframe.generations.run import Runner
+from tallyframe.generations.run.dispatch import Dispatcher
+from tallyframe.generations.run.runner import Runner
 from tests.support.books import assert_books_balance, until_all_ended
 from tests.support.cast import Member
 from tests.support.working import Bench
@@ -146,7 +146,7 @@ async def test_a_ring_while_nothing_was_found_is_heard(alice: Member, bench: Ben
             return found
 
     runner = bench.runner()
-    dispatcher = Dispatcher(Looking(runner.means, runner.operations, runner.limits, "w"), slots=1, most=1)
+    dispatcher = Dispatcher(Looking(runner.dependencies, runner.operations, runner.limits, "w"), slots=1, most=1)
     dispatcher.wake()
     await until_all_ended(owner)
     await dispatcher.aclose(5)
@@ -195,7 +195,7 @@ async def test_those_who_come_again_and_again_do_not_put_off_a_second_order_for_
     await orders(alice, 2)
     await orders(rich, 2)
     runner = bench.runner()
-    dispatcher = Dispatcher(Again(runner.means, runner.operations, runner.limits, "w"), slots=1, most=1)
+    dispatcher = Dispatcher(Again(runner.dependencies, runner.operations, runner.limits, "w"), slots=1, most=1)
     dispatcher.wake()
     await until_all_ended(owner)
     await dispatcher.aclose(5)

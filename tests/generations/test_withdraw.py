@@ -9,9 +9,9 @@ import pytest
 
 from tallyframe.calls.gate import Gate
 from tallyframe.db import Database
-from tallyframe.generations.run import Runner
-from tallyframe.generations.sweep import expire_old, withdraw_lost
-from tallyframe.generations.withdraw import MOST_RINGS, NOT_STOPPED, STOPPED, withdraw
+from tallyframe.generations.end.sweep import expire_old, withdraw_lost
+from tallyframe.generations.end.withdraw import MOST_RINGS, NOT_STOPPED, STOPPED, withdraw
+from tallyframe.generations.run.runner import Runner
 from tallyframe.outbox.relay import connect, relay
 from tallyframe.providers.base import Ticket
 from tallyframe.settings import Settings
@@ -74,9 +74,9 @@ async def test_what_the_user_cancels_is_stopped_at_the_vendor_once(alice: Member
     assert await left_to_do(owner) == [("withdraw", generation_id)]
     assert await step(owner, generation_id) == ("ticket", None, False)
 
-    means = runner_of(bench, vendor).means
-    assert await withdraw(means, generation_id) == "withdrawn"
-    assert await withdraw(means, generation_id) == "not_taken"
+    dependencies = runner_of(bench, vendor).dependencies
+    assert await withdraw(dependencies, generation_id) == "withdrawn"
+    assert await withdraw(dependencies, generation_id) == "not_taken"
     assert (vendor.stopped, vendor.asked) == (["t-1"], [])
     assert await step(owner, generation_id) == ("withdrawn", STOPPED, True)
     assert await left_to_do(owner) == []
@@ -90,7 +90,7 @@ async def test_what_is_too_old_is_stopped_too(alice: Member, bench: Bench, owner
     await owner.execute("UPDATE generations SET expires_at = now() WHERE id = $1", generation_id)
     assert await expire_old(bench.db) == 1
     assert await left_to_do(owner) == [("withdraw", generation_id)]
-    assert await withdraw(runner_of(bench, vendor).means, generation_id) == "withdrawn"
+    assert await withdraw(runner_of(bench, vendor).dependencies, generation_id) == "withdrawn"
     assert vendor.stopped == ["t-1"]
     assert await alice.available() == 20
 
@@ -107,7 +107,7 @@ async def test_a_vendor_that_stops_nothing_may_bill_it(alice: Member, bench: Ben
     vendor = Scripted("a", make=[Ticket("t-1", 60)], cancel=[False])
     generation_id = await with_ticket(alice, bench, vendor)
     await cancel(alice, owner, generation_id)
-    assert await withdraw(runner_of(bench, vendor).means, generation_id) == "withdrawn"
+    assert await withdraw(runner_of(bench, vendor).dependencies, generation_id) == "withdrawn"
     assert await step(owner, generation_id) == ("withdrawn", NOT_STOPPED, True)
     assert await left_to_do(owner) == []
 
@@ -116,12 +116,12 @@ async def test_a_vendor_that_cannot_be_asked_is_asked_again(alice: Member, bench
     vendor = Scripted("a", make=[Ticket("t-1", 60)], cancel=[failing(), final()])
     generation_id = await with_ticket(alice, bench, vendor)
     await cancel(alice, owner, generation_id)
-    means = runner_of(bench, vendor).means
+    dependencies = runner_of(bench, vendor).dependencies
     for _ in range(2):
-        assert await withdraw(means, generation_id) == "again"
+        assert await withdraw(dependencies, generation_id) == "again"
         assert await step(owner, generation_id) == ("ticket", None, False)
         assert await left_to_do(owner) == [("withdraw", generation_id)]
-    assert await withdraw(means, generation_id) == "withdrawn"
+    assert await withdraw(dependencies, generation_id) == "withdrawn"
     assert await step(owner, generation_id) == ("withdrawn", STOPPED, True)
     assert [row["status"] for row in await owner.fetch(CALLS, generation_id)] == ["failed", "failed", "succeeded"]
 
@@ -130,10 +130,10 @@ async def test_it_is_left_alone_after_enough_rings(alice: Member, bench: Bench, 
     vendor = Scripted("a", make=[Ticket("t-1", 60)], cancel=[failing()] * 99)
     generation_id = await with_ticket(alice, bench, vendor)
     await cancel(alice, owner, generation_id)
-    means, outcomes = runner_of(bench, vendor).means, []
+    dependencies, outcomes = runner_of(bench, vendor).dependencies, []
     while await left_to_do(owner):
         await owner.execute("UPDATE outbox SET rings = rings + 1")  # as the relay does
-        outcomes.append(await withdraw(means, generation_id))
+        outcomes.append(await withdraw(dependencies, generation_id))
     assert outcomes == ["again"] * (MOST_RINGS - 1) + ["withdrawn"]
     assert len(vendor.stopped) == MOST_RINGS
     assert await step(owner, generation_id) == ("withdrawn", NOT_STOPPED, True)
@@ -145,7 +145,7 @@ async def test_a_busy_vendor_is_asked_all_the_same(alice: Member, bench: Bench, 
     await cancel(alice, owner, generation_id)
     runner = bench.runner(providers=among(vendor), gate=Gate(bench.db, limits("a", most=1)))
     await owner.execute("INSERT INTO provider_slots VALUES ('a', 1, NULL, now() + interval '9 s')")
-    assert await withdraw(runner.means, generation_id) == "withdrawn"
+    assert await withdraw(runner.dependencies, generation_id) == "withdrawn"
     assert len(vendor.stopped) == 1
 
 
@@ -169,7 +169,7 @@ async def test_a_provider_that_is_gone_cannot_be_asked(alice: Member, bench: Ben
     vendor, another = Scripted("a", make=[Ticket("t-1", 60)]), Scripted("b")
     generation_id = await with_ticket(alice, bench, vendor)
     await cancel(alice, owner, generation_id)
-    assert await withdraw(runner_of(bench, another).means, generation_id) == "withdrawn"
+    assert await withdraw(runner_of(bench, another).dependencies, generation_id) == "withdrawn"
     assert await step(owner, generation_id) == ("withdrawn", NOT_STOPPED, True)
     assert (vendor.stopped, another.stopped) == ([], [])
     assert await left_to_do(owner) == []
@@ -180,7 +180,7 @@ async def test_the_tickets_of_others_stay_as_they_are(alice: Member, bench: Benc
     canceled = await with_ticket(alice, bench, vendor)
     other = await with_ticket(alice, bench, vendor)
     await cancel(alice, owner, canceled)
-    assert await withdraw(runner_of(bench, vendor).means, canceled) == "withdrawn"
+    assert await withdraw(runner_of(bench, vendor).dependencies, canceled) == "withdrawn"
     assert vendor.stopped == ["hers"]
     assert await step(owner, other) == ("ticket", None, False)
     assert await runner_of(bench, vendor).run(other) == "succeeded"
@@ -191,7 +191,7 @@ async def test_what_is_still_wanted_is_not_stopped(alice: Member, bench: Bench, 
     vendor = Scripted("a", make=[Ticket("t-1", 0.0)])
     generation_id = await with_ticket(alice, bench, vendor)
     await owner.execute("INSERT INTO outbox (kind, ref) VALUES ('withdraw', $1)", generation_id)
-    await withdraw(runner_of(bench, vendor).means, generation_id)
+    await withdraw(runner_of(bench, vendor).dependencies, generation_id)
     assert vendor.stopped == []
     assert await runner_of(bench, vendor).run(generation_id) == "succeeded"
 
@@ -220,7 +220,7 @@ async def test_a_ticket_that_comes_after_the_end_is_withdrawn_too(alice: Member,
     generation_id = UUID((await alice.order(kind="video"))["generation"]["id"])
     assert await runner_of(bench, vendor).run(generation_id) == "claim_lost"
     assert await left_to_do(owner) == [("withdraw", generation_id)]
-    assert await withdraw(runner_of(bench, vendor).means, generation_id) == "withdrawn"
+    assert await withdraw(runner_of(bench, vendor).dependencies, generation_id) == "withdrawn"
     assert vendor.stopped == ["late"]
 
 
@@ -245,7 +245,7 @@ async def test_a_ticket_that_comes_while_it_is_being_canceled_is_withdrawn_too(
         answered.set()
         await until(another, "SELECT state = 'ticket' FROM generation_steps WHERE generation_id = $1", generation_id)
     await asyncio.gather(canceling, running)
-    assert await withdraw(runner_of(bench, vendor).means, generation_id) == "withdrawn"
+    assert await withdraw(runner_of(bench, vendor).dependencies, generation_id) == "withdrawn"
     assert vendor.stopped == ["just then"]
 
 
@@ -261,7 +261,7 @@ async def test_a_doubt_whose_ticket_came_in_the_moment_of_the_end_is_withdrawn_t
     await owner.execute(change, generation_id, resolution)
     await withdraw_lost(bench.db)
     assert ("withdraw", generation_id) in await left_to_do(owner)
-    assert await withdraw(runner_of(bench, vendor).means, generation_id) == "withdrawn"
+    assert await withdraw(runner_of(bench, vendor).dependencies, generation_id) == "withdrawn"
     assert vendor.stopped == ["just then"]
     assert await step(owner, generation_id) == ("withdrawn", STOPPED, True)
     await withdraw_lost(bench.db)

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, create_model
 
 from tallyframe.api import answers, incoming, orders, schemas
-from tallyframe.api.once import said
+from tallyframe.api.idempotent import canonical_body
 from tests.conftest import ClientFor, enroll
 from tests.idempotency.test_once import ORDER, ask, count, replayed
 from tests.support.cast import Member
@@ -29,8 +29,8 @@ def newer(model: type[BaseModel]) -> Any:
 
 @pytest.mark.parametrize(("model", "body"), BODIES)
 def test_a_new_field_changes_nothing_for_who_does_not_send_it(model: type[BaseModel], body: dict[str, Any]) -> None:
-    assert said(newer(model).model_validate(body)) == said(model.model_validate(body)) == body
-    assert said(newer(model).model_validate({**body, "seed": 1})) == {**body, "seed": 1}
+    assert canonical_body(newer(model).model_validate(body)) == canonical_body(model.model_validate(body)) == body
+    assert canonical_body(newer(model).model_validate({**body, "seed": 1})) == {**body, "seed": 1}
 
 
 async def test_an_order_sent_again_to_a_version_that_takes_more_is_paid_once(

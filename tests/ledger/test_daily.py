@@ -10,7 +10,7 @@ from alembic import command
 from structlog.testing import capture_logs
 
 from tallyframe.db import WORKER_ROLE, Database
-from tallyframe.ledger.daily import digest_age, digest_of_the_day
+from tallyframe.ledger.digest.daily import digest_age, digest_of_the_day
 from tallyframe.migrate import alembic_config
 from tests.ledger.conftest import Books
 from tests.support import thieves

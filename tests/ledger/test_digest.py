@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tallyframe.ledger.files import NotWritten
+from tallyframe.ledger.digest.files import NotWritten
 from tests.ledger.conftest import Books
 from tests.support.audited import audited, digest_into
 from tests.support.falsified import FALSIFICATIONS

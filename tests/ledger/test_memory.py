@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tallyframe.books import Audit
+from tallyframe.commands.ledger import Audit
 from tallyframe.ledger.verify import examine
 from tests.ledger.conftest import Books
 from tests.support.audited import digest_into, moment

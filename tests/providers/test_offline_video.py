@@ -45,8 +45,8 @@ def frames(media: Media) -> list[Image.Image]:
 
 def difference(one: Image.Image, two: Image.Image) -> float:
     """The mean difference of two pictures' channels, from 0 to 255."""
-    means = ImageStat.Stat(ImageChops.difference(one, two)).mean
-    return sum(means) / len(means)
+    dependencies = ImageStat.Stat(ImageChops.difference(one, two)).mean
+    return sum(dependencies) / len(dependencies)
 
 
 @pytest.mark.parametrize(

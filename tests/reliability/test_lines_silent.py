@@ -60,7 +60,7 @@ async def test_who_is_cut_off_before_its_commit_gives_its_locks_back(
             line.forget()
             is_free += [True for _ in (await db.run(LOCKED)).all()]
 
-    for mine in (lost, lost.of(alice.user.id)):
+    for mine in (lost, lost.as_user(alice.user.id)):
         is_free: list[bool] = []
         with pytest.raises(Unavailable):
             await cut_off(mine, is_free)
@@ -79,7 +79,7 @@ async def test_who_wakes_up_in_the_middle_of_a_transaction_is_told_that_it_is_ov
             await asyncio.sleep(2)
             await transaction.execute(LOCKED)
 
-    for mine in (frozen, frozen.of(alice.user.id)):
+    for mine in (frozen, frozen.as_user(alice.user.id)):
         with pytest.raises(Unavailable):
             await freeze(mine)
         await mine.run(LOCKED)

@@ -37,7 +37,7 @@ async def test_nobody_is_left_behind_whoever_they_are(database_url: str) -> None
                 served.append(number)
                 await connection.execute(ONE)
 
-    await asyncio.gather(*(ask_again_and_again(database.of(new_id())) for _ in range(20)))
+    await asyncio.gather(*(ask_again_and_again(database.as_user(new_id())) for _ in range(20)))
     await database.close()
     overtaken = [sum(later > number for later in served[:place]) for place, number in enumerate(served)]
     assert len(served) == 400

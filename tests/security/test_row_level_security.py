@@ -93,29 +93,29 @@ async def test_a_query_without_an_owner_filter_finds_the_users_own_rows_only(
     everybody = {row["owner"] for row in await owner.fetch(owners)}
     assert everybody >= {alice.user.id, bob.user.id}, "or else this proves nothing"
     for member in (alice, bob):
-        assert {row.owner for row in await rows(api_db.of(member.user.id), owners)} == {member.user.id}
+        assert {row.owner for row in await rows(api_db.as_user(member.user.id), owners)} == {member.user.id}
 
 
 @pytest.mark.parametrize("table", OWNED)
 async def test_on_nobodys_behalf_there_is_nothing(both: None, alice: Member, api_db: Database, table: str) -> None:
     count = f"SELECT count(*) FROM {table}"  # noqa: S608  # of ours
     assert await rows(api_db, count) == [(0,)]
-    await rows(api_db.of(alice.user.id), count)
+    await rows(api_db.as_user(alice.user.id), count)
     assert await rows(api_db, count) == [(0,)]  # on the same connections, after somebody's turn
-    assert await rows(api_db.of(uuid4()), count) == [(0,)]
+    assert await rows(api_db.as_user(uuid4()), count) == [(0,)]
 
 
 @pytest.mark.parametrize("table", CLOSED)
 async def test_what_is_not_for_users_is_closed_to_the_api(alice: Member, api_db: Database, table: str) -> None:
     with pytest.raises(DBAPIError, match="permission denied"):
-        await rows(api_db.of(alice.user.id), f"SELECT count(*) FROM {table}")  # noqa: S608  # of ours
+        await rows(api_db.as_user(alice.user.id), f"SELECT count(*) FROM {table}")  # noqa: S608  # of ours
 
 
 async def test_many_users_on_few_connections_never_see_each_other(
     both: None, alice: Member, bob: Member, api_db: Database
 ) -> None:
     async def look(member: Member) -> bool:
-        found = await rows(api_db.of(member.user.id), "SELECT user_id FROM projects")
+        found = await rows(api_db.as_user(member.user.id), "SELECT user_id FROM projects")
         return {row.user_id for row in found} == {member.user.id}
 
     assert all(await asyncio.gather(*(look(member) for _ in range(50) for member in (alice, bob))))
@@ -136,7 +136,7 @@ async def test_other_peoples_rows_cannot_be_changed(
     both: None, alice: Member, bob: Member, api_db: Database, owner: Any, statement: str
 ) -> None:
     count = "SELECT count(*) FROM erased_files JOIN projects p ON p.id = project_id WHERE p.user_id = $1"
-    changed = await api_db.of(alice.user.id).run(sa.text(statement.format(bob=bob.user.id)))
+    changed = await api_db.as_user(alice.user.id).run(sa.text(statement.format(bob=bob.user.id)))
     assert changed.rowcount == 0
     assert await owner.fetchval(count, bob.user.id) == 1
 
@@ -175,7 +175,7 @@ async def test_rows_cannot_be_made_for_others_nor_credits_from_nothing(
     values |= {"alice": alice.user.id, **file}
     filled = statement.format(**values, generation=theirs["generation_id"], project=theirs["id"])
     with pytest.raises(DBAPIError, match=r"row-level security|permission denied|of its own user"):
-        await api_db.of(alice.user.id).run(sa.text(filled))
+        await api_db.as_user(alice.user.id).run(sa.text(filled))
 
 
 async def test_a_worker_may_refund_and_move_no_other_credits(alice: Member, settings: Settings) -> None:
@@ -195,7 +195,7 @@ async def test_a_live_generation_of_ones_own_is_not_refunded(alice: Member, api_
         SELECT gen_random_uuid(), account_id, 'refund', 5, generation_id, id, reference FROM ledger_entries
         WHERE generation_id = '{}'"""
     with pytest.raises(DBAPIError, match="only what has failed or was canceled"):
-        await api_db.of(alice.user.id).run(sa.text(refund.format(project["generation"]["id"])))
+        await api_db.as_user(alice.user.id).run(sa.text(refund.format(project["generation"]["id"])))
     assert await alice.available() == before
 
 

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tallyframe.books import Audit
+from tallyframe.commands.ledger import Audit
 from tallyframe.db import Database, Reader
-from tallyframe.ledger.files import write_file, write_into
+from tallyframe.ledger.digest.files import write_file, write_into
 from tallyframe.ledger.snapshot import snapshot
 
 

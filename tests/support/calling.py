@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from tallyframe.calls.gate import About, CircuitOpen, Gate, Record
+from tallyframe.calls.gate import CallContext, CircuitOpen, Gate, Record
 from tallyframe.db import Database
 from tallyframe.errors import ProviderError
 from tests.support.scripted import Scripted, failing, limits
@@ -44,9 +44,9 @@ class Desk:
         self.gates.append(Gate(db or self.db, limits(self.provider.name, **more)))
         return self.gates[-1]
 
-    def about(self, kind: str = "order", attempt: int = 1, turn: int = 0) -> About:
+    def about(self, kind: str = "order", attempt: int = 1, turn: int = 0) -> CallContext:
         """What a call is for; `turn` says for which of the generations."""
-        return About(self.generation_ids[turn % len(self.generation_ids)], "image", attempt, kind)
+        return CallContext(self.generation_ids[turn % len(self.generation_ids)], "image", attempt, kind)
 
     async def call(
         self,

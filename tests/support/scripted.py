@@ -6,7 +6,7 @@ from typing import Any
 
 from tallyframe.calls.gate import CallLimits
 from tallyframe.errors import FailureCode, ProviderError
-from tallyframe.generations.retry import RetryPolicy
+from tallyframe.generations.steps.retry import RetryPolicy
 from tallyframe.providers.base import Call, ImageOrder, Media, Offer, Providers, Ticket, Usage, VideoOrder
 from tests.support.drawn import GREEN, picture
 

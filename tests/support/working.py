@@ -9,8 +9,8 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from tallyframe.db import Database
-from tallyframe.generations.run import Runner
-from tallyframe.generations.submit import RUN_GENERATION
+from tallyframe.generations.accept.submit import RUN_GENERATION
+from tallyframe.generations.run.runner import Runner
 from tallyframe.outbox.tables import outbox
 from tallyframe.providers.base import Providers
 from tallyframe.settings import Settings
@@ -26,14 +26,14 @@ class Bench:
     def runner(self, **parts: Any) -> Runner:
         """A runner; `parts` of its means replace what the settings would give."""
         runner = build_runner(self.settings, self.db)
-        self.made.append(replace(runner, means=replace(runner.means, **parts)))
+        self.made.append(replace(runner, dependencies=replace(runner.dependencies, **parts)))
         return self.made[-1]
 
     async def end_all(self) -> None:
         """Give up what is still under way."""
         for runner in self.made:
-            await runner.means.late.aclose(0)
-            await runner.means.gate.aclose()
+            await runner.dependencies.detached.aclose(0)
+            await runner.dependencies.gate.aclose()
 
     def with_provider(self, provider: Any) -> Runner:
         return self.runner(providers=Providers(image=(provider,), video=(provider,)))

@@ -25,7 +25,7 @@ async def update(transaction: Transaction, user_id: UUID, identity: Identity, at
     return (await transaction.execute(change.values(**values).returning(users.c.id))).one_or_none() is not None
 
 
-async def bury(transaction: Transaction, issuer: str, subject: str) -> UUID | None:
+async def delete_user(transaction: Transaction, issuer: str, subject: str) -> UUID | None:
     """Delete the user for good and return the id; None: that has been done before.
 
     The row stays without address and name. Who isn't known gets such a row too, without account and grant, so that

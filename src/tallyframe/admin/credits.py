@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from tallyframe.accounts.tables import users
-from tallyframe.admin.log import Action, Decision, Subject, line
+from tallyframe.admin.log import Action, Decision, Subject, audit_entry
 from tallyframe.credits import MAX_CREDITS
-from tallyframe.db import Database, together
+from tallyframe.db import Database, with_writes
 from tallyframe.idempotency import keys
 from tallyframe.idempotency.keys import Key
 from tallyframe.ids import new_id
@@ -41,9 +41,9 @@ async def adjust(db: Database, wanted: Adjustment, key: Key | None = None) -> En
     entry_id = new_id()
     entry = entries.adjustment(user, entry_id, wanted.amount, reason=wanted.decision.reason).cte("entry")
     details = {"amount": wanted.amount, "entry_id": str(entry_id)}
-    log = line(wanted.decision, Action.ADJUST_CREDITS, entry, Subject(wanted.user_id), details)
+    log = audit_entry(wanted.decision, Action.ADJUST_CREDITS, entry, Subject(wanted.user_id), details)
     once = [keys.keep(entry)] if key else []
-    statement = together(sa.select(entry), log, *once)
+    statement = with_writes(sa.select(entry), log, *once)
     try:
         with keys.in_progress_when_taken():
             row = (await db.run(statement, key.parameters() if key else None)).one_or_none()

@@ -12,10 +12,10 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from tallyframe.admin.log import Action, Decision, Subject, line
-from tallyframe.db import Database, together
-from tallyframe.generations import settle
-from tallyframe.generations.context import IN_DOUBT
+from tallyframe.admin.log import Action, Decision, Subject, audit_entry
+from tallyframe.db import Database, with_writes
+from tallyframe.generations.end import settle
+from tallyframe.generations.steps.execute import IN_DOUBT
 from tallyframe.generations.tables import generation_steps, generations
 
 Outcome = Literal["settled", "refunded"]
@@ -52,7 +52,7 @@ async def _resolve_ended(db: Database, decision: Decision, generation_id: UUID, 
     row = sa.select(generations.c.id, generations.c.user_id).where(this).with_for_update(key_share=True).cte("ended")
     closed = _close(row, outcome).returning(generation_steps.c.generation_id).cte("closed")
     resolved = sa.select(row).where(sa.exists().where(closed.c.generation_id == row.c.id)).cte("resolved")
-    statement = together(sa.select(resolved.c.id), _line(decision, resolved, outcome))
+    statement = with_writes(sa.select(resolved.c.id), _line(decision, resolved, outcome))
     return (await db.run(statement)).one_or_none() is not None
 
 
@@ -66,4 +66,4 @@ def _close(row: sa.FromClause, outcome: Outcome) -> sa.Update:
 
 
 def _line(decision: Decision, row: sa.FromClause, outcome: Outcome) -> sa.Insert:
-    return line(decision, Action.RESOLVE, row, Subject(row.c.user_id, row.c.id), {"outcome": outcome})
+    return audit_entry(decision, Action.RESOLVE, row, Subject(row.c.user_id, row.c.id), {"outcome": outcome})

@@ -42,7 +42,7 @@ class Subject:
     generation_id: "sa.ColumnElement[UUID] | UUID | None" = None
 
 
-def line(
+def audit_entry(
     decision: Decision, action: Action, act: sa.FromClause, subject: Subject, details: dict[str, Any] | None = None
 ) -> sa.Insert:
     """Return the insert of a line, if the row that the act hangs on is there."""

@@ -4,10 +4,11 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from tallyframe.admin.log import Action, Decision, Subject, line
+from tallyframe.admin.log import Action, Decision, Subject, audit_entry
 from tallyframe.db import Database
-from tallyframe.generations import lease, settle
-from tallyframe.generations.submit import Accepted, Order, submit_instead
+from tallyframe.generations.accept.submit import Accepted, Order, submit_instead
+from tallyframe.generations.end import settle
+from tallyframe.generations.run import lease
 from tallyframe.idempotency import keys
 from tallyframe.idempotency.keys import Key
 from tallyframe.ids import new_id
@@ -44,7 +45,7 @@ async def order_again(
     subject, details = Subject(order.user_id, ended_id), {"generation_id": str(accepted.generation_id)}
 
     def also(row: sa.FromClause) -> list[sa.Insert]:
-        log = line(decision, Action.ORDER_AGAIN, row, subject, details)
+        log = audit_entry(decision, Action.ORDER_AGAIN, row, subject, details)
         return [log, *_kept(row, key, accepted.generation_id)]
 
     return await submit_instead(db, order, accepted, ended_id, also)
@@ -55,4 +56,4 @@ def _kept(act: sa.FromClause, key: Key | None, ref: UUID) -> list[sa.Insert]:
 
 
 def _of(decision: Decision, action: Action, row: sa.FromClause) -> sa.Insert:
-    return line(decision, action, row, Subject(row.c.user_id, row.c.id))
+    return audit_entry(decision, action, row, Subject(row.c.user_id, row.c.id))

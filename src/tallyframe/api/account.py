@@ -7,8 +7,8 @@ from fastapi import APIRouter
 
 from tallyframe.accounts import keys
 from tallyframe.api import cursors, incoming, schemas
-from tallyframe.api.once import OnlyOnce, said
-from tallyframe.api.services import CurrentUser, Own, Serving
+from tallyframe.api.idempotent import IdempotentRequest, canonical_body
+from tallyframe.api.services import CurrentUser, SystemServices, UserServices
 from tallyframe.errors import NotFound
 from tallyframe.generations import queries
 from tallyframe.idempotency.keys import Key, in_progress_when_taken, keep_for
@@ -24,7 +24,7 @@ async def me(user: CurrentUser) -> schemas.Me:
 
 
 @router.get("/credits")
-async def get_credits(user: CurrentUser, serving: Own) -> schemas.CreditsOut:
+async def get_credits(user: CurrentUser, serving: UserServices) -> schemas.CreditsOut:
     """Return the account's figures, all worked out from the ledger."""
     async with serving.db.reading() as reader:
         figures = await history.figures(reader, user.account_id)
@@ -33,7 +33,7 @@ async def get_credits(user: CurrentUser, serving: Own) -> schemas.CreditsOut:
 
 @router.get("/credits/entries")
 async def list_entries(
-    user: CurrentUser, serving: Own, cursor: cursors.Cursor = None, limit: cursors.Limit = 20
+    user: CurrentUser, serving: UserServices, cursor: cursors.Cursor = None, limit: cursors.Limit = 20
 ) -> schemas.Entries:
     """Return the ledger, newest first."""
     before = cursors.decode(cursor, cursors.number)
@@ -44,7 +44,7 @@ async def list_entries(
 
 
 @router.post("/api-keys", status_code=201)
-async def create_api_key(once: OnlyOnce, new: incoming.NewApiKey = incoming.UNNAMED) -> schemas.NewApiKeyOut:
+async def create_api_key(once: IdempotentRequest, new: incoming.NewApiKey = incoming.UNNAMED) -> schemas.NewApiKeyOut:
     """Make an API key. Its secret is shown this once: it is kept nowhere, so a repeated request doesn't show it."""
     serving, user = once.serving, once.user
     made: dict[UUID, str] = {}
@@ -65,24 +65,24 @@ async def create_api_key(once: OnlyOnce, new: incoming.NewApiKey = incoming.UNNA
             raise NotFound
         return schemas.NewApiKeyOut(**mine, secret=made.get(key_id))
 
-    return await once.answer(schemas.NewApiKeyOut, said(new), place, show, secrets=("secret",))
+    return await once.answer(schemas.NewApiKeyOut, canonical_body(new), place, show, secrets=("secret",))
 
 
 @router.get("/api-keys")
-async def list_api_keys(user: CurrentUser, serving: Own) -> schemas.ApiKeys:
+async def list_api_keys(user: CurrentUser, serving: UserServices) -> schemas.ApiKeys:
     """Return the user's working keys, without their secrets."""
     found = await keys.listed(serving.db, user.id)
     return schemas.ApiKeys(data=[schemas.ApiKeyOut(**asdict(key)) for key in found])
 
 
 @router.delete("/api-keys/{key_id}", status_code=204)
-async def revoke_api_key(key_id: UUID, user: CurrentUser, serving: Own) -> None:
+async def revoke_api_key(key_id: UUID, user: CurrentUser, serving: UserServices) -> None:
     """Make a key useless."""
     serving.callers.forget(await keys.revoke(serving.db, user.id, key_id))
 
 
 @router.get("/pricing")
-async def pricing(serving: Serving) -> schemas.Pricing:
+async def pricing(serving: SystemServices) -> schemas.Pricing:
     """Return what each operation costs. No sign-in is needed."""
     prices = serving.settings.price_list
     return schemas.Pricing(data=[schemas.Price(operation=name, credits=prices[name]) for name in serving.operations])

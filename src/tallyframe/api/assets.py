@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 
 from tallyframe.api import forms, pictures, schemas, views
-from tallyframe.api.once import OnlyOnce
+from tallyframe.api.idempotent import IdempotentRequest
 from tallyframe.assets import rows
 from tallyframe.errors import NotFound, Unavailable
 from tallyframe.idempotency.keys import Key
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1/assets", tags=["assets"])
 
 
 @router.post("", status_code=201, openapi_extra=forms.OPENAPI_FILE)
-async def create_asset(request: Request, once: OnlyOnce) -> schemas.Asset:
+async def create_asset(request: Request, once: IdempotentRequest) -> schemas.Asset:
     """Keep an input picture. It is re-encoded: upright, and without EXIF or GPS."""
     serving, user = once.serving, once.user
     data = await forms.read_only_file(request, "file", serving.settings.max_upload_bytes)

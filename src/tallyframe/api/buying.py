@@ -10,14 +10,15 @@ from fastapi import APIRouter, Request
 from tallyframe.accounts.users import User
 from tallyframe.api import answers, incoming, orders, pictures, schemas
 from tallyframe.api.forms import NoBody
-from tallyframe.api.once import Once, OnlyOnce, said
+from tallyframe.api.idempotent import Idempotent, IdempotentRequest, canonical_body
 from tallyframe.api.services import Services
 from tallyframe.errors import Generating, NotFound, TooManyActiveGenerations, ValidationFailed
-from tallyframe.generations import offered, queries
-from tallyframe.generations.quote import quote
-from tallyframe.generations.submit import RUN_GENERATION, Accepted, Draft, Order, submit, submit_again
+from tallyframe.generations import queries
+from tallyframe.generations.accept import capabilities
+from tallyframe.generations.accept.quote import quote
+from tallyframe.generations.accept.submit import RUN_GENERATION, Accepted, NewProject, Order, submit, submit_again
 from tallyframe.idempotency.keys import Key
-from tallyframe.outbox.relay import ring
+from tallyframe.outbox.relay import wake
 
 router = APIRouter(prefix="/v1/projects", tags=["projects"])
 
@@ -29,7 +30,7 @@ class PromptNotFound(NotFound):
 
 
 @router.post("", status_code=202, openapi_extra=orders.OPENAPI_BODY)
-async def create_project(request: Request, once: OnlyOnce) -> schemas.Project:
+async def create_project(request: Request, once: IdempotentRequest) -> schemas.Project:
     """Order an image or a video. The credits are debited now, and come back if it fails."""
     order, given = await orders.read(request, once.serving.settings.max_upload_bytes)
 
@@ -37,12 +38,12 @@ async def create_project(request: Request, once: OnlyOnce) -> schemas.Project:
         return await _rung(once.serving, await _new_project(once.serving, once.user, order, given, key))
 
     sent = [hashlib.sha256(item).hexdigest() for item in given if isinstance(item, bytes)]
-    return await _answer(once, [said(order), sent], place)
+    return await _answer(once, [canonical_body(order), sent], place)
 
 
 @router.post("/{project_id}/video", status_code=202)
 async def create_video(
-    project_id: UUID, once: OnlyOnce, order: incoming.NewVideo = incoming.NO_WISHES
+    project_id: UUID, once: IdempotentRequest, order: incoming.NewVideo = incoming.NO_WISHES
 ) -> schemas.Project:
     """Order a video of this project; its image, if it has one, becomes the first frame."""
     serving, user = once.serving, once.user
@@ -54,11 +55,11 @@ async def create_video(
         wanted = _input("video", order.prompt or row["prompt"], shape, first_frame)
         return await _again(serving, user, project_id, _order(serving, user, "video", wanted), key)
 
-    return await _answer(once, said(order), place)
+    return await _answer(once, canonical_body(order), place)
 
 
 @router.post("/{project_id}/regenerate", status_code=202, dependencies=[NoBody])
-async def regenerate(project_id: UUID, once: OnlyOnce) -> schemas.Project:
+async def regenerate(project_id: UUID, once: IdempotentRequest) -> schemas.Project:
     """Place the project's latest order again, and pay for it again."""
     serving, user = once.serving, once.user
 
@@ -71,7 +72,7 @@ async def regenerate(project_id: UUID, once: OnlyOnce) -> schemas.Project:
     return await _answer(once, None, place)
 
 
-async def _answer(once: Once, asked: object, place: Callable[[Key | None], Awaitable[UUID]]) -> schemas.Project:
+async def _answer(once: Idempotent, asked: object, place: Callable[[Key | None], Awaitable[UUID]]) -> schemas.Project:
     async def show(generation_id: UUID) -> schemas.Project:
         return await answers.ordered(once.serving, once.user, generation_id)
 
@@ -84,7 +85,7 @@ async def _answer(once: Once, asked: object, place: Callable[[Key | None], Await
 
 
 async def _new_project(
-    serving: Services, user: User, order: incoming.NewProject, given: orders.Given, key: Key | None
+    serving: Services, user: User, order: incoming.NewProject, given: orders.ImageInputs, key: Key | None
 ) -> Accepted:
     if order.prompt_id or not order.prompt:
         raise PromptNotFound
@@ -94,7 +95,7 @@ async def _new_project(
     async with pictures.stored(serving, user.id, given) as kept:
         wanted = _input(order.kind, order.prompt, shape, kept.ids)
         ratio = shape["aspect_ratio"]
-        draft = Draft(order.kind, order.prompt, None, ratio, order.metadata, kept.ids, kept.new_rows)
+        draft = NewProject(order.kind, order.prompt, None, ratio, order.metadata, kept.ids, kept.new_rows)
         accepted = await submit(serving.db, _order(serving, user, order.kind, wanted), draft, key)
         if accepted is None:
             raise TooManyActiveGenerations
@@ -112,7 +113,7 @@ async def _again(serving: Services, user: User, project_id: UUID, order: Order, 
 
 async def _rung(serving: Services, accepted: Accepted) -> UUID:
     """Wake a worker up, and return the generation's id."""
-    await ring(serving.bell, RUN_GENERATION, accepted.generation_id)
+    await wake(serving.queue, RUN_GENERATION, accepted.generation_id)
     return accepted.generation_id
 
 
@@ -141,11 +142,11 @@ def _input(kind: str, prompt: str, shape: dict[str, Any], images: Sequence[UUID]
 def _shape(serving: Services, kind: str, ratio: str | None, seconds: int | None) -> dict[str, Any]:
     """Return the aspect ratio and, of a video, the length; raise ValidationFailed for what no provider here makes."""
     if kind == "image":
-        chosen = offered.choose_ratio(serving.offers.image, ratio)
-        offered.check_shape(serving.offers.image, chosen)
+        chosen = capabilities.choose_ratio(serving.offers.image, ratio)
+        capabilities.check_shape(serving.offers.image, chosen)
         return {"aspect_ratio": chosen}
     offers, longest = serving.offers.video, serving.settings.max_video_seconds
-    chosen = offered.choose_ratio(offers, ratio)
-    length = offered.choose_seconds(offers, chosen, seconds, longest)
-    offered.check_video(offers, chosen, length, longest)
+    chosen = capabilities.choose_ratio(offers, ratio)
+    length = capabilities.choose_seconds(offers, chosen, seconds, longest)
+    capabilities.check_video(offers, chosen, length, longest)
     return {"aspect_ratio": chosen, "duration_seconds": length}

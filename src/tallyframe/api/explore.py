@@ -5,14 +5,14 @@ from uuid import UUID
 from fastapi import APIRouter
 
 from tallyframe.api import cursors, schemas, views
-from tallyframe.api.services import Serving
+from tallyframe.api.services import SystemServices
 from tallyframe.generations import queries
 
 router = APIRouter(prefix="/v1/explore", tags=["explore"])
 
 
 @router.get("")
-async def explore(serving: Serving, cursor: cursors.Cursor = None, limit: cursors.Limit = 20) -> schemas.Explore:
+async def explore(serving: SystemServices, cursor: cursors.Cursor = None, limit: cursors.Limit = 20) -> schemas.Explore:
     """Return what has been published, latest first. No sign-in is needed."""
     before = cursors.decode(cursor, cursors.moment, UUID)
     rows = await queries.explore(serving.system, before=before, limit=limit + 1)

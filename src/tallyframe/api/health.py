@@ -5,9 +5,9 @@ import asyncio
 import sqlalchemy as sa
 from fastapi import APIRouter, Response
 
-from tallyframe.api.services import Services, Serving
-from tallyframe.db import NotMigrated
+from tallyframe.api.services import Services, SystemServices
 from tallyframe.errors import Unavailable
+from tallyframe.lost import NotMigrated
 from tallyframe.migrate import newest_revision
 from tallyframe.outbox.relay import REDIS_AWAY
 
@@ -23,7 +23,7 @@ async def healthz() -> dict[str, str]:
 
 
 @router.get("/readyz")
-async def readyz(response: Response, serving: Serving) -> dict[str, str]:
+async def readyz(response: Response, serving: SystemServices) -> dict[str, str]:
     """Return 200 when Postgres and Redis are reachable and the migrations are current, else 503 and what is not."""
     postgres, redis = await asyncio.gather(_postgres(serving), _redis(serving))
     checks = {"postgres": postgres, "redis": redis}
@@ -47,7 +47,7 @@ async def _postgres(serving: Services) -> str:
 async def _redis(serving: Services) -> str:
     try:
         async with asyncio.timeout(2):
-            await serving.bell.ping()
+            await serving.queue.ping()
     except REDIS_AWAY:
         return "unreachable"
     return "ok"

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import FileResponse, Response
 
-from tallyframe.api.services import Serving
+from tallyframe.api.services import SystemServices
 from tallyframe.errors import NotFound
 from tallyframe.storages.base import EXTENSIONS
 
@@ -25,7 +25,7 @@ HEADERS = {
 
 @router.api_route("/media/{key:path}", methods=["GET", "HEAD"])
 async def media(
-    key: str, request: Request, serving: Serving, download: Annotated[str | None, Query(max_length=100)] = None
+    key: str, request: Request, serving: SystemServices, download: Annotated[str | None, Query(max_length=100)] = None
 ) -> Response:
     """Return the bytes of a key, or a part of them."""
     path = await asyncio.to_thread(serving.storages.open_path, key)

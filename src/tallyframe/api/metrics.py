@@ -14,14 +14,14 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, disable_cre
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from starlette.responses import Response
 
-from tallyframe.api.services import Serving
+from tallyframe.api.services import SystemServices
 from tallyframe.audit import rows as audit_rows
 from tallyframe.audit.invariants import INVARIANTS
 from tallyframe.audit.rows import Checked
 from tallyframe.audit.steps import Doubts
 from tallyframe.calls.figures import CallFigures, read as call_figures
-from tallyframe.generations import figures, load
-from tallyframe.ledger.daily import digest_age
+from tallyframe.ledger.digest.daily import digest_age
+from tallyframe.reports import figures, load
 
 router = APIRouter(include_in_schema=False)
 
@@ -126,7 +126,7 @@ _last: dict[str, Any] = {"at": 0.0, "reading": None}
 
 
 @router.get("/metrics")
-async def metrics(serving: Serving) -> Response:
+async def metrics(serving: SystemServices) -> Response:
     """Return all metrics in Prometheus' text format; the database is read at most every few seconds."""
     if _last["reading"] is None or monotonic() - _last["at"] > serving.settings.metrics_max_age:
         async with serving.system.reading() as reader:

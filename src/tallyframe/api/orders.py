@@ -15,10 +15,10 @@ from tallyframe.errors import UnsupportedMedia, ValidationFailed
 MAX_IMAGES = 4
 MAX_FIELDS = 32
 
-Given = Sequence[UUID | str | bytes]
+ImageInputs = Sequence[UUID | str | bytes]
 
 
-async def read(request: Request, max_upload_bytes: int) -> tuple[NewProject, Given]:
+async def read(request: Request, max_upload_bytes: int) -> tuple[NewProject, ImageInputs]:
     """Return the order and its pictures as asset ids, URLs or bytes. Raises our errors and pydantic's."""
     content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if content_type == "multipart/form-data":
@@ -29,7 +29,7 @@ async def read(request: Request, max_upload_bytes: int) -> tuple[NewProject, Giv
     raise UnsupportedMedia("Send application/json or multipart/form-data.")
 
 
-async def _read_form(request: Request, max_upload_bytes: int) -> tuple[NewProject, Given]:
+async def _read_form(request: Request, max_upload_bytes: int) -> tuple[NewProject, ImageInputs]:
     async with request.form(max_files=MAX_IMAGES, max_fields=MAX_FIELDS, max_part_size=max_upload_bytes + 1) as form:
         fields, files = _sorted(form)
         order = NewProject.model_validate_strings(fields) if "metadata" not in fields else _with_metadata(fields)

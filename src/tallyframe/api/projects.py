@@ -10,7 +10,7 @@ from tallyframe.accounts.users import User
 from tallyframe.api import cursors, incoming, schemas, views
 from tallyframe.api.answers import PRIVATE, answer, found
 from tallyframe.api.forms import NoBody
-from tallyframe.api.services import CurrentUser, Own, Services
+from tallyframe.api.services import CurrentUser, Services, UserServices
 from tallyframe.errors import (
     Generating,
     NotCancelable,
@@ -18,7 +18,8 @@ from tallyframe.errors import (
     NothingToPublish,
     TallyframeError,
 )
-from tallyframe.generations import erase, queries, settle
+from tallyframe.generations import queries
+from tallyframe.generations.end import erase, settle
 from tallyframe.projects import publish
 from tallyframe.storages.base import StorageError
 
@@ -32,7 +33,7 @@ CANCELED = "You canceled this. Your credits are back."
 @router.get("")
 async def list_projects(
     user: CurrentUser,
-    serving: Own,
+    serving: UserServices,
     status: Annotated[
         Literal["pending", "processing", "draft", "published", "failed", "canceled"] | None, Query()
     ] = None,
@@ -55,7 +56,7 @@ async def get_project(
     project_id: UUID,
     response: Response,
     user: CurrentUser,
-    serving: Own,
+    serving: UserServices,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> schemas.Project | Response:
     """Return the project. While it is generating, `Retry-After` says when to ask again."""
@@ -65,7 +66,7 @@ async def get_project(
 
 
 @router.post("/{project_id}/cancel", dependencies=[NoBody])
-async def cancel(project_id: UUID, response: Response, user: CurrentUser, serving: Own) -> schemas.Project:
+async def cancel(project_id: UUID, response: Response, user: CurrentUser, serving: UserServices) -> schemas.Project:
     """Stop what is generating; the credits come back."""
     row = await found(serving, user, project_id)
     if not await settle.cancel(serving.db, row["generation_id"], CANCELED):
@@ -74,7 +75,9 @@ async def cancel(project_id: UUID, response: Response, user: CurrentUser, servin
 
 
 @router.post("/{project_id}/publish", dependencies=[NoBody])
-async def publish_project(project_id: UUID, response: Response, user: CurrentUser, serving: Own) -> schemas.Project:
+async def publish_project(
+    project_id: UUID, response: Response, user: CurrentUser, serving: UserServices
+) -> schemas.Project:
     """Show the project in Explore."""
     if not await publish.publish(serving.db, user.id, project_id):
         await found(serving, user, project_id)
@@ -83,7 +86,9 @@ async def publish_project(project_id: UUID, response: Response, user: CurrentUse
 
 
 @router.post("/{project_id}/unpublish", dependencies=[NoBody])
-async def unpublish_project(project_id: UUID, response: Response, user: CurrentUser, serving: Own) -> schemas.Project:
+async def unpublish_project(
+    project_id: UUID, response: Response, user: CurrentUser, serving: UserServices
+) -> schemas.Project:
     """Take the project out of Explore."""
     if not await publish.unpublish(serving.db, user.id, project_id):
         raise NotFound
@@ -91,7 +96,7 @@ async def unpublish_project(project_id: UUID, response: Response, user: CurrentU
 
 
 @router.delete("/{project_id}", status_code=204)
-async def delete_project(project_id: UUID, user: CurrentUser, serving: Own) -> None:
+async def delete_project(project_id: UUID, user: CurrentUser, serving: UserServices) -> None:
     """Delete the project and its media. The ledger and the receipts stay."""
     if not await erase.delete(serving.db, user.id, project_id):
         await found(serving, user, project_id)
@@ -104,7 +109,7 @@ async def delete_project(project_id: UUID, user: CurrentUser, serving: Own) -> N
 
 
 @router.get("/{project_id}/generations")
-async def list_generations(project_id: UUID, user: CurrentUser, serving: Own) -> schemas.Generations:
+async def list_generations(project_id: UUID, user: CurrentUser, serving: UserServices) -> schemas.Generations:
     """Return the project's receipts, newest first."""
     await found(serving, user, project_id)
     rows = await queries.receipts(serving.db, user.id, project_id)

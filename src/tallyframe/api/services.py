@@ -18,7 +18,7 @@ from tallyframe.accounts.users import User
 from tallyframe.db import Database
 from tallyframe.errors import Forbidden, Unauthenticated
 from tallyframe.operations.base import Operations
-from tallyframe.outbox.relay import Doorbell
+from tallyframe.outbox.relay import JobQueue
 from tallyframe.providers.base import Offers
 from tallyframe.settings import Settings
 from tallyframe.storages.base import Storages
@@ -59,7 +59,7 @@ class Services:
     settings: Settings
     db: Database  # sees the rows of the user that it acts for
     system: Database  # sees everybody's rows: for sign-in, webhooks, Explore, metrics and administrators
-    bell: Doorbell
+    queue: JobQueue
     storages: Storages
     operations: Operations
     offers: Offers
@@ -77,13 +77,13 @@ async def services(request: Request) -> Services:  # async, so that it isn't sen
 
 
 #: The services on nobody's behalf: `db` holds no rows of users, `system` holds everybody's.
-Serving = Annotated[Services, Depends(services)]
+SystemServices = Annotated[Services, Depends(services)]
 
 _bearer = HTTPBearer(auto_error=False, description="A session JWT of the configured issuer, or an API key (`tf_…`).")
 
 
 async def current_user(
-    serving: Serving, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+    serving: SystemServices, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 ) -> User:
     """Return who is asking; on a subject's first sight, sign them up. Raises Unauthenticated or Unavailable."""
     if credentials is None or not credentials.credentials:
@@ -97,13 +97,13 @@ async def current_user(
 CurrentUser = Annotated[User, Depends(current_user)]
 
 
-async def services_of(user: CurrentUser, serving: Serving) -> Services:
+async def services_of(user: CurrentUser, serving: SystemServices) -> Services:
     """Return the app's services, with a database that holds the signed-in user's rows only."""
-    return replace(serving, db=serving.db.of(user.id))
+    return replace(serving, db=serving.db.as_user(user.id))
 
 
 #: The services on behalf of the signed-in user.
-Own = Annotated[Services, Depends(services_of)]
+UserServices = Annotated[Services, Depends(services_of)]
 
 
 async def administrator(user: CurrentUser) -> User:

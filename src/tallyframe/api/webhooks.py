@@ -6,7 +6,7 @@ import structlog
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from tallyframe.api.services import Serving
+from tallyframe.api.services import SystemServices
 from tallyframe.errors import NotFound, TooLarge
 from tallyframe.webhooks import clerk
 
@@ -39,7 +39,7 @@ class Received(BaseModel):
 
 
 @router.post("/clerk", openapi_extra=_OPENAPI)
-async def clerk_webhook(request: Request, serving: Serving) -> Received:
+async def clerk_webhook(request: Request, serving: SystemServices) -> Received:
     """Take what Clerk tells of its users, signed by Svix.
 
     `user.created` and `user.updated` make the user or bring the profile up to date, `user.deleted` deletes. Other types

@@ -7,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from tallyframe.assets.tables import assets
-from tallyframe.db import Database, together
+from tallyframe.db import Database, with_writes
 from tallyframe.idempotency import keys
 from tallyframe.idempotency.keys import Key
 
@@ -47,4 +47,4 @@ async def keep(db: Database, user_id: UUID, asset: Asset, key: Key | None) -> No
     kept = sa.insert(assets).values(**values, user_id=user_id).returning(assets.c.id).cte("kept")
     once = [keys.keep(kept)] if key else []
     with keys.in_progress_when_taken():
-        await db.run(together(sa.select(kept.c.id), *once), key.parameters() if key else None)
+        await db.run(with_writes(sa.select(kept.c.id), *once), key.parameters() if key else None)

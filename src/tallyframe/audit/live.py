@@ -4,9 +4,9 @@ import sqlalchemy as sa
 
 from tallyframe.audit.base import Finding, Invariant, View
 from tallyframe.audit.looking import Offenders, ago, counted, look, look_again, words
-from tallyframe.generations.submit import RUN_GENERATION
+from tallyframe.generations.accept.submit import RUN_GENERATION
 from tallyframe.generations.tables import IS_LIVE, generations
-from tallyframe.outbox.put import missing
+from tallyframe.outbox.rows import not_queued
 
 #: Seconds beyond what a lease may be: the settings of workers may differ while they are being changed.
 MARGIN = 3600.0
@@ -24,7 +24,7 @@ class NobodyIsStranded(Invariant):
     async def check(self, view: View) -> Finding:
         """Look, leaving the sweeper its time."""
         unheld = sa.or_(_row.lease_until.is_(None), _row.lease_until < ago(view.limits.patience))
-        stranded = sa.and_(IS_LIVE, unheld, missing(RUN_GENERATION, _row.id))
+        stranded = sa.and_(IS_LIVE, unheld, not_queued(RUN_GENERATION, _row.id))
         detail = words("%s, lease until %s, and nobody would be woken", _row.status, _row.lease_until)
         return await look_again(view, _LIVE, sa.select(_row.id, detail).where(stranded))
 

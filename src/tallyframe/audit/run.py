@@ -11,8 +11,9 @@ from tallyframe import observe
 from tallyframe.audit.base import MOST, Finding, Invariant, Limits, View, Watch
 from tallyframe.audit.invariants import INVARIANTS
 from tallyframe.audit.rows import Checked, is_due, pause, read, write
-from tallyframe.db import Database, Reader, unavailable_when_lost
+from tallyframe.db import Database, Reader
 from tallyframe.errors import Unavailable
+from tallyframe.lost import unavailable_when_lost
 from tallyframe.migrate import newest_revision
 from tallyframe.storages.base import StorageError, Storages
 

@@ -4,9 +4,9 @@ import sqlalchemy as sa
 
 from tallyframe.audit.base import Finding, Invariant, View
 from tallyframe.audit.looking import ago, counted, look, look_again, words
-from tallyframe.generations.sweep import IS_OPEN, UNDER_WAY
+from tallyframe.generations.end.sweep import IS_OPEN, UNDER_WAY
 from tallyframe.generations.tables import WITHDRAW, generation_steps, generations
-from tallyframe.outbox.put import missing
+from tallyframe.outbox.rows import not_queued
 from tallyframe.outbox.tables import outbox
 
 #: A call that was rung so often, for so many seconds, is one that nobody can answer: withdrawing gives up earlier.
@@ -26,7 +26,7 @@ class NoOrderIsForgotten(Invariant):
         """Look, leaving sweeper and workers their time."""
         ended = generations.c.finished_at
         unheard = (outbox.c.kind == WITHDRAW) & (outbox.c.ref == generations.c.id) & (outbox.c.rings > MOST_RINGS)
-        alone = missing(WITHDRAW, generations.c.id) | ((ended < ago(LONGEST)) & sa.exists().where(unheard))
+        alone = not_queued(WITHDRAW, generations.c.id) | ((ended < ago(LONGEST)) & sa.exists().where(unheard))
         detail = words("%s at %s, ended at %s", sa.func.min(_step.state), sa.func.min(_step.provider), ended)
         both = generation_steps.join(generations, generations.c.id == _step.generation_id)
         late = IS_OPEN & (ended < ago(UNDER_WAY + view.limits.patience)) & alone

@@ -66,7 +66,7 @@ class CallLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class CallContext:
     """What a call is for. `kind` is order, collect or cancel."""
 
     generation_id: UUID
@@ -97,7 +97,7 @@ class Gate:
         self._leaving: set[asyncio.Task[None]] = set()  # kept here, because the event loop itself would forget them
 
     @asynccontextmanager
-    async def call(self, provider: Provider, about: About) -> AsyncIterator[Record]:
+    async def call(self, provider: Provider, about: CallContext) -> AsyncIterator[Record]:
         """Make the call inside of the block. Raises CircuitOpen or NoSlot before it, when it may not be made now."""
         record = Record(new_id())
         await self._enter(provider, about, record)
@@ -112,7 +112,7 @@ class Gate:
         finally:
             await asyncio.shield(self._leave(provider, about, record))
 
-    async def _enter(self, provider: Provider, about: About, record: Record) -> None:
+    async def _enter(self, provider: Provider, about: CallContext, record: Record) -> None:
         await self._prepare(provider.name)
         until = monotonic() + SLOT_WAIT
         while True:
@@ -126,7 +126,7 @@ class Gate:
                 raise NoSlot
             await asyncio.sleep(SLOT_LOOK * random.uniform(0.75, 1.25))  # noqa: S311  # jitter, no secret
 
-    async def _ask(self, provider: Provider, about: About, record: Record) -> "sa.Row[*tuple[Any, ...]]":
+    async def _ask(self, provider: Provider, about: CallContext, record: Record) -> "sa.Row[*tuple[Any, ...]]":
         """Ask to be let through. Who is cancelled meanwhile leaves again, should the answer be yes."""
         asking = asyncio.ensure_future(self._db.run(statements.ENTER, self._entry(provider, about, record)))
         try:
@@ -139,7 +139,7 @@ class Gate:
             await self._leave(provider, about, record)
             raise
 
-    def _entry(self, provider: Provider, about: About, record: Record) -> dict[str, Any]:
+    def _entry(self, provider: Provider, about: CallContext, record: Record) -> dict[str, Any]:
         hold = timedelta(seconds=longest_call(self._limits.timeout, about.kind))
         return {
             "id": record.id,
@@ -154,7 +154,7 @@ class Gate:
             "hold": hold,
         }
 
-    def _is_guarded(self, provider: Provider, about: About) -> bool:
+    def _is_guarded(self, provider: Provider, about: CallContext) -> bool:
         """Only orders open a circuit and are stopped by it: what is collected or canceled costs nothing more."""
         return about.kind == "order" and provider.name in self._limits.in_flight
 
@@ -172,13 +172,13 @@ class Gate:
             task.cancel()
         await asyncio.gather(*self._leaving, return_exceptions=True)
 
-    async def failures(self, about: About, code: FailureCode) -> int:
+    async def failures(self, about: CallContext, code: FailureCode) -> int:
         """Return how many calls of this kind have failed so for this generation."""
         row = ai_operations.c
         same = (row.generation_id == about.generation_id) & (row.kind == about.kind) & (row.error_code == code.value)
         return int((await self._db.run(sa.select(sa.func.count()).where(same))).scalar_one())
 
-    async def _leave(self, provider: Provider, about: About, record: Record) -> None:
+    async def _leave(self, provider: Provider, about: CallContext, record: Record) -> None:
         """Write down what came of the call. The answer counts, and not its record: it waits for no database."""
         try:
             parameters = self._exit(provider, about, record)
@@ -200,7 +200,7 @@ class Gate:
                 return
         log.warning("call_not_recorded", call_id=str(parameters["id"]), error="Unavailable")
 
-    def _exit(self, provider: Provider, about: About, record: Record) -> dict[str, Any]:
+    def _exit(self, provider: Provider, about: CallContext, record: Record) -> dict[str, Any]:
         error = record.error
         told = record.usage.sound()
         usage = told if _is_last_word(about, record) else Usage(request_id=told.request_id)
@@ -230,7 +230,7 @@ class Gate:
         }
 
 
-def _is_last_word(about: About, record: Record) -> bool:
+def _is_last_word(about: CallContext, record: Record) -> bool:
     """Tell whether the figures of a call count: who is asked again about the same work tells them again."""
     asked_in_vain = about.kind == "collect" and record.error is not None and record.error.retryable
     return record.status not in {"accepted", "waiting"} and not asked_in_vain

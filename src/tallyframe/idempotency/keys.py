@@ -16,9 +16,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from tallyframe.db import Database, Transaction, sqlstate
+from tallyframe.db import Database, Transaction
 from tallyframe.errors import IdempotencyKeyReused, RequestInProgress
 from tallyframe.idempotency.tables import idempotency_keys
+from tallyframe.lost import sqlstate
 
 _TAKEN = "23505", "pk_idempotency_keys"
 

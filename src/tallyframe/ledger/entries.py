@@ -11,11 +11,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import ReturningInsert
 
 from tallyframe.credits import Credits
-from tallyframe.db import Transaction, sqlstate
+from tallyframe.db import Transaction
 from tallyframe.errors import InsufficientCredits
 from tallyframe.ids import new_id
 from tallyframe.ledger.history import Entry
 from tallyframe.ledger.tables import accounts, ledger_entries
+from tallyframe.lost import sqlstate
 
 #: The trigger's own SQLSTATE for "this would take the balance below zero"; its DETAIL is the balance.
 INSUFFICIENT_CREDITS = "TF402"

@@ -9,7 +9,7 @@ from hashlib import sha256
 
 from tallyframe.db import Reader
 from tallyframe.ledger.catalog import FACTS
-from tallyframe.ledger.found import Found
+from tallyframe.ledger.issue import Issue
 
 _SYSTEM = "tallyframe_admin, tallyframe_app, tallyframe_worker"
 _OWN_USER = "(user_id = ( SELECT acting_user() AS acting_user))"
@@ -128,7 +128,7 @@ GUARDS: dict[str, str] = {
 }
 
 
-async def missing_guards(reader: Reader) -> AsyncIterator[Found]:
+async def missing_guards(reader: Reader) -> AsyncIterator[Issue]:
     """Yield a sentence for each guard that is away or not as it must be, and for what undermines them."""
     left = dict(GUARDS)
     for name, definition in (await reader.execute(FACTS)).all():

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from tallyframe.db import Reader
 from tallyframe.ledger.chain import broken_links
 from tallyframe.ledger.checks import QUERIES, TOTALS, Query
-from tallyframe.ledger.found import Found
 from tallyframe.ledger.guards import GUARDS, missing_guards
+from tallyframe.ledger.issue import Issue
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Walk:
     """A check that is worked out here: what it is about, to be counted, and the function that finds what is wrong."""
 
     about: str
-    found: Callable[[Reader], AsyncIterator[Found]]
+    found: Callable[[Reader], AsyncIterator[Issue]]
 
 
 #: Every check by its name, in the order in which they are run.
@@ -70,14 +70,14 @@ async def examine(reader: Reader, name: str, *, most: int = 20) -> Examined:
     return Examined(name, looked_at, wrong, [Problem(account_id, name, detail) for account_id, detail in first])
 
 
-async def _counted(reader: Reader, check: Query, most: int) -> tuple[int, list[Found]]:
+async def _counted(reader: Reader, check: Query, most: int) -> tuple[int, list[Issue]]:
     limited = f"SELECT *, count(*) OVER () FROM ({check.wrong}) AS wrong ORDER BY 1, 2 LIMIT {most:d}"  # noqa: S608
     rows = (await reader.execute(sa.text(limited))).all()
     return (rows[0][2] if rows else 0), [(account_id, detail) for account_id, detail, _ in rows]
 
 
-async def _walked(reader: Reader, check: Walk, most: int) -> tuple[int, list[Found]]:
-    wrong, first = 0, list[Found]()
+async def _walked(reader: Reader, check: Walk, most: int) -> tuple[int, list[Issue]]:
+    wrong, first = 0, list[Issue]()
     async for found in check.found(reader):
         wrong += 1
         if len(first) < most:
@@ -85,7 +85,7 @@ async def _walked(reader: Reader, check: Walk, most: int) -> tuple[int, list[Fou
     return wrong, first
 
 
-async def _problems(reader: Reader, check: Query | Walk) -> AsyncIterator[Found]:
+async def _problems(reader: Reader, check: Query | Walk) -> AsyncIterator[Issue]:
     if isinstance(check, Walk):
         async for found in check.found(reader):
             yield found
@@ -95,7 +95,7 @@ async def _problems(reader: Reader, check: Query | Walk) -> AsyncIterator[Found]
             yield account_id, detail
 
 
-async def verify(reader: Reader) -> AsyncIterator[tuple[str, AsyncIterator[Found]]]:
+async def verify(reader: Reader) -> AsyncIterator[tuple[str, AsyncIterator[Issue]]]:
     """Yield each check's name with all that it finds, to be read before the next; `reader` must be a snapshot."""
     for name, check in CHECKS.items():
         yield name, _problems(reader, check)

@@ -23,7 +23,7 @@ from tallyframe.outbox.tables import outbox
 log = structlog.get_logger()
 
 #: The connection that rings. Nobody else needs to know that it is arq's.
-Doorbell = ArqRedis
+JobQueue = ArqRedis
 
 QUEUE = "tallyframe:queue"
 #: What the client raises when Redis is away. uvloop says of a connection that has just been reset that it is closed.
@@ -70,7 +70,7 @@ def unpack(data: bytes) -> dict[str, Any]:
     return job
 
 
-async def ring(redis: ArqRedis, kind: str, ref: UUID) -> bool:
+async def wake(redis: ArqRedis, kind: str, ref: UUID) -> bool:
     """Ring at once for a row that has just been committed; False when Redis is slow or away, and the relay will."""
     ringing = asyncio.create_task(_try_to_ring(redis, kind, ref))
     _ringing.add(ringing)

@@ -148,7 +148,7 @@ async def _sign_up(transaction: Transaction, wanted: SignUp, grant: int) -> Foll
 
 async def _delete(transaction: Transaction, issuer: str, subject: str) -> Followed:
     """The books stay, and so do projects and their media; but nobody sees them any more."""
-    user_id = await profiles.bury(transaction, issuer, subject)
+    user_id = await profiles.delete_user(transaction, issuer, subject)
     if user_id is None:
         return Followed("ignored")
     hashes = await keys.revoke_all(transaction, user_id)

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from tallyframe.api import cursors
 from tallyframe.api.incoming import Moment
-from tallyframe.api.services import Serving, administrator
+from tallyframe.api.services import SystemServices, administrator
 from tallyframe.calls import queries
 from tallyframe.errors import FailureCode, ValidationFailed
 
@@ -111,7 +111,7 @@ class Asked(BaseModel):
 
 
 @router.get("/ai-operations")
-async def list_ai_operations(serving: Serving, asked: Annotated[Asked, Query()]) -> AiOperations:
+async def list_ai_operations(serving: SystemServices, asked: Annotated[Asked, Query()]) -> AiOperations:
     """Return the calls to vendors, newest first, and the sums of all that match."""
     wanted, before = asked.filter(), cursors.decode(asked.cursor, UUID)
     rows = await queries.listed(serving.system, wanted, before=before[0] if before else None, limit=asked.limit + 1)

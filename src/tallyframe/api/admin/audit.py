@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
-from tallyframe.api.services import Serving, administrator
+from tallyframe.api.services import SystemServices, administrator
 from tallyframe.audit import rows
 from tallyframe.audit.base import MOST, Invariant
 from tallyframe.audit.invariants import INVARIANTS
@@ -55,7 +55,7 @@ class Audit(BaseModel):
 
 
 @router.get("/audit")
-async def read_audit(serving: Serving) -> Audit:
+async def read_audit(serving: SystemServices) -> Audit:
     """Return every invariant with what its latest check has found."""
     async with serving.system.reading() as reader:
         latest = await rows.read(reader)

@@ -22,9 +22,9 @@ from tallyframe.api.admin.schemas import (
     Resolution,
     Retry,
 )
-from tallyframe.api.once import OnlyOnce, said
+from tallyframe.api.idempotent import IdempotentRequest, canonical_body
 from tallyframe.api.schemas import Charge
-from tallyframe.api.services import Services, Serving, administrator
+from tallyframe.api.services import Services, SystemServices, administrator
 from tallyframe.credits import Credits
 from tallyframe.errors import (
     Generating,
@@ -36,11 +36,12 @@ from tallyframe.errors import (
     UserDeleted,
     ValidationFailed,
 )
-from tallyframe.generations import offered, queries
+from tallyframe.generations import queries
+from tallyframe.generations.accept import capabilities
+from tallyframe.generations.accept.submit import RUN_GENERATION, Order
 from tallyframe.generations.states import LIVE, Status
-from tallyframe.generations.submit import RUN_GENERATION, Order
 from tallyframe.idempotency.keys import Key
-from tallyframe.outbox.relay import ring
+from tallyframe.outbox.relay import wake
 
 router = APIRouter(prefix="/v1/admin/generations", tags=["admin"], dependencies=[Depends(administrator)])
 
@@ -48,7 +49,7 @@ Administrator = Annotated[User, Depends(administrator)]
 
 
 @router.get("")
-async def list_generations(serving: Serving, asked: Annotated[AskedGenerations, Query()]) -> AdminGenerations:
+async def list_generations(serving: SystemServices, asked: Annotated[AskedGenerations, Query()]) -> AdminGenerations:
     """Return generations, newest first. With filters, a page may be short, or empty, and not the last."""
     if asked.since and asked.until and asked.since >= asked.until:
         raise ValidationFailed("'from' must be before 'to'.", pointer="/from")
@@ -60,14 +61,14 @@ async def list_generations(serving: Serving, asked: Annotated[AskedGenerations, 
 
 
 @router.get("/{generation_id}")
-async def get_generation(generation_id: UUID, serving: Serving) -> AdminGenerationDetail:
+async def get_generation(generation_id: UUID, serving: SystemServices) -> AdminGenerationDetail:
     """Return a generation with its input, prompt included, and its steps. No pictures, and no tickets."""
     return await _detail(serving, generation_id)
 
 
 @router.post("/{generation_id}/cancel")
 async def cancel(
-    generation_id: UUID, because: Because, admin: Administrator, serving: Serving
+    generation_id: UUID, because: Because, admin: Administrator, serving: SystemServices
 ) -> AdminGenerationDetail:
     """Stop a generation; the user's credits come back."""
     if not await work.cancel(serving.system, Decision(admin.id, because.reason), generation_id):
@@ -77,7 +78,7 @@ async def cancel(
 
 
 @router.post("/{generation_id}/retry", status_code=202)
-async def retry(generation_id: UUID, wanted: Retry, once: OnlyOnce) -> AdminGenerationDetail:
+async def retry(generation_id: UUID, wanted: Retry, once: IdempotentRequest) -> AdminGenerationDetail:
     """Wake one that waits, or place the order of one that failed again; return what is to run now, as it is now.
 
     The new one is paid by the user like the first, whose credits came back. What was canceled is ordered again only
@@ -87,21 +88,21 @@ async def retry(generation_id: UUID, wanted: Retry, once: OnlyOnce) -> AdminGene
 
     async def place(key: Key | None) -> UUID:
         to_run = await _retried(serving, once.user, generation_id, wanted, key)
-        await ring(serving.bell, RUN_GENERATION, to_run)
+        await wake(serving.queue, RUN_GENERATION, to_run)
         return to_run
 
     async def show(to_run: UUID) -> AdminGenerationDetail:
         return await _detail(serving, to_run)
 
     # A kept answer would be a copy of the user's prompt and address that outlives their deletion.
-    answer = await once.answer(AdminGenerationDetail, said(wanted), place, show, is_kept=False)
+    answer = await once.answer(AdminGenerationDetail, canonical_body(wanted), place, show, is_kept=False)
     once.response.headers["Location"] = f"/v1/admin/generations/{answer.id}"
     return answer
 
 
 @router.post("/{generation_id}/resolve")
 async def resolve(
-    generation_id: UUID, resolution: Resolution, admin: Administrator, serving: Serving
+    generation_id: UUID, resolution: Resolution, admin: Administrator, serving: SystemServices
 ) -> AdminGenerationDetail:
     """Say what became of the orders of a generation that were in doubt."""
     row = await _found(serving, generation_id)
@@ -160,10 +161,10 @@ def _refuse_what_cannot_be(row: Row) -> None:
 def _check_shape(serving: Services, row: Row) -> None:
     order, operation = row["input"], row["generation_operation"]
     if operation == "image":
-        offered.check_shape(serving.offers.image, order["aspect_ratio"])
+        capabilities.check_shape(serving.offers.image, order["aspect_ratio"])
     else:
         longest = serving.settings.max_video_seconds
-        offered.check_video(serving.offers.video, order["aspect_ratio"], order["duration_seconds"], longest)
+        capabilities.check_video(serving.offers.video, order["aspect_ratio"], order["duration_seconds"], longest)
 
 
 async def _found(serving: Services, generation_id: UUID) -> Row:

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Depends, Query
 from tallyframe.admin import log
 from tallyframe.api import cursors
 from tallyframe.api.admin.schemas import AskedLog, Log, LogLine, Person
-from tallyframe.api.services import Serving, administrator
+from tallyframe.api.services import SystemServices, administrator
 
 router = APIRouter(prefix="/v1/admin/log", tags=["admin"], dependencies=[Depends(administrator)])
 
 
 @router.get("")
-async def list_log(serving: Serving, asked: Annotated[AskedLog, Query()]) -> Log:
+async def list_log(serving: SystemServices, asked: Annotated[AskedLog, Query()]) -> Log:
     """Return who did what to whom, why and when, newest first."""
     wanted = log.Filter(**{name: getattr(asked, name) for name in log.Filter.__dataclass_fields__})
     before = cursors.decode(asked.cursor, UUID)

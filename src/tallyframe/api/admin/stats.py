@@ -9,11 +9,11 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from tallyframe.api.incoming import Incoming, Moment
-from tallyframe.api.services import Serving, administrator
+from tallyframe.api.services import SystemServices, administrator
 from tallyframe.db import Reader
 from tallyframe.errors import ValidationFailed
-from tallyframe.generations import failed, load, stats
-from tallyframe.generations.span import Span
+from tallyframe.reports import failed, load, stats
+from tallyframe.reports.span import Span
 
 router = APIRouter(prefix="/v1/admin", tags=["admin"], dependencies=[Depends(administrator)])
 
@@ -179,7 +179,7 @@ class Asked(Incoming):
 
 
 @router.get("/stats")
-async def read_stats(serving: Serving, asked: Annotated[Asked, Query()]) -> Stats:
+async def read_stats(serving: SystemServices, asked: Annotated[Asked, Query()]) -> Stats:
     """Return how the generations accepted in a span went, what waits and who works now, and what failed last."""
     async with serving.system.reading() as reader:
         span = await asked.span(reader)

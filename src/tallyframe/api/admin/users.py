@@ -12,9 +12,9 @@ from tallyframe.admin.log import Decision
 from tallyframe.admin.pages import Row, Window
 from tallyframe.api import cursors
 from tallyframe.api.admin.schemas import AdminUser, AdminUserDetail, AdminUsers, AskedUsers, NewAdjustment
-from tallyframe.api.once import OnlyOnce, said
+from tallyframe.api.idempotent import IdempotentRequest, canonical_body
 from tallyframe.api.schemas import Entry
-from tallyframe.api.services import Services, Serving, administrator
+from tallyframe.api.services import Services, SystemServices, administrator
 from tallyframe.errors import NotFound, UserDeleted
 from tallyframe.generations import queries
 from tallyframe.idempotency.keys import Key
@@ -24,7 +24,7 @@ router = APIRouter(prefix="/v1/admin/users", tags=["admin"], dependencies=[Depen
 
 
 @router.get("")
-async def list_users(serving: Serving, asked: Annotated[AskedUsers, Query()]) -> AdminUsers:
+async def list_users(serving: SystemServices, asked: Annotated[AskedUsers, Query()]) -> AdminUsers:
     """Return users, newest first. With a query, a page may be short, or empty, and not the last."""
     before = cursors.decode(asked.cursor, UUID)
     window = Window(before[0] if before else None, asked.limit)
@@ -34,7 +34,7 @@ async def list_users(serving: Serving, asked: Annotated[AskedUsers, Query()]) ->
 
 
 @router.get("/{user_id}")
-async def get_user(user_id: UUID, serving: Serving) -> AdminUserDetail:
+async def get_user(user_id: UUID, serving: SystemServices) -> AdminUserDetail:
     """Return a user, deleted or not, with the figures of their account."""
     row = await _found(serving, user_id)
     figures, reserved = history.Figures(0, 0, 0), 0
@@ -46,7 +46,7 @@ async def get_user(user_id: UUID, serving: Serving) -> AdminUserDetail:
 
 
 @router.post("/{user_id}/credits", status_code=201)
-async def adjust_credits(user_id: UUID, wanted: NewAdjustment, once: OnlyOnce) -> Entry:
+async def adjust_credits(user_id: UUID, wanted: NewAdjustment, once: IdempotentRequest) -> Entry:
     """Give a user credits, or take some. The reason shows in their ledger."""
     decision = Decision(once.user.id, wanted.reason)
     system = once.serving.system
@@ -62,7 +62,7 @@ async def adjust_credits(user_id: UUID, wanted: NewAdjustment, once: OnlyOnce) -
         async with system.reading() as reader:
             return Entry(**asdict(await history.entry(reader, entry_id)))
 
-    return await once.answer(Entry, said(wanted), place, show)
+    return await once.answer(Entry, canonical_body(wanted), place, show)
 
 
 async def _found(serving: Services, user_id: UUID) -> Row:

@@ -1,0 +1,60 @@
+"""Before an order is priced: is there a provider for its shape and length? What is left open is chosen here. Pure."""
+
+from collections.abc import Iterable, Sequence
+
+from tallyframe.errors import ValidationFailed
+from tallyframe.generations.steps.routing import can_make
+from tallyframe.providers.base import Offer
+
+#: What a user who says nothing gets, as far as it is offered.
+FAVOURITE_RATIOS = ("1:1", "9:16", "16:9")
+FAVOURITE_SECONDS = 6
+
+
+def choose_ratio(offers: Sequence[Offer], asked: str | None) -> str:
+    """Return the aspect ratio asked for, or the first favourite that is offered."""
+    offered = _ratios(offers)
+    return asked or next(ratio for ratio in (*FAVOURITE_RATIOS, *offered) if ratio in offered)
+
+
+def choose_seconds(offers: Sequence[Offer], ratio: str, asked: int | None, longest: int) -> int:
+    """Return the length asked for, or the offered one that is nearest below the favourite and `longest`."""
+    offered = _seconds(offers, ratio, longest) or [FAVOURITE_SECONDS]
+    usual = [seconds for seconds in offered if seconds <= FAVOURITE_SECONDS]
+    return asked or (max(usual) if usual else min(offered))
+
+
+def check_shape(offers: Sequence[Offer], ratio: str) -> None:
+    """Raise ValidationFailed unless some provider makes this aspect ratio."""
+    if not any(ratio in offer.aspect_ratios for offer in offers):
+        ratios = _listed(_ratios(offers))
+        raise ValidationFailed(f"The aspect ratio {ratio} is not offered here: {ratios}.", pointer="/aspect_ratio")
+
+
+def check_video(offers: Sequence[Offer], ratio: str, seconds: int, longest: int) -> None:
+    """Raise ValidationFailed unless some provider makes a video of this aspect ratio and length."""
+    check_shape(offers, ratio)
+    if seconds > longest or not any(can_make(offer, ratio, seconds) for offer in offers):
+        lengths = _seconds(offers, ratio, longest)
+        said = f"lasts {_lengths(lengths)} seconds" if lengths else f"can't be made in {longest} seconds or less"
+        raise ValidationFailed(f"A video of {ratio} {said} here.", pointer="/duration_seconds")
+
+
+def _ratios(offers: Sequence[Offer]) -> list[str]:
+    return list(dict.fromkeys(ratio for offer in offers for ratio in offer.aspect_ratios))
+
+
+def _seconds(offers: Sequence[Offer], ratio: str, longest: int) -> list[int]:
+    able = (offer for offer in offers if ratio in offer.aspect_ratios)
+    return sorted({seconds for offer in able for seconds in offer.seconds if seconds <= longest})
+
+
+def _lengths(seconds: Sequence[int]) -> str:
+    if len(seconds) > 1 and list(seconds) == list(range(seconds[0], seconds[-1] + 1)):
+        return f"{seconds[0]} to {seconds[-1]}"
+    return _listed(str(each) for each in seconds)
+
+
+def _listed(words: Iterable[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} or {last}" if most else last

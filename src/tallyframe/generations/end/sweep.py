@@ -1,0 +1,101 @@
+"""What got lost is rung again, and what is too old ends. Any number of sweepers may run at once."""
+
+from collections.abc import Awaitable
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+import structlog
+
+from tallyframe import observe
+from tallyframe.db import Database
+from tallyframe.errors import Unavailable
+from tallyframe.generations.accept.submit import RUN_GENERATION
+from tallyframe.generations.claim import unheld
+from tallyframe.generations.end import settle
+from tallyframe.generations.tables import IS_LIVE, WITHDRAW, generation_steps, generations
+from tallyframe.outbox.rows import complete_where, enqueue, not_queued
+from tallyframe.outbox.tables import outbox
+
+log = structlog.get_logger()
+
+#: Generations that one sweep ends or rings at most; the next sweep goes on.
+BATCH = 500
+
+#: Seconds after the end of a generation after which an order of its is no longer under way.
+UNDER_WAY = 600.0
+
+_step = generation_steps.c
+
+#: An order that nobody has seen the end of: after the generation's own end, somebody has to ask the vendor to stop. A
+#: doubt is one if there is a ticket to ask with. Literal, and not bound, for the partial indexes.
+IS_OPEN = sa.or_(
+    _step.state.in_([sa.literal_column("'intent'"), sa.literal_column("'ticket'")]),
+    sa.and_(_step.state == sa.literal_column("'in_doubt'"), _step.ticket.is_not(None)),
+)
+
+EXPIRED = "This did not finish in time. Your credits are back; you can order it again."
+
+
+async def sweep(db: Database) -> tuple[int, int]:
+    """Ring what nobody holds and nobody would ring; expire what is too old. Return how many (rung, expired).
+
+    What fails keeps nothing else from being done. Raises Unavailable.
+    """
+    rung = await _tried(ring_lost(db), "ring_lost")
+    expired = await expire_old(db)
+    await _tried(withdraw_lost(db), "withdraw_lost")
+    await _tried(forget_ended(db), "forget_ended")
+    return rung, expired
+
+
+async def _tried(work: Awaitable[int], what: str) -> int:
+    """Do it and return its number; 0 if it fails, which is logged and reported. Raises Unavailable."""
+    try:
+        return await work
+    except Unavailable:
+        raise
+    except Exception as error:
+        log.exception("sweep_failed", what=what)
+        observe.report(error)
+        return 0
+
+
+async def forget_ended(db: Database) -> int:
+    """Remove the calls for generations that ended while a call for them was being written."""
+    ended = sa.exists().where(generations.c.id == outbox.c.ref, generations.c.finished_at.is_not(None))
+    return (await db.run(complete_where(RUN_GENERATION, ended))).rowcount
+
+
+async def ring_lost(db: Database) -> int:
+    """Write an outbox row for each live generation without a valid lease that has none."""
+    row = generations.c
+    silent = sa.and_(IS_LIVE, unheld(), not_queued(RUN_GENERATION, row.id))
+    lost = sa.select(row.id, row.wake_at).where(silent).limit(BATCH).cte("lost")
+    due = sa.func.coalesce(lost.c.wake_at, sa.func.now())
+    return (await db.run(enqueue(RUN_GENERATION, lost, due))).rowcount
+
+
+async def expire_old(db: Database) -> int:
+    """Settle each live generation past its maximum age as `expired`, with a refund."""
+    row = generations.c
+    query = sa.select(row.id).where(IS_LIVE, row.expires_at <= sa.func.now()).order_by(row.expires_at).limit(BATCH)
+    ids = (await db.run(query)).scalars().all()
+    # One that can't be ended must not keep everybody else's credits out.
+    return sum([await _tried(settle.expire(db, each, EXPIRED), f"expire {each}") for each in ids])
+
+
+async def withdraw_lost(db: Database) -> int:
+    """Write an outbox row for each ended generation with an open step that has none: a vendor may be at work on it.
+
+    A ticket at once, of a doubt as well: it was written in the very moment of the end, when nobody saw it. An intent
+    when it must be over.
+    """
+    ended = sa.select(generations.c.id).join(generation_steps, _step.generation_id == generations.c.id).distinct()
+    now = sa.or_(_step.ticket.is_not(None), is_over(generations.c.finished_at))
+    lost = ended.where(IS_OPEN, ~IS_LIVE, not_queued(WITHDRAW, generations.c.id), now)
+    return (await db.run(enqueue(WITHDRAW, lost.limit(BATCH).cte("lost")))).rowcount
+
+
+def is_over(finished_at: "sa.ColumnElement[datetime]") -> "sa.ColumnElement[bool]":
+    """Return the condition that whatever was under way at the end has had its time."""
+    return finished_at < sa.func.now() - sa.literal(timedelta(seconds=UNDER_WAY), sa.Interval())

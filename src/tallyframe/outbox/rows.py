@@ -1,0 +1,37 @@
+"""The outbox row, in the caller's transaction: the work and its wake-up call are written together or not at all."""
+
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from tallyframe.outbox.tables import outbox
+
+
+def enqueue(kind: str, source: sa.FromClause, due_at: "sa.ColumnElement[Any] | None" = None) -> sa.Insert:
+    """Return the insert of a call of `kind` for the `id` of each row of `source`, due now or at `due_at`.
+
+    A call that is already there gets the new time, and is rung as if it were new.
+    """
+    when = sa.func.clock_timestamp() if due_at is None else due_at
+    row = sa.select(sa.literal(kind, sa.Text()), source.c.id, when).select_from(source)
+    insert = postgresql.insert(outbox).from_select(["kind", "ref", "due_at"], row)
+    return insert.on_conflict_do_update(
+        index_elements=["kind", "ref"], set_={"due_at": insert.excluded.due_at, "rings": 0}
+    )
+
+
+def complete(kind: str, source: sa.FromClause) -> sa.Delete:
+    """Return the delete of the call of `kind` for each row of `source`: somebody has taken the work up."""
+    return sa.delete(outbox).where(outbox.c.kind == kind, outbox.c.ref == sa.select(source.c.id).scalar_subquery())
+
+
+def complete_where(kind: str, condition: "sa.ColumnElement[bool]") -> sa.Delete:
+    """Return the delete of the calls of `kind` that meet a condition."""
+    return sa.delete(outbox).where(outbox.c.kind == kind, condition)
+
+
+def not_queued(kind: str, ref: "sa.ColumnElement[UUID]") -> "sa.ColumnElement[bool]":
+    """Return the condition that there is no call of `kind` for `ref`."""
+    return ~sa.exists().where(outbox.c.kind == kind, outbox.c.ref == ref)
