@@ -3,20 +3,13 @@
 import json
 import re
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import NoDecode
 
-KNOWN_PROVIDERS = {"image": ("gemini", "offline"), "video": ("omni", "veo", "offline")}
-#: The model of each provider, unless a setting names another. Vendors retire models: then it is a setting that changes.
-DEFAULT_MODELS = {
-    "gemini": "gemini-3.1-flash-image",
-    "omni": "gemini-omni-1.1-flash",
-    "veo": "veo-3.1-generate-preview",
-}
-#: The same for Google's Enterprise (Vertex) mode, which has names of its own.
-VERTEX_MODELS = DEFAULT_MODELS | {"omni": "gemini-omni-1.1-flash-preview", "veo": "veo-3.1-generate-001"}
+from tallyframe.catalog import Capability, known
+
 MIN_JWT_SECRET = 32  # bytes, as RFC 7518 section 3.2 asks of HS256
 _WEBHOOK_SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{32,}={0,2}")
 
@@ -38,14 +31,18 @@ def _json(value: object) -> object:
         raise ValueError('is not JSON such as {"image": 5}') from None
 
 
-def _known(kind: Literal["image", "video"], names: tuple[str, ...]) -> tuple[str, ...]:
-    known = KNOWN_PROVIDERS[kind]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ValueError(f"unknown provider {unknown[0]!r}; known are: {', '.join(known)}")
-    if len(set(names)) < len(names):
-        raise ValueError("names a provider twice")
-    return names
+def known_providers(capability: Capability) -> AfterValidator:
+    """Return the check that each name is that of a provider with this capability, and stands there once."""
+
+    def check(names: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in names if name not in known(capability)]
+        if unknown:
+            raise ValueError(f"unknown provider {unknown[0]!r}; known are: {', '.join(known(capability))}")
+        if len(set(names)) < len(names):
+            raise ValueError("names a provider twice")
+        return names
+
+    return AfterValidator(check)
 
 
 def _issuer(value: str) -> str:
@@ -85,6 +82,4 @@ SecretList = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_s
 WebhookSecrets = Annotated[SecretList, AfterValidator(_webhook_secrets)]
 JwtSecret = Annotated[SecretStr, AfterValidator(_jwt_secret)]
 Issuer = Annotated[str, AfterValidator(_issuer)]
-ImageProviders = Annotated[CommaList, AfterValidator(lambda names: _known("image", names))]
-VideoProviders = Annotated[CommaList, AfterValidator(lambda names: _known("video", names))]
 Url = Annotated[str, Field(pattern=r"^$|^https?://[^\s/]+(/[^\s]*)?$")]

@@ -10,11 +10,12 @@ from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from tallyframe.catalog import Capability
 from tallyframe.logs import hide
 from tallyframe.setting_types import CommaList, Issuer, JwtSecret, Prices, Seconds, WebhookSecrets
-from tallyframe.vendor_settings import VendorSettings
+from tallyframe.vendor_settings import CatalogVariables, VendorSettings
 
 DEFAULT_PRICES = {"image": 5, "video": 10}
 
@@ -30,7 +31,6 @@ class Settings(VendorSettings):
         env_prefix="TALLYFRAME_", env_file=".env", extra="ignore", frozen=True, validate_by_name=True
     )
 
-    env: Literal["development", "production"] = "development"
     database_url: SecretStr = SecretStr("")
     redis_url: SecretStr = SecretStr("")
     public_url: str = Field("http://127.0.0.1:8000", pattern=r"^https?://[^\s/]+(/[^\s]*)?$")
@@ -91,6 +91,20 @@ class Settings(VendorSettings):
     sentry_dsn: SecretStr = Field(SecretStr(""), validation_alias="SENTRY_DSN")
     otlp_endpoint: str = Field("", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the catalogue's variables from the same places as all others."""
+        places = [each for each in (env_settings, dotenv_settings) if isinstance(each, EnvSettingsSource)]
+        variables = CatalogVariables(settings_cls, *places)
+        return init_settings, env_settings, dotenv_settings, file_secret_settings, variables
+
     @model_validator(mode="after")
     def _agree(self) -> Self:
         problems = [
@@ -115,14 +129,10 @@ class Settings(VendorSettings):
         return needed if self.auth_issuer and not (self.auth_audience or self.auth_authorized_parties) else []
 
     def _production_problems(self) -> list[str]:
-        if self.env != "production" or self.has_google_access:
-            return []
-        named = {"IMAGE_PROVIDERS": self.image_providers, "VIDEO_PROVIDERS": self.video_providers}
-        return [
-            f"TALLYFRAME_{name}: must be named in production without a GEMINI_API_KEY: nothing falls back to 'offline'"
-            for name, value in named.items()
-            if not value
-        ]
+        needed: tuple[Capability, ...] = ("image", "video")
+        missing = [f"{each.upper()}_PROVIDERS" for each in needed if not self.providers_for(each)]
+        said = "must be named in production without a GEMINI_API_KEY: nothing falls back to 'offline'"
+        return [f"TALLYFRAME_{name}: {said}" for name in missing]
 
     def _open_problems(self) -> list[str]:
         """In production, what carries keys or decides who is who must not travel in the open."""
@@ -130,6 +140,7 @@ class Settings(VendorSettings):
             "TALLYFRAME_AUTH_ISSUER": self.auth_issuer if not self.auth_jwks_url else "",
             "TALLYFRAME_AUTH_JWKS_URL": self.auth_jwks_url,
             "TALLYFRAME_GEMINI_BASE_URL": self.gemini_base_url,
+            "TALLYFRAME_OPENAI_BASE_URL": self.openai_base_url,
             "TALLYFRAME_CLOUDINARY_UPLOAD_PREFIX": self.cloudinary_upload_prefix,
         }
         is_open = {name: url.startswith("http://") and not _is_local(url) for name, url in addresses.items()}
@@ -164,7 +175,7 @@ class Settings(VendorSettings):
 
     def secrets(self) -> list[str]:
         """Return every secret value, and the passwords inside of URLs, for the logs to hide."""
-        values = [value for _, value in self]
+        values = [*(value for _, value in self), *self.variables.values()]
         many = [item for value in values for item in (value if isinstance(value, tuple) else (value,))]
         found = [item.get_secret_value() for item in many if isinstance(item, SecretStr)]
         return found + [password for text in found if (password := _password(text))]

@@ -1,33 +1,55 @@
 """The settings of vendors and storages, with what they must have in common."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 
-from tallyframe.setting_types import (
-    DEFAULT_MODELS,
-    VERTEX_MODELS,
-    CommaList,
-    ImageProviders,
-    Seconds,
-    Url,
-    VendorPrices,
-    VideoProviders,
-)
+from tallyframe.catalog import BY_NAME, CAPABILITIES, CATALOG, OFFLINE, Capability, Entry
+from tallyframe.setting_types import CommaList, Seconds, Url, VendorPrices, known_providers
+
+
+class CatalogVariables(PydanticBaseSettingsSource):
+    """Reads the variables that the catalogue names, so that a new provider's key needs no field of its own."""
+
+    def __init__(self, settings: type[BaseSettings], *sources: EnvSettingsSource) -> None:
+        """`sources`: the environment and the file, the first one wins."""
+        super().__init__(settings)
+        self._sources = sources
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ANN401, ARG002  # the port
+        """Return nothing: the whole comes at once."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Return them as the field `variables`."""
+        fields = self.settings_cls.model_fields
+        own = {str(info.validation_alias or f"TALLYFRAME_{name.upper()}") for name, info in fields.items()}
+        named = {name for entry in CATALOG for row in entry.needs for name in row} - own
+        values = {name: source.env_vars.get(name.lower()) for source in reversed(self._sources) for name in named}
+        return {"variables": {name: value for name, value in values.items() if value}}
 
 
 class VendorSettings(BaseSettings):
     """Who makes media and where they are kept; a part of `Settings`."""
 
-    # Vendors
-    image_providers: ImageProviders = ()  # in the order in which they are tried
-    video_providers: VideoProviders = ()
+    env: Literal["development", "production"] = "development"
+
+    # Vendors: who serves which capability, in the order in which they are tried, and with which model
+    image_providers: Annotated[CommaList, known_providers("image")] = ()
+    video_providers: Annotated[CommaList, known_providers("video")] = ()
+    text_providers: Annotated[CommaList, known_providers("text")] = ()
+    vision_providers: Annotated[CommaList, known_providers("vision")] = ()
     image_model: CommaList = ()  # of the first provider; or a list of provider=model
     video_model: CommaList = ()
+    text_model: CommaList = ()
+    vision_model: CommaList = ()
+    variables: dict[str, SecretStr] = {}  # those that the catalogue names and that are no field here, by name
     image_size: Literal["512", "1K", "2K", "4K"] = "1K"
     gemini_api_key: SecretStr = Field(SecretStr(""), validation_alias="GEMINI_API_KEY")
     gemini_base_url: Url = ""
+    openai_api_key: SecretStr = Field(SecretStr(""), validation_alias="OPENAI_API_KEY")
+    openai_base_url: Url = ""
     vertex: bool = False  # Google's Enterprise mode
     google_cloud_project: str = Field("", validation_alias="GOOGLE_CLOUD_PROJECT")
     google_cloud_location: str = Field("", validation_alias="GOOGLE_CLOUD_LOCATION")
@@ -56,25 +78,38 @@ class VendorSettings(BaseSettings):
 
     def vendor_problems(self) -> list[str]:
         """Return a line for each thing that is missing or contradicts another."""
-        problems = [f"{name}: one of its models names a provider that is not listed" for name in self._stray_models()]
-        google = [name for name in (*self.providers_for_images, *self.providers_for_videos) if name != "offline"]
-        if google and not self.has_google_access:
-            return [*problems, f"GEMINI_API_KEY: is not set, and {google[0]!r} needs it"]
-        return problems
+        problems = []
+        for capability in CAPABILITIES:
+            named = {pair.split("=")[0] for pair in self._models(capability) if "=" in pair}
+            if named - set(self.providers_for(capability)):
+                name = f"TALLYFRAME_{capability.upper()}_MODEL"
+                problems.append(f"{name}: one of its models names a provider that is not listed")
+            problems += [line for name in self.providers_for(capability) if (line := self._missing(BY_NAME[name]))]
+        return list(dict.fromkeys(problems))
 
-    @property
-    def has_google_access(self) -> bool:
-        """Tell whether there is a key, or in Vertex mode a project."""
-        in_cloud = self.vertex and self.google_cloud_project
-        return bool(self.gemini_api_key.get_secret_value() or in_cloud)
+    def variable(self, name: str) -> str:
+        """Return the value of a variable that the catalogue names, or an empty string."""
+        if name in self.variables:
+            return self.variables[name].get_secret_value()
+        for field, info in type(self).model_fields.items():
+            if name in {info.validation_alias, f"TALLYFRAME_{field.upper()}"}:
+                value = getattr(self, field)
+                return value.get_secret_value() if isinstance(value, SecretStr) else str(value or "")
+        return ""
 
-    def _stray_models(self) -> list[str]:
-        listed = {
-            "TALLYFRAME_IMAGE_MODEL": (self.image_model, self.providers_for_images),
-            "TALLYFRAME_VIDEO_MODEL": (self.video_model, self.providers_for_videos),
-        }
-        named = {name: {pair.split("=")[0] for pair in pairs if "=" in pair} for name, (pairs, _) in listed.items()}
-        return [name for name, (_, providers) in listed.items() if named[name] - set(providers)]
+    def has_access(self, entry: Entry) -> bool:
+        """Tell whether all is set that a provider needs."""
+        return not entry.needs or any(all(self.variable(name) for name in row) for row in entry.needs)
+
+    def _missing(self, entry: Entry) -> str | None:
+        if self.has_access(entry):
+            return None
+        missing = next(name for name in entry.needs[0] if not self.variable(name))
+        return f"{missing}: is not set, and {entry.name!r} needs it"
+
+    def _models(self, capability: Capability) -> tuple[str, ...]:
+        models: tuple[str, ...] = getattr(self, f"{capability}_model")
+        return models
 
     def storage_problems(self) -> list[str]:
         """Return a line for each thing that the storage in use needs and hasn't."""
@@ -94,27 +129,27 @@ class VendorSettings(BaseSettings):
             if not v
         ]
 
-    @property
-    def providers_for_images(self) -> tuple[str, ...]:
-        """The ordered provider names for images; when none is named, Gemini if there is a key, else offline."""
-        return self.image_providers or (("gemini",) if self.has_google_access else ("offline",))
+    def providers_for(self, capability: Capability) -> tuple[str, ...]:
+        """Return the names of those who serve a capability, in order.
 
-    @property
-    def providers_for_videos(self) -> tuple[str, ...]:
-        """The ordered provider names for videos; when none is named, Omni if there is a key, else offline."""
-        return self.video_providers or (("omni",) if self.has_google_access else ("offline",))
+        Where none is named: the first of the catalogue that has what it needs, else offline; in production nobody.
+        """
+        named: tuple[str, ...] = getattr(self, f"{capability}_providers")
+        usual = (each.name for each in CATALOG if capability in each.models and each.needs and self.has_access(each))
+        fallback = () if self.env == "production" else (OFFLINE,)
+        return named or tuple(usual)[:1] or fallback
 
-    def model_of(self, provider: str) -> str:
+    def model_of(self, provider: str, capability: Capability) -> str:
         """Return the model that a provider is to use: as set for it, or its default."""
-        models = dict(VERTEX_MODELS if self.vertex else DEFAULT_MODELS)
-        for names, providers in (
-            (self.image_model, self.providers_for_images),
-            (self.video_model, self.providers_for_videos),
-        ):
-            for name in names:
-                provider_name, separator, model = name.partition("=")
-                models[provider_name if separator else providers[0]] = model if separator else name
-        return models[provider]
+        entry = BY_NAME[provider]
+        model = (entry.models | entry.vertex_models if self.vertex else entry.models)[capability]
+        for name in self._models(capability):
+            of, separator, given = name.partition("=")
+            if separator and of == provider:
+                model = given
+            elif not separator and provider == self.providers_for(capability)[0]:
+                model = name
+        return model
 
     @property
     def storage_in_use(self) -> Literal["local", "cloudinary", "s3"]:

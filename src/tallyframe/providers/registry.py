@@ -1,82 +1,51 @@
-"""Which providers there are, and which serve, in what order, by the settings.
+"""Makes the providers that serve, in the order of the settings, out of the catalogue.
 
 Each is imported only when it is asked for: a vendor's client library takes memory and time to load.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
 
-from tallyframe.providers.base import ImageProvider, Offer, Offers, Providers, VideoProvider
+from tallyframe.catalog import BY_NAME, CAPABILITIES, Capability
+from tallyframe.providers.base import Offer, Offers, Provider, Providers
 from tallyframe.settings import Settings, SettingsError
-
-if TYPE_CHECKING:
-    from tallyframe.providers.google.client import GoogleAccess
-    from tallyframe.providers.offline import OfflineProvider
 
 
 def build_providers(settings: Settings) -> Providers:
-    """Make the providers that the settings name. Raises SettingsError."""
-    try:
-        return Providers(
-            image=tuple(_image(name, settings) for name in settings.providers_for_images),
-            video=tuple(_video(name, settings) for name in settings.providers_for_videos),
-        )
-    except ValueError as error:  # what only the adapter itself can tell of its settings
-        raise SettingsError(f"Google's settings: {error}") from None
+    """Make the providers that the settings name, each once for all its capabilities. Raises SettingsError."""
+    made: dict[str, Provider] = {}
+    for name, models in _models_in_use(settings).items():
+        try:
+            made[name] = _folder(name).build(name, settings, models)
+        except ValueError as error:  # what only the adapter itself can tell of its settings
+            raise SettingsError(f"The settings of {name}: {error}") from None
+    return {each: tuple(made[name] for name in names) for each, names in _names(settings).items()}
 
 
 def offers(settings: Settings) -> Offers:
     """Return what can be ordered, without making a provider."""
-    return Offers(
-        image=tuple(_offer(name, settings) for name in settings.providers_for_images),
-        video=tuple(_offer(name, settings) for name in settings.providers_for_videos),
-    )
+    offered = {name: _offered(name, models) for name, models in _models_in_use(settings).items()}
+    return {each: tuple(offered[name][each] for name in names) for each, names in _names(settings).items()}
 
 
-def _image(name: str, settings: Settings) -> ImageProvider:
-    if name == "gemini":
-        from tallyframe.providers.google.client import Google
-        from tallyframe.providers.google.gemini import GeminiImages
-
-        return GeminiImages(Google(_access(settings)), settings.model_of(name), settings.image_size)
-    return _offline()
+def _names(settings: Settings) -> dict[Capability, tuple[str, ...]]:
+    return {each: names for each in CAPABILITIES if (names := settings.providers_for(each))}
 
 
-def _video(name: str, settings: Settings) -> VideoProvider:
-    if name == "omni":
-        from tallyframe.providers.google.omni import OmniVideos, omni_google
-
-        return OmniVideos(omni_google(_access(settings)), settings.model_of(name), settings.provider_poll)
-    if name == "veo":
-        from tallyframe.providers.google.veo import VeoVideos, veo_google
-
-        return VeoVideos(veo_google(_access(settings)), settings.model_of(name), settings.provider_poll)
-    return _offline()
+def _models_in_use(settings: Settings) -> dict[str, dict[Capability, str]]:
+    """Return the model of each capability that a provider serves, by the provider's name."""
+    models: dict[str, dict[Capability, str]] = {}
+    for capability, names in _names(settings).items():
+        for name in names:
+            models.setdefault(name, {})[capability] = settings.model_of(name, capability)
+    return models
 
 
-def _offline() -> "OfflineProvider":
-    from tallyframe.providers.offline import OfflineProvider
-
-    return OfflineProvider()
-
-
-def _offer(name: str, settings: Settings) -> Offer:
-    if name == "offline":
-        return _offline().offer
-    from tallyframe.providers.google.offers import offer
-
-    return offer(name, settings.model_of(name))
+def _offered(name: str, models: Mapping[Capability, str]) -> Mapping[Capability, Offer]:
+    found: Mapping[Capability, Offer] = _folder(name).offers(name, models)
+    return found
 
 
-def _access(settings: Settings) -> "GoogleAccess":
-    from tallyframe.providers.google.client import GoogleAccess
-
-    with_project = settings.vertex and settings.google_cloud_project
-    return GoogleAccess(
-        api_key="" if with_project else settings.gemini_api_key.get_secret_value(),
-        base_url=settings.gemini_base_url or None,
-        timeout=settings.provider_timeout,
-        max_bytes=settings.max_media_bytes,
-        vertex=settings.vertex,
-        project=settings.google_cloud_project if with_project else "",
-        location=settings.google_cloud_location if with_project else "",
-    )
+def _folder(name: str) -> Any:  # noqa: ANN401  # a package with `build` and `offers`
+    return import_module(f"tallyframe.providers.{BY_NAME[name].folder}")

@@ -7,21 +7,23 @@ deliver by address. Vertex delivers by address only into a bucket, so there it c
 
 import base64
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from google.auth.credentials import Credentials
 from google.genai.interactions import Interaction
 
+from tallyframe.catalog import Capability
 from tallyframe.errors import FailureCode, ProviderError
-from tallyframe.providers.base import Call, Media, Ticket, VideoOrder
+from tallyframe.providers.base import Answer, Call, Media, Offer, Task, Ticket, VideoTask, of_kind
 from tallyframe.providers.google.calls import Unreadable, get_ready, probe_model
 from tallyframe.providers.google.client import Google, GoogleAccess
 from tallyframe.providers.google.downloads import fetch_video, unpack_video
 from tallyframe.providers.google.fitting import FIRST_FRAME, fit
 from tallyframe.providers.google.interaction_failures import asking_failed, cant_be_stopped, order_failed
 from tallyframe.providers.google.interactions import Film, film_of, is_running, note_usage
-from tallyframe.providers.google.offers import offer
+from tallyframe.providers.google.offers import offer_of
 
 _RESOLUTION = "720p"
 _ID = re.compile(r"[A-Za-z0-9][\w.=-]{0,1023}", re.ASCII)  # the SDK puts ids into the path as they are
@@ -42,15 +44,16 @@ class OmniVideos:
     repeatable: bool = False
 
     def __init__(self, google: Google, model: str, poll_seconds: float = 5.0) -> None:
-        self.model = model
-        self.offer = offer(self.name, model)
+        self._model = model
+        self.offers: Mapping[Capability, Offer] = {"video": offer_of("video", model)}
         self._google = google
         self._poll_seconds = poll_seconds
         if google.access.api_key:
             _ = google.client.aio.interactions  # loads that part of the SDK now: it takes half a second and 10 MB
 
-    async def make_video(self, order: VideoOrder, call: Call) -> Media | Ticket:
+    async def start(self, task: Task, call: Call) -> Answer:
         """Order the video and give its ticket. Raises ProviderError."""
+        order = of_kind(task, VideoTask)
         body = await self._body(order)
         await get_ready(self._google)
         try:
@@ -63,8 +66,9 @@ class OmniVideos:
         note_usage(made, call.usage)
         return Ticket(made.id or "", self._poll_seconds)
 
-    async def collect_video(self, ticket: str, order: VideoOrder, call: Call) -> Media | Ticket:
+    async def collect(self, ticket: str, task: Task, call: Call) -> Answer:
         """Give the MP4, or the ticket again while the work goes on. Raises ProviderError."""
+        order = of_kind(task, VideoTask)
         found = await self._look_at(ticket, order)
         note_usage(found, call.usage)
         if is_running(found):
@@ -89,15 +93,15 @@ class OmniVideos:
             raise asking_failed(Unreadable())  # nobody knows: it goes on, or somebody in between has answered
         return found.status == "cancelled"
 
-    async def probe(self) -> str:
+    async def probe(self, capability: Capability) -> str:  # noqa: ARG002 - the port
         """Ask for the model's description, which is free. Raises ProviderError."""
-        return await probe_model(self._google, self.model, setting="TALLYFRAME_VIDEO_MODEL")
+        return await probe_model(self._google, self._model, setting="TALLYFRAME_VIDEO_MODEL")
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._google.aclose()
 
-    async def _body(self, order: VideoOrder) -> dict[str, Any]:
+    async def _body(self, order: VideoTask) -> dict[str, Any]:
         wanted = {
             "type": "video",
             "aspect_ratio": order.aspect_ratio,
@@ -106,15 +110,15 @@ class OmniVideos:
         }
         if not self._google.access.vertex:
             wanted["delivery"] = "uri"
-        body = {"model": self.model, "background": True, "store": True, "response_format": wanted}
-        if order.first_frame is None:
+        body = {"model": self._model, "background": True, "store": True, "response_format": wanted}
+        if not order.inputs:
             return {**body, "input": order.prompt}
-        frame = await fit(order.first_frame, FIRST_FRAME)
+        frame = await fit(await order.inputs[0].read(), FIRST_FRAME)
         picture = {"type": "image", "data": base64.b64encode(frame.data).decode(), "mime_type": frame.content_type}
         task = {"video_config": {"task": "image_to_video"}}
         return {**body, "input": [picture, {"type": "text", "text": order.prompt}], "generation_config": task}
 
-    async def _look_at(self, ticket: str, order: VideoOrder) -> Interaction:
+    async def _look_at(self, ticket: str, order: VideoTask) -> Interaction:
         if not _is_id(ticket):
             raise ProviderError(FailureCode.PROVIDER_REJECTED, operator_message="This is no ticket of Omni's.")
         try:
@@ -127,12 +131,12 @@ class OmniVideos:
             raise asking_failed(Unreadable())
         return found
 
-    async def _fetch(self, film: Film, order: VideoOrder) -> Media:
+    async def _fetch(self, film: Film, order: VideoTask) -> Media:
         if film.data:
             return await unpack_video(film.data)
         return await fetch_video(self._google, film.uri or "", hide=self._secrets(order))
 
-    def _secrets(self, order: VideoOrder | None = None) -> tuple[str, ...]:
+    def _secrets(self, order: VideoTask | None = None) -> tuple[str, ...]:
         return (self._google.access.api_key, order.prompt if order else "")
 
 

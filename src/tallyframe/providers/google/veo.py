@@ -7,20 +7,21 @@ as the path that it is: so in Vertex mode with the Developer API's address and k
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from google.auth.credentials import Credentials
 from google.genai import types
 
+from tallyframe.catalog import Capability
 from tallyframe.errors import FailureCode, ProviderError
-from tallyframe.providers.base import Call, Media, Ticket, VideoOrder
+from tallyframe.providers.base import Answer, Call, Media, Offer, Task, Ticket, VideoTask, of_kind
 from tallyframe.providers.google.calls import Unreadable, get_ready, probe_model
 from tallyframe.providers.google.client import Google, GoogleAccess
 from tallyframe.providers.google.downloads import fetch_video, inline_video
 from tallyframe.providers.google.failures import asking_failed, is_about_policy, refused, words
 from tallyframe.providers.google.fitting import FIRST_FRAME, fit
-from tallyframe.providers.google.offers import offer
+from tallyframe.providers.google.offers import offer_of
 
 _RESOLUTION = "720p"
 _NAME = re.compile(  # the SDK puts it into the path as it is
@@ -55,20 +56,21 @@ class VeoVideos:
     repeatable: bool = False
 
     def __init__(self, google: Google, model: str, poll_seconds: float = 10.0) -> None:
-        self.model = model
-        self.offer = offer(self.name, model)
+        self._model = model
+        self.offers: Mapping[Capability, Offer] = {"video": offer_of("video", model)}
         self._google = google
         self._orders = google if google.access.vertex else _in_vertex_mode(google)
         self._poll_seconds = poll_seconds
 
-    async def make_video(self, order: VideoOrder, call: Call) -> Media | Ticket:
+    async def start(self, task: Task, call: Call) -> Answer:
         """Order the video and give its ticket. Raises ProviderError."""
+        order = of_kind(task, VideoTask)
         source = await _source(order)
         await get_ready(self._orders)
         try:
             async with self._orders.deadline():
                 operation = await self._orders.client.aio.models.generate_videos(
-                    model=self.model if self._google.access.vertex else f"models/{self.model}",
+                    model=self._model if self._google.access.vertex else f"models/{self._model}",
                     source=source,
                     config=_config(order),
                 )
@@ -80,8 +82,9 @@ class VeoVideos:
         call.usage.request_id = name
         return Ticket(name, self._poll_seconds)
 
-    async def collect_video(self, ticket: str, order: VideoOrder, call: Call) -> Media | Ticket:
+    async def collect(self, ticket: str, task: Task, call: Call) -> Answer:
         """Give the MP4, or the ticket again while the work goes on. Raises ProviderError."""
+        order = of_kind(task, VideoTask)
         operation = await self._look_at(ticket, order)
         call.usage.request_id = ticket
         if not operation.done:
@@ -94,16 +97,16 @@ class VeoVideos:
         """Say no: Google has no way to stop an operation of Veo's."""
         return False
 
-    async def probe(self) -> str:
+    async def probe(self, capability: Capability) -> str:  # noqa: ARG002 - the port
         """Ask for the model's description, which is free. Raises ProviderError."""
-        return await probe_model(self._google, self.model, setting="TALLYFRAME_VIDEO_MODEL")
+        return await probe_model(self._google, self._model, setting="TALLYFRAME_VIDEO_MODEL")
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._orders.aclose()
         await self._google.aclose()
 
-    async def _look_at(self, ticket: str, order: VideoOrder) -> types.GenerateVideosOperation:
+    async def _look_at(self, ticket: str, order: VideoTask) -> types.GenerateVideosOperation:
         if not _is_name(ticket):
             raise ProviderError(FailureCode.PROVIDER_REJECTED, operator_message="This is no ticket of Veo's.")
         try:
@@ -114,12 +117,12 @@ class VeoVideos:
         except Exception as error:  # noqa: BLE001 - whatever the SDK raises, none of it may leave: it holds the key
             raise asking_failed(error, hide=self._secrets(order)) from None
 
-    async def _fetch(self, film: types.Video, order: VideoOrder) -> Media:
+    async def _fetch(self, film: types.Video, order: VideoTask) -> Media:
         if film.video_bytes:
             return await inline_video(film.video_bytes)
         return await fetch_video(self._google, film.uri or "", hide=self._secrets(order))
 
-    def _secrets(self, order: VideoOrder) -> tuple[str, ...]:
+    def _secrets(self, order: VideoTask) -> tuple[str, ...]:
         return (self._google.access.api_key, order.prompt)
 
 
@@ -127,15 +130,15 @@ def _in_vertex_mode(google: Google) -> Google:
     return Google(replace(google.access, vertex=True, base_url=google.base_url), google.api_version)
 
 
-async def _source(order: VideoOrder) -> types.GenerateVideosSource:
-    if order.first_frame is None:
+async def _source(order: VideoTask) -> types.GenerateVideosSource:
+    if not order.inputs:
         return types.GenerateVideosSource(prompt=order.prompt)
-    frame = await fit(order.first_frame, FIRST_FRAME)
+    frame = await fit(await order.inputs[0].read(), FIRST_FRAME)
     image = types.Image(image_bytes=frame.data, mime_type=frame.content_type)
     return types.GenerateVideosSource(prompt=order.prompt, image=image)
 
 
-def _config(order: VideoOrder) -> types.GenerateVideosConfig:
+def _config(order: VideoTask) -> types.GenerateVideosConfig:
     return types.GenerateVideosConfig(
         number_of_videos=1,
         duration_seconds=order.duration_seconds,

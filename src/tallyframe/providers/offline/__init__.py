@@ -22,6 +22,24 @@ with a value that makes no sense fails with invalid_input. Without a delay an im
 comes by a ticket, which is ready when it is given.
 """
 
-from tallyframe.providers.offline.provider import OfflineProvider
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-__all__ = ["OfflineProvider"]
+from tallyframe.catalog import Capability
+from tallyframe.providers.base import Offer, Provider
+from tallyframe.providers.offline.provider import OFFERS, OfflineProvider
+
+if TYPE_CHECKING:
+    from tallyframe.settings import Settings
+
+__all__ = ["OfflineProvider", "build", "offers"]
+
+
+def offers(name: str, models: Mapping[Capability, str]) -> Mapping[Capability, Offer]:  # noqa: ARG001  # always the same
+    """Return what can be ordered."""
+    return {capability: OFFERS[capability] for capability in models}
+
+
+def build(name: str, settings: "Settings", models: Mapping[Capability, str]) -> Provider:  # noqa: ARG001  # needs nothing
+    """Make the provider."""
+    return OfflineProvider()

@@ -11,7 +11,7 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from tallyframe.errors import FailureCode, ProviderError
-from tallyframe.providers.base import Media, VideoOrder
+from tallyframe.providers.base import Media, VideoTask
 from tallyframe.providers.offline import lettering, scenery
 from tallyframe.providers.offline.picture import darken_below, open_picture
 
@@ -47,7 +47,7 @@ class Overlay:
     masks: list[Image.Image]
 
 
-def check_video(order: VideoOrder) -> None:
+def check_video(order: VideoTask) -> None:
     """Raise ProviderError (invalid_input) for an aspect ratio or a length that is not offered."""
     if order.aspect_ratio not in VIDEO_SIZES:
         raise ProviderError(FailureCode.INVALID_INPUT, f"The aspect ratio must be one of {', '.join(VIDEO_SIZES)}.")
@@ -55,13 +55,13 @@ def check_video(order: VideoOrder) -> None:
         raise ProviderError(FailureCode.INVALID_INPUT, f"A video lasts from 1 to {MAX_SECONDS} seconds.")
 
 
-def shoot_video(order: VideoOrder, prompt: str) -> Media:
-    """Film a checked order's first frame, or a landscape made of the prompt (without cards), and give the MP4.
+def shoot_video(order: VideoTask, first_frame: Media | None, prompt: str) -> Media:
+    """Film the first frame of a checked order, or a landscape made of the prompt (without cards), and give the MP4.
 
     Raises ProviderError (invalid_input) if the first frame can't be decoded. Takes CPU time: call it in a thread.
     """
     size = VIDEO_SIZES[order.aspect_ratio]
-    scene, overlay = _stage(order.first_frame, prompt, size)
+    scene, overlay = _stage(first_frame, prompt, size)
     count = FRAMES_PER_SECOND * order.duration_seconds
     data = _encode(_frames(scene, overlay, size, count), size)
     return Media(data, "video/mp4", *size, float(order.duration_seconds))

@@ -1,11 +1,12 @@
 """Images: pictures on a backdrop, or a landscape, with the prompt and the label below. PNG, by Pillow."""
 
+from collections.abc import Sequence
 from io import BytesIO
 
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from tallyframe.errors import FailureCode, ProviderError
-from tallyframe.providers.base import ImageOrder, Media
+from tallyframe.providers.base import ImageTask, Media
 from tallyframe.providers.offline import collage, lettering, scenery
 
 #: aspect ratio -> width and height in pixels
@@ -21,21 +22,21 @@ MAX_PICTURES = 4
 _COMPRESSION = 4  # of 9: beyond, zlib takes twice the time for a few percent
 
 
-def check_image(order: ImageOrder) -> None:
+def check_image(order: ImageTask) -> None:
     """Raise ProviderError (invalid_input) for an aspect ratio or a number of pictures that is not offered."""
     if order.aspect_ratio not in IMAGE_SIZES:
         raise ProviderError(FailureCode.INVALID_INPUT, f"The aspect ratio must be one of {', '.join(IMAGE_SIZES)}.")
-    if len(order.pictures) > MAX_PICTURES:
+    if len(order.inputs) > MAX_PICTURES:
         raise ProviderError(FailureCode.INVALID_INPUT, f"There may be at most {MAX_PICTURES} pictures.")
 
 
-def draw_image(order: ImageOrder, prompt: str) -> Media:
-    """Compose a checked order's pictures with the prompt (without cards) and give the PNG.
+def draw_image(order: ImageTask, given: Sequence[Media], prompt: str) -> Media:
+    """Compose the pictures given for a checked order with the prompt (without cards) and give the PNG.
 
     Raises ProviderError (invalid_input) if a picture can't be decoded. Takes CPU time: call it in a thread.
     """
     size = IMAGE_SIZES[order.aspect_ratio]
-    pictures = [open_picture(picture, size) for picture in order.pictures]
+    pictures = [open_picture(picture, size) for picture in given]
     canvas = scenery.backdrop(prompt, size) if pictures else scenery.landscape(prompt, size)
     darken_below(canvas, prompt)
     _hang_up(canvas, pictures, prompt)

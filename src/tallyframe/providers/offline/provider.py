@@ -1,10 +1,11 @@
-"""Answers orders: obeys the cards, gives tickets, and leaves the drawing to threads."""
+"""Answers tasks: obeys the cards, gives tickets, and leaves the drawing to threads."""
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from tallyframe.providers.base import Call, ImageOrder, Media, Offer, Ticket, VideoOrder
+from tallyframe.catalog import Capability
+from tallyframe.providers.base import Answer, Call, ImageTask, Media, Offer, Task, Ticket, VideoTask, of_kind
 from tallyframe.providers.offline import tickets
 from tallyframe.providers.offline.cards import Cards, read_cards
 from tallyframe.providers.offline.film import MAX_SECONDS, check_video, shoot_video
@@ -12,82 +13,75 @@ from tallyframe.providers.offline.picture import IMAGE_SIZES, check_image, draw_
 
 _VIDEO_POLL_SECONDS = 0.2  # a video without a delay is ready at once; this only keeps askers from spinning
 
+_MODEL = "offline-1"
+#: What it can do.
+OFFERS: Mapping[Capability, Offer] = {
+    "image": Offer(tuple(IMAGE_SIZES), max_images=4, model=_MODEL),
+    "video": Offer(tuple(IMAGE_SIZES), tuple(range(1, MAX_SECONDS + 1)), max_images=1, model=_MODEL),
+}
+
 
 class OfflineProvider:
-    """Makes images and videos by itself; see the package for the test cards that it takes in prompts.
+    """Makes everything by itself; see the package for the test cards that it takes in prompts.
 
     It keeps nothing: any instance in any process can collect a ticket. `clock` gives seconds since the epoch.
     """
 
     name: str = "offline"
-    model: str = "offline-1"
     repeatable: bool = True
-    offer: Offer = Offer(aspect_ratios=tuple(IMAGE_SIZES), seconds=tuple(range(1, MAX_SECONDS + 1)))
+    offers: Mapping[Capability, Offer] = OFFERS
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
 
-    async def make_image(self, order: ImageOrder, call: Call) -> Media | Ticket:
-        """Give a PNG, or with a delay card a ticket. Raises ProviderError for unusable orders and as cards say."""
-        check_image(order)
-        cards = read_cards(order.prompt)
-        await _answer(cards, call)
+    async def start(self, task: Task, call: Call) -> Answer:
+        """Give the result, or a ticket: with a delay card, and for every video. Raises ProviderError as cards say."""
+        _check(task)
+        cards = read_cards(task.prompt)
+        if cards.hang:
+            await asyncio.sleep(cards.hang)
+        cards.check_try(call.attempt)
         if cards.delay is not None:
-            return self._ticket(call, cards.delay)
-        return await _draw(order, cards)
+            ready_at_ms = self._now_ms() + round(cards.delay * 1000)
+            return Ticket(tickets.issue(call.key, ready_at_ms), tickets.poll_after(cards.delay))
+        cards.check_verdict()
+        if isinstance(task, VideoTask):
+            return Ticket(tickets.issue(call.key, self._now_ms()), _VIDEO_POLL_SECONDS)
+        return await _make(task, cards)
 
-    async def collect_image(self, ticket: str, order: ImageOrder, call: Call) -> Media | Ticket:  # noqa: ARG002 - the port
-        """Give the PNG, or the ticket again while its delay lasts. Raises ProviderError as `make_image` does."""
+    async def collect(self, ticket: str, task: Task, call: Call) -> Answer:  # noqa: ARG002 - the port
+        """Give the result, or the ticket again while its delay lasts. Raises ProviderError as `start` does."""
         waiting = tickets.waiting(ticket, self._now_ms())
         if waiting is not None:
             return waiting
-        return await _draw(order, read_cards(order.prompt))
-
-    async def make_video(self, order: VideoOrder, call: Call) -> Media | Ticket:
-        """Give a ticket. Raises ProviderError for unusable orders and as cards say."""
-        check_video(order)
-        cards = read_cards(order.prompt)
-        await _answer(cards, call)
-        if cards.delay is not None:
-            return self._ticket(call, cards.delay)
+        cards = read_cards(task.prompt)
         cards.check_verdict()
-        return Ticket(tickets.issue(call.key, self._now_ms()), _VIDEO_POLL_SECONDS)
-
-    async def collect_video(self, ticket: str, order: VideoOrder, call: Call) -> Media | Ticket:  # noqa: ARG002 - the port
-        """Give the MP4, or the ticket again while its delay lasts. Raises ProviderError as `make_video` does."""
-        waiting = tickets.waiting(ticket, self._now_ms())
-        if waiting is not None:
-            return waiting
-        cards = read_cards(order.prompt)
-        cards.check_verdict()
-        return await asyncio.to_thread(shoot_video, order, cards.prompt)
+        return await _make(task, cards)
 
     async def cancel(self, ticket: str) -> bool:  # noqa: ARG002 - the port
         """Stop at once: nothing is at work before its ticket is collected."""
         return True
 
-    async def probe(self) -> str:
+    async def probe(self, capability: Capability) -> str:  # noqa: ARG002 - the port
         """Say that it is there: it needs nothing."""
-        return "makes test pictures and films by itself, without a key"
+        return "makes test pictures, films and answers by itself, without a key"
 
     async def aclose(self) -> None:
         """There is nothing to close."""
-
-    def _ticket(self, call: Call, delay: float) -> Ticket:
-        ready_at_ms = self._now_ms() + round(delay * 1000)
-        return Ticket(tickets.issue(call.key, ready_at_ms), tickets.poll_after(delay))
 
     def _now_ms(self) -> int:
         return round(self._clock() * 1000)
 
 
-async def _answer(cards: Cards, call: Call) -> None:
-    """Do what cards order before an order is accepted."""
-    if cards.hang:
-        await asyncio.sleep(cards.hang)
-    cards.check_try(call.attempt)
+def _check(task: Task) -> None:
+    if isinstance(task, ImageTask):
+        check_image(task)
+    elif isinstance(task, VideoTask):
+        check_video(task)
 
 
-async def _draw(order: ImageOrder, cards: Cards) -> Media:
-    cards.check_verdict()
-    return await asyncio.to_thread(draw_image, order, cards.prompt)
+async def _make(task: Task, cards: Cards) -> Media:
+    given = [await picture.read() for picture in task.inputs]
+    if isinstance(task, VideoTask):
+        return await asyncio.to_thread(shoot_video, task, given[0] if given else None, cards.prompt)
+    return await asyncio.to_thread(draw_image, of_kind(task, ImageTask), given, cards.prompt)
