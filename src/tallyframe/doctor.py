@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from redis.exceptions import RedisError
 
 from tallyframe.accounts.jwks import fetch_key_ids
+from tallyframe.catalog import Capability
 from tallyframe.commands.users import database
 from tallyframe.errors import ProviderError, Unavailable
 from tallyframe.logs import hidden
@@ -48,12 +49,15 @@ Check = Callable[[], Awaitable[str]]
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Make every check that the settings call for, all at once, and yield the findings in order."""
     providers, storages = build_providers(settings), build_storages(settings)
-    both = {provider.name: provider for provider in (*providers.image, *providers.video)}
     checks: list[tuple[str, Check]] = [
         ("postgres", lambda: _postgres(settings)),
         ("redis", lambda: _redis(settings)),
         *((f"storage {storage.name}", _storage(storage)) for storage in storages.by_name.values()),
-        *((f"provider {name}", _provider(provider)) for name, provider in both.items()),
+        *(
+            (f"provider {provider.name} ({capability})", _provider(provider, capability))
+            for capability, group in providers.items()
+            for provider in group
+        ),
         *_sign_in(settings),
         ("addresses", lambda: _addresses(settings)),
         ("patience", lambda: _patience(settings)),
@@ -114,12 +118,14 @@ def _storage(storage: Storage) -> Check:
     return check
 
 
-def _provider(provider: Provider) -> Check:
+def _provider(provider: Provider, capability: Capability) -> Check:
+    model = provider.offers[capability].model
+
     async def check() -> str:
         try:
-            return f"{provider.model}: {await provider.probe()}"
+            return f"{model}: {await provider.probe(capability)}"
         except ProviderError as error:
-            raise Sick(f"{provider.model}: {error.operator_message or error.message}") from None
+            raise Sick(f"{model}: {error.operator_message or error.message}") from None
 
     return check
 

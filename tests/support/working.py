@@ -9,7 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from tallyframe.db import Database
-from tallyframe.generations.accept.submit import RUN_GENERATION
+from tallyframe.generations.tables import RUN_GENERATION
 from tallyframe.generations.run.runner import Runner
 from tallyframe.outbox.tables import outbox
 from tallyframe.providers.base import Providers

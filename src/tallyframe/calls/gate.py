@@ -20,7 +20,7 @@ from tallyframe.db import Database
 from tallyframe.errors import FailureCode, ProviderError, Unavailable
 from tallyframe.ids import new_id
 from tallyframe.logs import hidden
-from tallyframe.providers.base import Provider, Usage
+from tallyframe.providers.base import Usage
 
 log = structlog.get_logger()
 
@@ -30,19 +30,6 @@ LEAVE_AGAIN = 1.0  # seconds between tries to write down a call while the databa
 SLOT_GRACE = 60.0  # seconds beyond the timeout of a call after which its worker counts as dead, and its slot as free
 #: Failures that count against the vendor's health. All others are about the order.
 _ILL = frozenset({FailureCode.PROVIDER_UNAVAILABLE, FailureCode.PROVIDER_TIMEOUT, FailureCode.PROVIDER_QUOTA})
-
-
-class CircuitOpen(Exception):
-    """What `Gate.call` raises for a `Refused` with `open_for`."""
-
-    def __init__(self, seconds: float, *, is_being_tried: bool = False) -> None:
-        super().__init__(f"open for {seconds:.1f} s")
-        self.seconds = seconds
-        self.is_being_tried = is_being_tried
-
-
-class NoSlot(Exception):
-    """What `Gate.call` raises for a `Refused` without `open_for`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +50,7 @@ class CallContext:
 
     generation_id: UUID
     operation: str
+    step: str
     attempt: int
     kind: str
 
@@ -109,17 +97,6 @@ class Gate:
         self._prepared: set[str] = set()  # providers that have their slots
         self._leaving: set[asyncio.Task[None]] = set()  # kept here, because the event loop itself would forget them
 
-    @asynccontextmanager
-    async def call(self, provider: Provider, context: CallContext) -> AsyncIterator[Record]:
-        """Make the call inside of the block. Raises CircuitOpen or NoSlot before it, when it may not be made now."""
-        record = await self.enter(provider.name, provider.model, context)
-        if isinstance(record, Refused):
-            if record.open_for is None:
-                raise NoSlot
-            raise CircuitOpen(record.open_for, is_being_tried=record.is_being_tried)
-        async with self.recording(record):
-            yield record
-
     async def enter(self, provider: str, model: str, context: CallContext) -> Record | Refused:
         """Take a slot and record the call as running, or return why it may not be made now.
 
@@ -158,10 +135,11 @@ class Gate:
             await asyncio.shield(self._leave(record))
 
     async def failures(self, context: CallContext, code: FailureCode) -> int:
-        """Return how many calls of this kind have failed so for this generation."""
+        """Return how many calls of this kind have failed so for this try of the step."""
         row = ai_operations.c
-        same = (row.generation_id == context.generation_id) & (row.kind == context.kind)
-        query = sa.select(sa.func.count()).where(same, row.error_code == code.value)
+        mine = sa.and_(row.generation_id == context.generation_id, row.kind == context.kind)
+        this = (row.step == context.step) & (row.attempt == context.attempt)
+        query = sa.select(sa.func.count()).where(mine, this, row.error_code == code.value)
         return int((await self._db.run(query)).scalar_one())
 
     async def aclose(self) -> None:
@@ -178,6 +156,7 @@ class Gate:
             "id": record.id,
             "generation_id": context.generation_id,
             "operation": context.operation,
+            "step": context.step,
             "kind": context.kind,
             "attempt": context.attempt,
             "provider": record.provider,

@@ -57,8 +57,8 @@ ENTER = sa.text("""
           AND (NOT EXISTS (SELECT FROM circuit) OR EXISTS (SELECT FROM probe))
         RETURNING provider_slots.number
     ), call AS (
-        INSERT INTO ai_operations (id, generation_id, operation, kind, attempt, provider, model, created_at)
-        SELECT :id, :generation_id, :operation, :kind, :attempt, :provider, :model, clock_timestamp()
+        INSERT INTO ai_operations (id, generation_id, operation, step, kind, attempt, provider, model, created_at)
+        SELECT :id, :generation_id, :operation, :step, :kind, :attempt, :provider, :model, clock_timestamp()
         WHERE (:most IS NULL OR EXISTS (SELECT FROM held))
           AND (NOT EXISTS (SELECT FROM circuit) OR EXISTS (SELECT FROM probe))
         RETURNING id
@@ -67,7 +67,7 @@ ENTER = sa.text("""
            (SELECT extract(epoch FROM open_until - now()) FROM circuit) AS open_for
 """).bindparams(
     *(sa.bindparam(name, type_=sa.Uuid()) for name in ("id", "generation_id")),
-    *(sa.bindparam(name, type_=sa.Text()) for name in ("operation", "kind", "provider", "model")),
+    *(sa.bindparam(name, type_=sa.Text()) for name in ("operation", "step", "kind", "provider", "model")),
     *(sa.bindparam(name, type_=sa.Integer()) for name in ("attempt", "most")),
     sa.bindparam("guarded", type_=sa.Boolean()),
     sa.bindparam("hold", type_=sa.Interval()),

@@ -14,6 +14,7 @@ ai_operations = sa.Table(
     id_column(primary_key=True),
     id_column("generation_id", sa.ForeignKey("generations.id"), nullable=False, index=True),
     sa.Column("operation", sa.Text, nullable=False),
+    sa.Column("step", sa.Text),  # null in rows from before 0011
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("provider", sa.Text, nullable=False),
