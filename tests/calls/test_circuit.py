@@ -9,6 +9,7 @@ import pytest
 from tallyframe.calls.gate import CircuitOpen, Record
 from tallyframe.db import WORKER_ROLE, Database
 from tallyframe.errors import FailureCode, ProviderError
+from tallyframe.providers.base import Offer
 from tallyframe.settings import Settings
 from tests.calls.conftest import LOST
 from tests.support.calling import Desk, until_true
@@ -43,8 +44,8 @@ async def test_failures_at_once_all_count(desk: Desk, elsewhere: Database) -> No
 
 
 async def test_other_models_and_other_providers_are_not_concerned(desk: Desk) -> None:
-    other_model, other_vendor = Scripted(desk.provider.name), Scripted(f"{desk.provider.name}b")
-    other_model.model = "another"
+    other_model = Scripted(desk.provider.name, offer=Offer(model="another"))
+    other_vendor = Scripted(f"{desk.provider.name}b")
     gate = desk.gate(breaker_failures=2)
     await desk.fail(gate, provider=other_model)
     await desk.fail(gate)
