@@ -85,7 +85,9 @@ def _make_project_media() -> None:
         sa.Column("asset_id", sa.Uuid(), nullable=False),
         sa.Column("generation_id", sa.Uuid(), nullable=False),
         sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_project_media_project_id")),
-        sa.ForeignKeyConstraint(["asset_id"], ["assets.id"], name=op.f("fk_project_media_asset_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["asset_id"], ["assets.id"], name=op.f("fk_project_media_asset_id"), ondelete="CASCADE"
+        ),
         sa.ForeignKeyConstraint(["generation_id"], ["generations.id"], name=op.f("fk_project_media_generation_id")),
         sa.PrimaryKeyConstraint("project_id", "role", "position", "version", name=op.f("pk_project_media")),
         sa.UniqueConstraint("asset_id", name=op.f("uq_project_media_asset_id")),

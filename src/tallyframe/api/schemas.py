@@ -124,7 +124,7 @@ class OfferOut(BaseModel):
 
 
 class OperationOut(BaseModel):
-    """Something that can be bought. `input_schema` is the JSON schema of `input`; `limits` are those of the settings."""
+    """Something that can be bought. `input_schema` is the JSON schema of `input`, `limits` are the settings'."""
 
     name: str
     credits: int

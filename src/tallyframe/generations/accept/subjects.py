@@ -76,7 +76,7 @@ ANY_PROJECT = _as_text(
     """
     UPDATE projects SET status_sequence = status_sequence + 1, updated_at = clock_timestamp()
     WHERE id = :project_id AND user_id = :user_id AND deleted_at IS NULL AND """
-    f"{_ROOM} RETURNING id",  # of ours
+    f"{_ROOM} RETURNING id",
     *("project_id", "user_id"),
 )
 #: What an ended generation hung on.
@@ -84,7 +84,7 @@ ENDED = _as_text(
     """
     SELECT project_id AS id FROM generations WHERE id = :ended_id AND user_id = :user_id AND finished_at IS NOT NULL
       AND deleted_at IS NULL AND """
-    f"{_EXISTS} AND {_ROOM}",  # of ours
+    f"{_EXISTS} AND {_ROOM}",
     *("ended_id", "user_id"),
 )
 
