@@ -68,7 +68,9 @@ class Desk:
         """Be in a call during the block; `turn` says for which of the generations. Raises TurnedAway."""
         generation_id = self.generation_ids[turn % len(self.generation_ids)]
         vendor = provider or self.provider
-        entered = await gate.enter(vendor.name, vendor.model, CallContext(generation_id, "image", attempt, kind))
+        entered = await gate.enter(
+            vendor.name, vendor.model, CallContext(generation_id, "image", "image", attempt, kind)
+        )
         if isinstance(entered, Refused):
             raise TurnedAway(entered)
         async with gate.recording(entered) as record:

@@ -62,8 +62,8 @@ class Idempotent:
 
         `asked` is the request in JSON values. `create` writes the key with what it makes. The fields `secrets` are
         shown the first time only and kept nowhere. An answer that another version has kept, and that is no `model` any
-        more, gives way to what `render` says now; and so does every answer where none `is_kept`. Raises IdempotencyKeyReused,
-        and whatever `create` raises.
+        more, gives way to what `render` says now, and so does every answer where none `is_kept`. Raises
+        IdempotencyKeyReused, and whatever `create` raises.
         """
         if self.key is None:
             return await _shown(render, await create(None))

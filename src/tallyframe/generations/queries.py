@@ -62,7 +62,7 @@ def _json(
     columns: Sequence["sa.ColumnElement[Any]"], *conditions: "sa.ColumnElement[bool]", by: "tuple[Any, ...]"
 ) -> "sa.ScalarSelect[Any]":
     """Return what meets the conditions as a JSON list of objects with these columns, in the order of `by`."""
-    pairs = [item for column in columns for item in (column.name, column)]
+    pairs = [item for column in columns for item in (str(column.name), column)]
     ordered = aggregate_order_by(sa.func.jsonb_build_object(*pairs), *by)
     return sa.select(sa.func.jsonb_agg(ordered, type_=JSONB)).where(*conditions).scalar_subquery()
 
@@ -79,11 +79,12 @@ _images = _json(
     project_images.c.asset_id == assets.c.id,
     by=(project_images.c.position,),
 ).label("images")
-_shown = media.current(projects.c.id)
 _media = _json(
-    [*(_shown.c[name] for name in ("role", "position", "version")), *(assets.c[name] for name in _ASSET)],
-    assets.c.id == _shown.c.asset_id,
-    by=(_shown.c.role, _shown.c.position),
+    [*(project_media.c[name] for name in ("role", "position", "version")), *(assets.c[name] for name in _ASSET)],
+    project_media.c.project_id == projects.c.id,
+    project_media.c.asset_id == assets.c.id,
+    media.is_current(),
+    by=(project_media.c.role, project_media.c.position),
 ).label("media")
 
 _generation_columns = [

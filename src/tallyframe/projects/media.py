@@ -1,10 +1,6 @@
 """What a project shows: of each role and position, the newest version."""
 
-from uuid import UUID
-
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.sql.selectable import LateralFromClause
 
 from tallyframe.db import insert_per_row
 from tallyframe.projects.tables import project_media
@@ -30,9 +26,8 @@ def show(settled: sa.CTE, made: sa.CTE) -> sa.Insert:
     )
 
 
-def current(project_id: "sa.ColumnElement[UUID]") -> LateralFromClause:
-    """Return the lateral subquery for what a project in an outer query shows: role, position, version, asset_id."""
-    of = project_media.c
-    newest = sa.select(of.role, of.position, of.version, of.asset_id).ext(postgresql.distinct_on(of.role, of.position))
-    ordered = newest.where(of.project_id == project_id).order_by(of.role, of.position, of.version.desc())
-    return ordered.lateral("shown")
+def is_current() -> "sa.ColumnElement[bool]":
+    """Return the condition that a row of `project_media` is the newest version of its role and position."""
+    this, later = project_media.c, project_media.alias("later").c
+    same = (later.project_id == this.project_id) & (later.role == this.role) & (later.position == this.position)
+    return ~sa.exists().where(same, later.version > this.version).correlate(project_media)
