@@ -10,7 +10,8 @@ FACTS = sa.text(r"""
     WITH tables AS (
         SELECT oid, relname, relowner, relacl, relpersistence, relrowsecurity, relforcerowsecurity FROM pg_class
         WHERE relnamespace = 'public'::regnamespace AND relname IN (
-            'users', 'api_keys', 'accounts', 'ledger_entries', 'projects', 'project_images', 'generations',
+            'users', 'api_keys', 'accounts', 'ledger_entries', 'projects', 'project_images', 'project_media',
+            'generations',
             'generation_steps', 'assets', 'erased_files', 'idempotency_keys', 'ai_operations', 'admin_log')),
     books AS (SELECT * FROM tables WHERE relname IN ('accounts', 'ledger_entries')),
     kept AS (SELECT * FROM tables WHERE relname IN ('accounts', 'ledger_entries', 'generations', 'admin_log')),

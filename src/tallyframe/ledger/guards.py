@@ -24,6 +24,7 @@ _OWNED = (
     "ledger_entries",
     "projects",
     "project_images",
+    "project_media",
     "generations",
     "generation_steps",
     "assets",
@@ -43,12 +44,17 @@ GUARDS: dict[str, str] = {
         "AFTER INSERT FOR EACH ROW WHEN ((new.kind = 'refund'::text)) EXECUTE FUNCTION refund_is_due()"
     ),
     "trigger generation_stays on generations": (
-        "BEFORE UPDATE FOR EACH ROW WHEN ((((((((old.id IS DISTINCT FROM new.id)"
-        " OR (old.project_id IS DISTINCT FROM new.project_id)) OR (old.user_id IS DISTINCT FROM new.user_id))"
+        "BEFORE UPDATE FOR EACH ROW WHEN ((((((((((old.id IS DISTINCT FROM new.id)"
+        " OR (old.project_id IS DISTINCT FROM new.project_id)) OR (old.slot IS DISTINCT FROM new.slot))"
+        " OR (old.user_id IS DISTINCT FROM new.user_id))"
         " OR (old.account_id IS DISTINCT FROM new.account_id)) OR (old.operation IS DISTINCT FROM new.operation))"
-        " OR (old.credits IS DISTINCT FROM new.credits))"
+        " OR (old.credits IS DISTINCT FROM new.credits)) OR (old.replaces_id IS DISTINCT FROM new.replaces_id))"
         " OR ((old.finished_at IS NOT NULL) AND (old.status IS DISTINCT FROM new.status))))"
         " EXECUTE FUNCTION generation_stays()"
+    ),
+    "trigger success_has_result on generations": (
+        "AFTER UPDATE OF status FOR EACH ROW WHEN (((new.status = 'succeeded'::text)"
+        " AND (old.status <> 'succeeded'::text) AND (new.output IS NULL))) EXECUTE FUNCTION success_has_result()"
     ),
     "trigger generation_of_own_project on generations": (
         "AFTER INSERT FOR EACH ROW EXECUTE FUNCTION generation_of_own_project()"
@@ -122,7 +128,7 @@ GUARDS: dict[str, str] = {
     "function refund_is_due()": "512ca9cc592816f7a359f9dd1767f2d1",
     "function account_guard()": "6ad4281ee66fe29598eb27290f99dba1",
     "function generation_stays()": "a1e2a2e2497ce3804493c9a8f611de1e",
-    "function generation_of_own_project()": "4afe11a2d47116601b0017f1f5abfb25",
+    "function generation_of_own_project()": "2bd9eabfc0996ca5652fe8c41f94c6a8",
     "function acting_user()": "e3cff7384835c3d66b0159affb123331",
     "function acting_account()": "c118b24774b7cc2261e133ca9ef52dcf",
 }
