@@ -137,7 +137,7 @@ def still_at_work(evidence: Evidence, generation: str = "g") -> Evidence:
     """The vendor has said that it could not stop, and the film was one that never gets ready."""
     step = {**evidence.steps[0], "state": "withdrawn", "ticket": "v1_x", "operator_message": "could not be stopped"}
     step |= {"generation_id": generation, "ended_at": "2026-01-01 00:00:00+00:00"}
-    order = {"kind": "video", "marker": "m", "mood": "stuck", "paid": False, "ticket": "v1_x"}
+    order = {"kind": "video", "marker": "m", "fault": "stuck", "paid": False, "ticket": "v1_x"}
     return replace(evidence, steps=[*evidence.steps, step], orders=[*evidence.orders, order])
 
 
