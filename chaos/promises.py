@@ -52,7 +52,7 @@ def everything_has_ended(evidence: Evidence) -> Iterator[str]:
             yield expect(is_free, f"generation {row['id']} has ended and is leased until {row['lease_until']}")
 
 
-def final_is_final(evidence: Evidence) -> Iterator[str]:
+def final_status_never_changes(evidence: Evidence) -> Iterator[str]:
     """A final status that a client was told never changes."""
     rows = {row["id"]: row["status"] for row in evidence.generations}
     told = {(line.generation, line.generation_status) for line in evidence.history if line.outcome == "ok"}
@@ -62,7 +62,7 @@ def final_is_final(evidence: Evidence) -> Iterator[str]:
             yield expect(now == status, f"generation {generation} was told to be {status} and is {now}")
 
 
-def what_was_said_is_done(evidence: Evidence) -> Iterator[str]:
+def acknowledged_acts_are_done(evidence: Evidence) -> Iterator[str]:
     """Acknowledged acts are done: deleted is gone, published is public, canceled is canceled."""
     rows = {row["id"]: row for row in evidence.projects}
     for line in evidence.history:

@@ -44,7 +44,7 @@ def nothing_is_bought_twice(evidence: Evidence) -> Iterator[str]:
         yield f"order {group}: paid {number} times; its generations {of} have the tries {states}"
 
 
-def what_may_be_billed_is_the_last_order(evidence: Evidence) -> Iterator[str]:
+def nothing_is_ordered_after_a_possible_bill(evidence: Evidence) -> Iterator[str]:
     """At most one try of a generation is in a final state, and no try comes after it."""
     for generation, steps in _tries(evidence).items():
         last = [step for step in steps if step["state"] in FINAL_STATES]

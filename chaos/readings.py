@@ -14,7 +14,7 @@ _OK, _NOT_FOUND = 200, 404
 _ORDER = {"pending": 0, "processing": 1, "succeeded": 2, "failed": 2, "canceled": 2}
 
 
-def nothing_read_goes_back(evidence: Evidence) -> Iterator[str]:
+def answers_never_go_back(evidence: Evidence) -> Iterator[str]:
     """An answer is never older than an answer that came before the request was sent.
 
     A replayed answer is left out: it is as old as the first one.
@@ -30,7 +30,7 @@ def nothing_read_goes_back(evidence: Evidence) -> Iterator[str]:
                 yield _compare(earlier, later)
 
 
-def what_is_read_is_so(evidence: Evidence) -> Iterator[str]:
+def api_agrees_with_rows(evidence: Evidence) -> Iterator[str]:
     """In the end, the API shows projects and credits as the rows have them, to their owners only."""
     projects = {row["id"]: row for row in evidence.projects}
     statuses = {row["id"]: row["status"] for row in evidence.generations}
