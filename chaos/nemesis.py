@@ -78,8 +78,10 @@ class Nemesis:
         self._busy.add(place)
         began, effect = time(), False
         try:
-            if kind.on in _ONE_AT_A_TIME:
-                await self._wait_for_all(kind.on)
+            if kind.on in _ONE_AT_A_TIME:  # a fault shows nothing at a process that is down, so we wait a little
+                until = monotonic() + _WAIT_FOR_ALL
+                for name in self.stack.named(kind.on):
+                    await self.stack.children[name].serves_within(until - monotonic())
             effect = await kind.do(Where(self.stack, target, seconds, lot))
         finally:
             self._busy.discard(place)
@@ -89,9 +91,3 @@ class Nemesis:
                 file.write(json.dumps(line) + "\n")
         (self.counts if effect else self.idle)[kind.name] += 1
         return effect
-
-    async def _wait_for_all(self, start: str) -> None:
-        """Wait a little until all processes of that kind serve: a fault at a process that is down shows nothing."""
-        until = monotonic() + _WAIT_FOR_ALL
-        for name in self.stack.named(start):
-            await self.stack.children[name].serves_within(until - monotonic())

@@ -3,7 +3,6 @@
 Each check yields a line per comparison (see `chaos/compared.py`).
 """
 
-from collections import defaultdict
 from collections.abc import Iterator
 
 from chaos.compared import expect
@@ -94,7 +93,8 @@ def a_key_is_one_order(evidence: Evidence) -> Iterator[str]:
         refused = [line for line in key.lines if line.outcome == "refused" and line.sent > known]
         codes = sorted({line.code for line in refused if not (line.status == _NOT_FOUND and key.project in deleted)})
         if told:
-            words = f"was told {len(told)} different orders: {_listed(told)}"
+            orders = "; ".join(f"generation {generation} of project {project}" for project, generation in sorted(told))
+            words = f"was told {len(told)} different orders: {orders}"
             yield expect(len(told) == 1, f"key {key.name} ({key.op}) {words}")
             yield expect(not codes, f"key {key.name} ({key.op}) was acknowledged, and also refused: {', '.join(codes)}")
 
@@ -171,10 +171,3 @@ def everybody_ends_when_asked(evidence: Evidence) -> Iterator[str]:
 
 def _acknowledged(evidence: Evidence) -> set[str]:
     return {line.project for line in evidence.history if line.op in PAYING and line.outcome == "ok"}
-
-
-def _listed(pairs: set[tuple[str, str]]) -> str:
-    by_project: defaultdict[str, list[str]] = defaultdict(list)
-    for project, generation in sorted(pairs):
-        by_project[project].append(generation)
-    return "; ".join(f"project {project}: {', '.join(ids)}" for project, ids in by_project.items())

@@ -65,17 +65,18 @@ class Requests:
             outcome=outcome,
             replayed=response.headers.get("Idempotent-Replayed") == "true",
         )
-        return self._keep(_with_ids(read, body) if read.outcome == "ok" else read, body)
+        if outcome == "ok":
+            generation = body.get("generation") or {}
+            read = replace(
+                read,
+                project=body.get("id", line.project),
+                status_sequence=body.get("status_sequence", 0),
+                generation=generation.get("id", ""),
+                generation_status=generation.get("status", ""),
+            )
+        return self._keep(read, body)
 
     def _keep(self, line: Line, body: dict[str, Any]) -> Answer:
         line = replace(line, answered=time())
         self._history.add(line)
         return Answer(line, body)
-
-
-def _with_ids(line: Line, body: dict[str, Any]) -> Line:
-    """Add the project and the generation that the answer names."""
-    generation = body.get("generation") or {}
-    told = {"generation": generation.get("id", ""), "generation_status": generation.get("status", "")}
-    sequence = body.get("status_sequence", 0)
-    return replace(line, project=body.get("id", line.project), status_sequence=sequence, **told)

@@ -100,7 +100,9 @@ async def stack(plan: Plan, folder: Path) -> AsyncIterator[Stack]:
 
 async def _start(built: Stack, exits: AsyncExitStack) -> None:
     vendor_port = choose(0, 0)
-    vendor = _vendor(built, vendor_port)
+    arguments = [str(vendor_port), str(built.plan.seed), str(built.plan.vendor_timeout), str(built.folder)]
+    arguments += ["stuck"] if built.plan.is_stuck_at_times else []
+    vendor = _child(built, "vendor", ["-m", "chaos.vendor", *arguments], {"PYTHONPATH": f"{ROOT}:{UNDER_TEST}"})
     apis = [await _api(built, exits, number) for number in range(1, built.plan.apis + 1)]
     workers = [await _worker(built, exits, number, vendor_port) for number in range(1, built.plan.workers + 1)]
     everybody = [vendor, *apis, *workers]
@@ -108,13 +110,6 @@ async def _start(built: Stack, exits: AsyncExitStack) -> None:
     for child in everybody:
         await child.start()
     await asyncio.gather(*(child.until_up() for child in everybody))
-
-
-def _vendor(built: Stack, port: int) -> Child:
-    plan = built.plan
-    arguments = [str(port), str(plan.seed), str(plan.vendor_timeout), str(built.folder)]
-    arguments += ["stuck"] if plan.is_stuck_at_times else []
-    return _child(built, "vendor", ["-m", "chaos.vendor", *arguments], {"PYTHONPATH": f"{ROOT}:{UNDER_TEST}"})
 
 
 async def _api(built: Stack, exits: AsyncExitStack, number: int) -> Child:
