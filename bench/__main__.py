@@ -16,8 +16,9 @@ from tallyframe.logs import configure_logs
 
 
 async def run(seconds: int, orders: int, log_level: str) -> None:
-    """Measure for `seconds` each, and the pickup with that many orders; print as it goes."""
-    _end_on_sigterm()
+    """Measure for `seconds` each, and the pickup with so many `orders`; print each result at once."""
+    if task := asyncio.current_task():  # SIGTERM unwinds us as Ctrl-C does, so that nothing is left running
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     configure_logs("console", "warning", "bench")
     async with stack(log_level) as running:
         print_machine(running)
@@ -30,14 +31,7 @@ async def run(seconds: int, orders: int, log_level: str) -> None:
         print_rows([*accepted, *await bench.poll()], placed)
         alone, beside = await pickup(running, api.port, people[0], people[1], orders)
         print_waits(f"{orders} orders in turn, one idle worker, offline provider", alone)
-        print_waits(f"the same beside a flood of {FLOOD} orders of somebody else", beside, alone)
-
-
-def _end_on_sigterm() -> None:
-    """Let SIGTERM unwind us as Ctrl-C does, so that nothing is left behind."""
-    task = asyncio.current_task()
-    if task:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        print_waits(f"the same beside a flood of {FLOOD} orders of another user", beside, alone)
 
 
 def main() -> None:
@@ -52,7 +46,7 @@ def main() -> None:
     try:
         asyncio.run(run(seconds, orders, options.log_level))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        sys.exit("Interrupted; everything has been ended.")
+        sys.exit("Interrupted; all processes have been ended.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A FastAPI app that does nothing, served as the API is: what is left is the web stack's own price.
+"""A FastAPI app that does nothing, served as the API is: it costs what the web stack alone costs.
 
 python -m bench.bare PORT
 """
@@ -13,7 +13,7 @@ app = FastAPI()
 
 
 class Order(BaseModel):
-    """The body that is sent to the API, too."""
+    """The body: the same as for the API."""
 
     kind: str
     prompt: str

@@ -1,6 +1,6 @@
-"""The SQL that the API sends, taken down while its own code answers one order and one poll of each kind.
+"""Records the SQL that the API sends, while its own code answers one order and one poll of each kind.
 
-So pgbench runs what the API runs, whatever becomes of that code.
+So pgbench always runs the SQL of the current code.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -30,7 +30,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class Captured:
-    """The statement that accepts an order, those of a full and of an unchanged poll, and the ids in them."""
+    """The statements of an accepted order, a full poll and an unchanged poll, and the ids in them."""
 
     accept: Statement
     poll: Statement
@@ -43,15 +43,18 @@ class Captured:
 async def capture(stack: Stack, person: Person) -> Captured:
     """Place an order and poll it twice, in this process, as `person`."""
     async with _client(stack, person) as client:
-        with _listening() as accepting:
+        with _recording() as accepting:
             project = (await client.post("/v1/projects", json=ORDER)).raise_for_status().json()
         path = f"/v1/projects/{project['id']}"
-        with _listening() as polling:
+        with _recording() as polling:
             etag = (await client.get(path)).raise_for_status().headers["ETag"]
-        with _listening() as repolling:
+        with _recording() as repolling:
             await client.get(path, headers={"If-None-Match": etag})
+    accepts = [statement for statement in accepting if "INSERT INTO generations" in statement.sql]
+    if len(accepts) != 1:
+        raise LookupError(f"{len(accepts)} statements insert a generation, not one: adapt the benchmark")
     ids = UUID(project["id"]), UUID(project["generation"]["id"])
-    return Captured(_one(accepting, "INSERT INTO generations"), _last(polling), _last(repolling), person, *ids)
+    return Captured(accepts[0], polling[-1], repolling[-1], person, *ids)
 
 
 @asynccontextmanager
@@ -66,26 +69,15 @@ async def _client(stack: Stack, person: Person) -> AsyncIterator[httpx.AsyncClie
 
 
 @contextmanager
-def _listening() -> Iterator[list[Statement]]:
-    """Take down every statement of the block, as it goes to asyncpg."""
-    heard: list[Statement] = []
+def _recording() -> Iterator[list[Statement]]:
+    """Record every statement during the block, as asyncpg gets it."""
+    recorded: list[Statement] = []
 
     def note(_connection: object, _cursor: object, sql: str, values: Sequence[Any], *_: object) -> None:
-        heard.append(Statement(sql, values))
+        recorded.append(Statement(sql, values))
 
     sa.event.listen(Engine, "before_cursor_execute", note)
     try:
-        yield heard
+        yield recorded
     finally:
         sa.event.remove(Engine, "before_cursor_execute", note)
-
-
-def _one(statements: list[Statement], words: str) -> Statement:
-    found = [statement for statement in statements if words in statement.sql]
-    if len(found) != 1:
-        raise LookupError(f"{len(found)} statements with {words!r}, not one: the benchmark must be taught")
-    return found[0]
-
-
-def _last(statements: list[Statement]) -> Statement:
-    return statements[-1]

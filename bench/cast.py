@@ -1,4 +1,4 @@
-"""The users of the benchmark, and the end of what they have ordered."""
+"""The users of the benchmark, and how their orders are ended."""
 
 import asyncio
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ USERS = 200
 CREDITS = 1_000_000  # per user
 _AT_ONCE = 8  # connections
 
-# Ended in bulk and not by the story's own means, which would take longer than the measurements.
+# In bulk: the product's own way, one by one, would take longer than the measurements.
 _END = """
     UPDATE generations SET status = 'canceled', step = 'completed', finished_at = clock_timestamp(),
            lease_until = NULL, error_code = 'canceled', error_message = 'The benchmark has moved on.'
@@ -38,21 +38,21 @@ async def cast(database_url: str) -> list[Person]:
     """Make the users."""
     db = Database(database_url, role=ADMIN_ROLE, pool_size=_AT_ONCE, statement_timeout=60)
     turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def make(number: int) -> Person:
+        email = f"user{number}@example.com"
+        async with turns:
+            user, key = await add_user(db, email, admin=False, member=False, credits_given=CREDITS, signup_credits=0)
+        return Person(user.id, user.account_id, key)
+
     try:
-        return list(await asyncio.gather(*(_person(db, turns, number) for number in range(USERS))))
+        return list(await asyncio.gather(*(make(number) for number in range(USERS))))
     finally:
         await db.close()
 
 
-async def _person(db: Database, turns: asyncio.Semaphore, number: int) -> Person:
-    async with turns:
-        email = f"user{number}@example.com"
-        user, key = await add_user(db, email, admin=False, member=False, credits_given=CREDITS, signup_credits=0)
-    return Person(user.id, user.account_id, key)
-
-
 async def clear(stack: Stack) -> None:
-    """End all that is under way, so that the next measurement starts from an idle, vacuumed, checkpointed database."""
+    """End all generations, so that the next measurement starts with an idle, vacuumed, checkpointed database."""
     owner = await asyncpg.connect(stack.database_url)
     try:
         for statement in (*_END.split(";")[:-1], "VACUUM ANALYZE", "CHECKPOINT"):
@@ -65,7 +65,7 @@ async def clear(stack: Stack) -> None:
 
 
 async def generations(stack: Stack) -> int:
-    """Return how many generations there are, ended ones included."""
+    """Count all generations, ended ones too."""
     owner = await asyncpg.connect(stack.database_url)
     try:
         return int(await owner.fetchval("SELECT count(*) FROM generations"))

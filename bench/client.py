@@ -1,9 +1,9 @@
-"""The load generator: keeps some HTTP/1.1 connections busy, one request at a time each, and times every answer.
+"""The load generator: keeps some HTTP/1.1 connections busy, with one request at a time each, and times every answer.
 
     python -m bench.client PLAN RESULT
 
-Both are JSON files. It shares the cores with what it measures, so it does next to nothing: requests are ready-made
-bytes, and of an answer only the status and the length are looked at.
+Both are JSON files. It shares the cores with the server, so it does as little as possible: requests are ready-made
+bytes, and it checks only the status and the length of an answer.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from time import perf_counter, process_time
@@ -25,7 +26,7 @@ GRACE = 30.0  # seconds for the last answers
 
 @dataclass(frozen=True)
 class Plan:
-    """What to send where. `warm_up` and `seconds` are seconds, and only the latter count."""
+    """What to send where. `warm_up` and `seconds` are seconds; answers during the warm-up don't count."""
 
     port: int
     requests: list[str]
@@ -37,14 +38,14 @@ class Plan:
 
 @dataclass
 class Tally:
-    """The window in which answers count, in perf_counter seconds, and their latencies in ms."""
+    """The span in which answers count, in seconds of perf_counter, and their latencies in ms."""
 
     begin: float
     end: float
     latencies: list[float] = field(default_factory=list)
 
     def add(self, sent: float, answered: float) -> None:
-        """Count an answer if it falls into the window."""
+        """Count an answer if it came in that span."""
         if self.begin <= answered < self.end:
             self.latencies.append((answered - sent) * 1000)
 
@@ -61,12 +62,12 @@ class Connection(asyncio.Protocol):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Send the first request."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         self._send()
 
     def data_received(self, data: bytes) -> None:
-        """Collect an answer; when it's whole, count it and send the next request."""
+        """Collect an answer; once it is complete, count it and send the next request."""
         self._buffer += data
         if not is_whole(self._buffer):
             return
@@ -81,7 +82,7 @@ class Connection(asyncio.Protocol):
             self._end(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell, unless we are done."""
+        """Fail, unless we are done."""
         self._end(exc or ConnectionError("the server has closed the connection"))
 
     def _send(self) -> None:
@@ -99,7 +100,7 @@ class Connection(asyncio.Protocol):
 
 
 def is_whole(answer: bytes) -> bool:
-    """Whether head and body have arrived; a body's length must be announced."""
+    """Tell whether head and body have arrived; the head must give the body's length."""
     head, separator, body = answer.partition(b"\r\n\r\n")
     _, announced, rest = head.lower().partition(b"\r\ncontent-length:")
     length = int(rest.partition(b"\r\n")[0]) if announced else 0
@@ -107,12 +108,17 @@ def is_whole(answer: bytes) -> bool:
 
 
 async def generate(plan: Plan) -> Figures:
-    """Send the load and return what it met; raises on the first answer with another status."""
+    """Send the load and return the figures. Raises RuntimeError on an answer with another status."""
     begin = perf_counter() + plan.warm_up
     tally = Tally(begin, begin + plan.seconds)
     requests = [request.encode("latin-1") for request in plan.requests]
     used = process_time()
-    connections = [await _connect(plan, _from(requests, number, plan.connections), tally) for number in _numbers(plan)]
+    loop, connections = asyncio.get_running_loop(), []
+    for number in range(plan.connections):
+        # Each goes round all requests forever, from another start, so that the users are spread.
+        turns = islice(cycle(requests), number * len(requests) // plan.connections, None)
+        make = partial(Connection, turns, plan.status, tally)
+        connections.append((await loop.create_connection(make, "127.0.0.1", plan.port))[1])
     async with asyncio.timeout(plan.warm_up + plan.seconds + GRACE):
         await asyncio.gather(*(connection.done for connection in connections))
     used, counted = process_time() - used, len(tally.latencies)
@@ -125,23 +131,8 @@ async def generate(plan: Plan) -> Figures:
     )
 
 
-def _numbers(plan: Plan) -> range:
-    return range(plan.connections)
-
-
-def _from(requests: list[bytes], number: int, connections: int) -> Iterator[bytes]:
-    """Go round all requests for ever, each connection from another start, so that users are spread."""
-    return islice(cycle(requests), number * len(requests) // connections, None)
-
-
-async def _connect(plan: Plan, requests: Iterator[bytes], tally: Tally) -> Connection:
-    loop = asyncio.get_running_loop()
-    _, made = await loop.create_connection(lambda: Connection(requests, plan.status, tally), "127.0.0.1", plan.port)
-    return made
-
-
 def main(plan_file: str, result_file: str) -> None:
-    """Do what the plan says, and leave the result."""
+    """Read the plan, send the load, write the result."""
     plan = Plan(**json.loads(Path(plan_file).read_text()))
     Path(result_file).write_text(json.dumps(asdict(uvloop.run(generate(plan)))))
 

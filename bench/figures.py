@@ -1,4 +1,4 @@
-"""What one measurement found."""
+"""The figures of one measurement."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figures:
-    """Rate per second, latencies in ms, and CPU time in ms per answer where it was looked at; pgbench's own count."""
+    """Rate per second, latencies in ms, CPU time in ms per answer if it was measured, and pgbench's own count."""
 
     per_second: float
     p50: float
@@ -17,6 +17,6 @@ class Figures:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Return the value that `percent` of all values don't exceed; 0 when there is none."""
+    """Return the percentile; 0 if there are no values."""
     ordered = sorted(values)
     return ordered[min(int(len(ordered) * percent / 100), len(ordered) - 1)] if ordered else 0.0

@@ -24,7 +24,7 @@ class Target:
 
 
 async def load(stack: Stack, target: Target, requests: list[str], status: int, seconds: float) -> Figures:
-    """Send the requests in turn for `seconds` and return what came back; raises on another status."""
+    """Send the requests in turn for `seconds` and return the figures. Raises RuntimeError on another status."""
     plan = Plan(target.port, requests, status, CONNECTIONS, WARM_UP, seconds)
     plan_file, result_file = stack.file("plan.json"), stack.file("result.json")
     plan_file.write_text(json.dumps(asdict(plan)))
@@ -32,7 +32,7 @@ async def load(stack: Stack, target: Target, requests: list[str], status: int, s
     await stack.run([sys.executable, "-m", "bench.client", str(plan_file), str(result_file)], {})
     used = _cpu(target) - before
     found = Figures(**json.loads(result_file.read_text()))
-    # The warm-up's CPU time is among it, so its answers must be, too; they come at about the same rate.
+    # The CPU time includes the warm-up, so we add its answers, too; they come at about the same rate.
     answers = max(found.per_second * (seconds + WARM_UP), 1)
     return replace(found, server_cpu=used * 1000 / answers)
 

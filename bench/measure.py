@@ -1,4 +1,4 @@
-"""Accepting and polling over HTTP, each beside pgbench with the same SQL and a bare route with the same web server."""
+"""Accepting and polling over HTTP, each compared with pgbench (same SQL) and a bare route (same web server)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from bench.stack import Stack
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table; `pgbench` and `bare` are what it is a share of, if of anything."""
+    """A line of the table. `pgbench` and `bare` are the limits that it is compared with."""
 
     name: str
     found: Figures
@@ -27,7 +27,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Bench:
-    """What the measurements work with; `seconds` for each."""
+    """All that the measurements need; each takes `seconds`."""
 
     stack: Stack
     api: Target
@@ -37,9 +37,9 @@ class Bench:
     seconds: int
 
     async def accept(self) -> list[Row]:
-        """Orders per second."""
+        """Measure orders per second."""
         requests = [orders.order(person) for person in self.people]
-        await load(self.stack, self.api, requests, 202, 1)  # so that no table is empty when plans are made
+        await load(self.stack, self.api, requests, 202, 1)  # so that Postgres plans with tables that aren't empty
         await clear(self.stack)
         api = await load(self.stack, self.api, requests, 202, self.seconds)
         await clear(self.stack)
@@ -53,7 +53,7 @@ class Bench:
         ]
 
     async def poll(self) -> list[Row]:
-        """Polls per second, of projects that wait for a worker, one per user."""
+        """Measure polls per second, of one pending project per user."""
         asked = await self._order_for_each()
         projects = {**self._anybody(), self.captured.project_id: [UUID(project) for _, project, _ in asked]}
         full = [orders.poll(person, project) for person, project, _ in asked]
@@ -72,16 +72,16 @@ class Bench:
         ]
 
     async def _accept_by_pgbench(self) -> Figures:
-        """Run the accept statement; raises RuntimeError when it hasn't accepted an order each time."""
+        """Run the statement that accepts. Raises RuntimeError if it hasn't accepted an order each time."""
         before = await generations(self.stack)
         found = await pgbench.run(self.stack, self.captured.accept, self._anybody(), self.seconds)
         accepted = await generations(self.stack) - before
         if accepted != found.count:
-            raise RuntimeError(f"pgbench has run {found.count} times, but {accepted} orders are there")
+            raise RuntimeError(f"pgbench has run {found.count} times and placed {accepted} orders")
         return found
 
     def _anybody(self) -> dict[UUID, Sequence[UUID]]:
-        """Return what pgbench draws in place of the user and the account that were captured."""
+        """Return the ids that pgbench draws in place of the captured user and account."""
         users, accounts = zip(*((person.user_id, person.account_id) for person in self.people), strict=True)
         return {self.captured.person.user_id: users, self.captured.person.account_id: accounts}
 

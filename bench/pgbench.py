@@ -1,13 +1,12 @@
-"""Captured statements by pgbench: same SQL, same number of connections, prepared as asyncpg prepares them.
+"""Runs captured statements with pgbench: same SQL, same number of connections, prepared as asyncpg prepares them.
 
-Every bound value stays a parameter. Only ids vary from one run of the statement to the next: users, accounts and
-projects are drawn from arrays, new ids are counted up, in time order as the API's are.
+Every bound value stays a parameter. Only ids change from one run to the next: users, accounts and projects are drawn
+from arrays, and new ids are counted up, so that they are ordered by time as the API's are.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -17,9 +16,10 @@ from bench.stack import Stack
 
 CONNECTIONS = 16
 _THREADS = 2
-_ROLE = "tallyframe_app"  # places orders for everybody; the API's own role does so for one user at a time
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ROLE = "tallyframe_app"  # may order for all users; the API's own role may do so for one user at a time
 
-#: The three lines before the statement: who, and the next id: 12 digits, the client's number last.
+#: The lines before the statement: who orders, and the next id, which has 12 digits and ends with the client's number.
 _BEFORE = """\\set i :i + 1
 \\set who random(1, {people})
 \\set id 100000000000 + :i * 100 + :client_id
@@ -27,9 +27,9 @@ _BEFORE = """\\set i :i + 1
 
 
 async def run(stack: Stack, statement: Statement, drawn: Mapping[UUID, Sequence[UUID]], seconds: int) -> Figures:
-    """Run the statement for `seconds`, with each UUID among `drawn` replaced by any of its list (all of one length).
+    """Run the statement for `seconds`, with each UUID in `drawn` replaced by one of its list (all of the same length).
 
-    UUIDs that aren't there are taken for new ids.
+    Any other UUID is replaced by a new id. Raises RuntimeError if pgbench prints no figures.
     """
     script, log = stack.file("script.sql"), stack.file("log")
     sql, variables = write_script(statement, drawn)
@@ -55,37 +55,22 @@ def write_script(statement: Statement, drawn: Mapping[UUID, Sequence[UUID]]) -> 
     new: dict[UUID, int] = {}
 
     def place(match: re.Match[str]) -> str:
-        value = _as_uuid(statement.values[int(match[1]) - 1])
+        value = statement.values[int(match[1]) - 1]
+        if isinstance(value, str) and _UUID.fullmatch(value):  # asyncpg gets some ids as text
+            value = UUID(value)
+        if isinstance(value, UUID) and value in drawn:
+            return f"('{{{','.join(map(str, drawn[value]))}}}'::uuid[])[:who]"
         if isinstance(value, UUID):
-            return _drawn(drawn[value]) if value in drawn else _counted(new.setdefault(value, len(new)))
+            return f"('019a0000-0000-7000-8{new.setdefault(value, len(new)):03}-' || :id)"
         if value is None:
             return "NULL"
-        variables[f"p{match[1]}"] = _text(value)
+        text = f"{value.total_seconds()} seconds" if isinstance(value, timedelta) else str(value)
+        variables[f"p{match[1]}"] = text
         return f":p{match[1]}"
 
     sql = re.sub(r"\$(\d+)", place, statement.sql)
     people = len(next(iter(drawn.values())))
     return f"{_BEFORE.format(people=people)}{sql};\n", variables
-
-
-def _drawn(ids: Sequence[UUID]) -> str:
-    return f"('{{{','.join(map(str, ids))}}}'::uuid[])[:who]"
-
-
-def _counted(kind: int) -> str:
-    return f"('019a0000-0000-7000-8{kind:03}-' || :id)"
-
-
-def _as_uuid(value: Any) -> Any:  # noqa: ANN401  # whatever a statement may hold
-    """Return a UUID for what reads like one: drivers get some of them as text."""
-    if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", value):
-        return UUID(value)
-    return value
-
-
-def _text(value: Any) -> str:  # noqa: ANN401  # as above
-    """Return the value as Postgres reads it."""
-    return f"{value.total_seconds()} seconds" if isinstance(value, timedelta) else str(value)
 
 
 def _environment(stack: Stack) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""How long an order waits for a worker, and how long it takes in all: alone, and beside somebody's flood of orders."""
+"""How long an order waits for a worker, and how long it takes in all: alone, and beside another user's flood."""
 
 import asyncio
 import random
@@ -17,11 +17,11 @@ from bench.orders import ORDER
 from bench.stack import Stack
 
 _LOOK = 0.01  # seconds between looks at a generation
-#: Orders that somebody else has placed, and what they are: they keep slots busy, and not the cores.
+#: How many orders another user has placed, and their prompt: they keep slots busy, but not the cores.
 FLOOD = 1000
 SLOW = "[hang:1] [fail:content_policy] a cup"
 _WITHIN = 30.0  # seconds for one order
-_JITTER = 0.1  # seconds; so that orders don't keep step with the worker's looks into its queue
+_JITTER = 0.1  # seconds, at most, so that orders aren't in step with the worker's polls of its queue
 
 _SPANS = ("pickup: 202 to started", "pickup: written to started", "end to end: sent to succeeded")
 
@@ -37,7 +37,7 @@ class Waits:
 
 
 async def pickup(stack: Stack, port: int, person: Person, flooding: Person, orders: int) -> tuple[list[Waits], ...]:
-    """Place `orders` one after the other with one worker: while it has nothing else to do, and beside a flood."""
+    """Place `orders` one after the other: with one idle worker, and beside a flood."""
     await clear(stack)
     await stack.worker()
     owner = await asyncpg.connect(stack.database_url)
@@ -46,9 +46,10 @@ async def pickup(stack: Stack, port: int, person: Person, flooding: Person, orde
             await _one(client, owner)  # the first one pays for imports and connections
             alone = [await _one(client, owner) for _ in range(orders)]
             await _flood(other)
-            return _all(alone), _all([await _one(client, owner) for _ in range(orders)])
+            beside = [await _one(client, owner) for _ in range(orders)]
     finally:
         await owner.close()
+    return _waits(alone), _waits(beside)
 
 
 def _client(port: int, person: Person) -> httpx.AsyncClient:
@@ -58,7 +59,7 @@ def _client(port: int, person: Person) -> httpx.AsyncClient:
 
 
 async def _flood(client: httpx.AsyncClient) -> None:
-    """Place a thousand orders whose provider takes a second and no processor's time."""
+    """Place the flood: each order takes the provider a second, and no CPU time."""
     at_once = asyncio.Semaphore(16)
 
     async def place() -> None:
@@ -68,15 +69,18 @@ async def _flood(client: httpx.AsyncClient) -> None:
     await asyncio.gather(*(place() for _ in range(FLOOD)))
 
 
-def _all(spans: Sequence[tuple[float, ...]]) -> list[Waits]:
-    return [_waits(name, span) for name, span in zip(_SPANS, zip(*spans, strict=True), strict=True)]
+def _waits(orders: Sequence[tuple[float, ...]]) -> list[Waits]:
+    return [
+        Waits(name, fmean(spans), percentile(spans, 50), percentile(spans, 95))
+        for name, spans in zip(_SPANS, zip(*orders, strict=True), strict=True)
+    ]
 
 
 async def _one(client: httpx.AsyncClient, owner: "asyncpg.Connection[asyncpg.Record]") -> tuple[float, ...]:
     """Place an order; return how long each of `_SPANS` took, in ms.
 
-    Commit, start and result are timed by the database, request and answer by us: one clock, on one machine. A worker
-    may start before the answer has come, and then nobody has waited.
+    The database times commit, start and result, and we time request and answer: one clock, on one machine. A worker may
+    start before the answer is here; then the wait is 0.
     """
     await asyncio.sleep(random.uniform(0, _JITTER))  # noqa: S311  # no secret
     sent = time()
@@ -97,7 +101,3 @@ async def _times(owner: "asyncpg.Connection[asyncpg.Record]", generation_id: UUI
     if row["status"] != "succeeded":
         raise RuntimeError(f"a generation ended as {row['status']}: {row['error_message']}")
     return row["created_at"].timestamp(), row["started_at"].timestamp(), row["finished_at"].timestamp()
-
-
-def _waits(name: str, spans: tuple[float, ...]) -> Waits:
-    return Waits(name, fmean(spans), percentile(spans, 50), percentile(spans, 95))

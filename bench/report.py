@@ -1,4 +1,4 @@
-"""The tables, and the machine that they are about."""
+"""The tables, and a description of the machine."""
 
 import os
 import platform
@@ -18,7 +18,7 @@ _PACKAGES = ("fastapi", "uvicorn", "uvloop", "sqlalchemy", "asyncpg", "arq")
 
 
 def print_machine(stack: Stack) -> None:
-    """Say where and with what this was measured, and how busy the machine was before."""
+    """Print machine and versions, and how busy the machine was before."""
     postgres = (stack.servers.postgres.data / "PG_VERSION").read_text().strip()
     load = os.getloadavg()[0]
     print(f"{_cpu_model()}, {len(os.sched_getaffinity(0))} cores, load {load:.1f} before the start")
@@ -35,36 +35,31 @@ def _cpu_model() -> str:
 
 
 def print_rows(rows: Sequence[Row], generations: int) -> None:
-    """Print throughput, latencies and ratios; polls found `generations` orders in the database."""
+    """Print throughput, latencies and ratios. The database had so many `generations` during the polls."""
     table = Table(title="16 connections; server, client and Postgres share the cores; CPU in ms per answer")
     table.add_column("what", no_wrap=True)
     for name in ("per s", "p50 ms", "p99 ms", "/pgbench", "/bare", "CPU", "client's"):
         table.add_column(name, justify="right")
     for row in rows:
-        table.add_row(*_cells(row))
+        found, limits = row.found, (row.pgbench, row.bare)
+        rates = [f"{found.per_second:.0f}", f"{found.p50:.2f}", f"{found.p99:.2f}"]
+        shares = [f"{found.per_second / limit.per_second:.3f}" if limit else "" for limit in limits]
+        cpu = [f"{used:.3f}" if used else "" for used in (found.server_cpu, found.client_cpu)]
+        table.add_row(row.name, *rates, *shares, *cpu)
     Console(width=_WIDTH).print(table)
     print(f"Polled with {generations} orders in the database.")
 
 
-def _cells(row: Row) -> list[str]:
-    found = row.found
-    shares = [f"{found.per_second / other.per_second:.3f}" if other else "" for other in (row.pgbench, row.bare)]
-    cpu = [f"{used:.3f}" if used else "" for used in (found.server_cpu, found.client_cpu)]
-    return [row.name, f"{found.per_second:.0f}", f"{found.p50:.2f}", f"{found.p99:.2f}", *shares, *cpu]
-
-
 def print_waits(title: str, waits: Sequence[Waits], alone: Sequence[Waits] = ()) -> None:
-    """Print how long orders waited, and how many times as long as those that were `alone`."""
+    """Print how long orders waited, and the ratio to those that were `alone`."""
     table = Table(title=title)
     table.add_column("what", no_wrap=True)
     for name in ("mean ms", "p50 ms", "p95 ms", *(["mean/alone"] if alone else [])):
         table.add_column(name, justify="right")
     for number, span in enumerate(waits):
-        times = [_times(span, alone[number])] if alone else []
+        times = []
+        if alone:  # its mean is 0 if the worker was quicker than every answer
+            mean = alone[number].mean
+            times = [f"{span.mean / mean:.2f}" if mean else ""]
         table.add_row(span.name, f"{span.mean:.1f}", f"{span.p50:.1f}", f"{span.p95:.1f}", *times)
     Console(width=_WIDTH).print(table)
-
-
-def _times(span: Waits, alone: Waits) -> str:
-    """Say how many times as long; nothing where nobody has waited alone: a worker was quicker than each answer."""
-    return f"{span.mean / alone.mean:.2f}" if alone.mean else ""

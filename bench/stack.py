@@ -1,4 +1,4 @@
-"""Servers and children of one benchmark, in a temporary folder, all ended when the block ends."""
+"""Servers and child processes of one benchmark, in a temporary folder; all end with the block."""
 
 import asyncio
 import os
@@ -8,25 +8,27 @@ import sys
 import tempfile
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
+import tallyframe
 from tallyframe.embedded import Servers, servers
 from tallyframe.embedded.processes import Program, Steps, end, launch
 from tallyframe.migrate import migrate
 
 ROOT = Path(__file__).parents[1]
+UNDER_TEST = Path(tallyframe.__file__).parents[1]  # the same for every process, whatever folder it runs in
 START_WITHIN = 30.0  # seconds
 _POLL = 0.02  # seconds
 _END: Steps = ((signal.SIGTERM, 5.0),)
-_MAX_ACTIVE = 100_000  # generations per user: nobody works them off while orders are measured
+_MAX_ACTIVE = 100_000  # generations per user: no worker runs while orders are measured
 
 
 @dataclass
 class Stack:
-    """What runs. `settings` are environment variables for our own programs."""
+    """All that runs. `settings` are environment variables for our own programs."""
 
     servers: Servers
     folder: Path
@@ -54,12 +56,12 @@ class Stack:
         process, log = await self._start("-m", "tallyframe", "worker", TALLYFRAME_LOG_LEVEL="info")
         until = monotonic() + START_WITHIN
         while "worker_started" not in log.read_text():
-            await _look(process, until, log)
+            await _pause(process, until, log)
         return process
 
     async def run(self, argv: Sequence[str], environment: Mapping[str, str]) -> str:
-        """Run a program to its end and return what it printed; raises RuntimeError with that if it fails."""
-        output = self._file()
+        """Run a program to its end and return its output. Raises RuntimeError with the output if it fails."""
+        output = self.file("output")
         process = await self._launch(argv, {**_surroundings(), **environment}, output)
         if await process.wait():
             raise _failed(argv[0], output)
@@ -73,12 +75,15 @@ class Stack:
     async def _listening(self, *arguments: str, port: int) -> Process:
         process, log = await self._start(*arguments)
         until = monotonic() + START_WITHIN
-        while not await _listens(port):
-            await _look(process, until, log)
-        return process
+        while True:
+            with suppress(OSError):  # it doesn't listen yet
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                return process
+            await _pause(process, until, log)
 
     async def _start(self, *arguments: str, **more: str) -> tuple[Process, Path]:
-        log = self._file()
+        log = self.file("output")
         environment = {**_surroundings(), **self.settings, **more}
         return await self._launch([sys.executable, *arguments], environment, log), log
 
@@ -88,13 +93,10 @@ class Stack:
         self.exits.push_async_callback(end, process, _END, asyncio.Event())
         return process
 
-    def _file(self) -> Path:
-        return self.file("output")
-
 
 @asynccontextmanager
 async def stack(log_level: str) -> AsyncIterator[Stack]:
-    """Run servers that survive a power cut, as in production, with a migrated database, for the block."""
+    """Run servers for the block: durable as in production, with a migrated database."""
     with tempfile.TemporaryDirectory(prefix="tallyframe-bench-") as name:
         folder = Path(name)
         async with servers(folder / "data", durable=True) as both:
@@ -117,22 +119,13 @@ def _settings(both: Servers, folder: Path, log_level: str) -> dict[str, str]:
 
 
 def _surroundings() -> dict[str, str]:
-    """Return our environment without anybody's settings; `bench` can be imported."""
+    """Return our environment without settings of whoever runs this, and such that `bench` can be imported."""
     others = {name: value for name, value in os.environ.items() if not name.startswith(("TALLYFRAME_", "PG"))}
-    return {**others, "PYTHONPATH": str(ROOT)}
+    return {**others, "PYTHONPATH": f"{ROOT}:{UNDER_TEST}"}
 
 
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True
-
-
-async def _look(process: Process, until: float, log: Path) -> None:
-    """Wait a moment; raises RuntimeError when the process has ended or is out of time."""
+async def _pause(process: Process, until: float, log: Path) -> None:
+    """Wait a moment for the process to serve. Raises RuntimeError if it has ended or time is up."""
     if process.returncode is not None or monotonic() > until:
         raise _failed("a process that should serve", log)
     await asyncio.sleep(_POLL)

@@ -1,4 +1,4 @@
-"""Runs the whole of it: `python -m chaos [--seed 1] [--minutes 2] [--quick]`. Exit code 1 on a violation."""
+"""Runs all phases: `python -m chaos [--seed 1] [--minutes 2] [--quick]`. Exit code 1 on a violation."""
 
 import argparse
 import asyncio
@@ -26,39 +26,40 @@ from chaos.stack import Stack, stack
 from tallyframe.commands.users import add_user, database
 from tallyframe.logs import configure_logs
 
-_CREDITS = 1_000_000  # of a client's user
-_FEW_CREDITS = 150  # of the first one's, so that some orders can't be paid
-_LOOK = 0.2  # seconds
-_LIVE = """
+_CREDITS = 1_000_000  # of each client but the first
+_FEW_CREDITS = 150  # of the first client, so that some orders can't be paid
+_POLL = 0.2  # seconds
+_UNFINISHED = """
     SELECT (SELECT count(*) FROM generations WHERE finished_at IS NULL) + (SELECT count(*) FROM outbox)"""
 
 
 async def run(plan: Plan, folder: Path, *, is_quick: bool) -> bool:
-    """Run the plan with everything kept in `folder`; print the verdict, and return whether all is well."""
-    _end_on_sigterm()
+    """Run the plan, with all files in `folder`; print the verdict, and return whether all checks hold."""
+    if task := asyncio.current_task():  # SIGTERM unwinds us as Ctrl-C does, so that nothing is left running
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     configure_logs("console", "warning", "chaos")
     print(f"Seed {plan.seed}, {plan.seconds:.0f} s of faults; everything is kept in {folder}")
-    print(f"Tallyframe is that of {_tried()}", flush=True)
+    print(f"Tallyframe is that of {_code_under_test()}", flush=True)
     async with stack(plan, folder) as running:
         history = History(folder / "history.jsonl")
-        users = await _users(running)
+        users = await _add_users(running)
         nemesis = Nemesis(running)
-        await _rage(running, nemesis, history, users)
+        await _order_amid_faults(running, nemesis, history, users)
         running.calm_the_vendor()
         began = monotonic()
         await ask_when_calm(running, history, users)
-        await _until_quiet(running)
+        await _wait_until_finished(running)
         quiet = monotonic() - began
         evidence = await gather(running, history.lines, users, is_quick=is_quick)
-    evidence = with_endings(evidence, running)  # once more, for now all have ended
+    evidence = with_endings(evidence, running)  # again, because all processes have ended now
     evidence.write(folder / FILE)
     verdicts = judge(evidence)
     print_report(evidence, nemesis.counts, verdicts, quiet)
     return all(verdict.is_ok for verdict in verdicts)
 
 
-def _tried() -> str:
-    """Return the path of the code that is run, and its commit if there is one."""
+def _code_under_test() -> str:
+    """Return the path of the code, and its commit if it is in a git repository."""
     folder = Path(tallyframe.__file__).parent
     git = ("git", "-C", str(folder), "describe", "--always", "--dirty")
     try:
@@ -68,7 +69,7 @@ def _tried() -> str:
     return f"{folder}, commit {found.stdout.strip()}" if found.returncode == 0 else str(folder)
 
 
-async def _users(running: Stack) -> list[User]:
+async def _add_users(running: Stack) -> list[User]:
     users = []
     async with database(running.servers.database_url) as db:
         for number in range(running.plan.clients):
@@ -79,8 +80,8 @@ async def _users(running: Stack) -> list[User]:
     return users
 
 
-async def _rage(running: Stack, nemesis: Nemesis, history: History, users: list[User]) -> None:
-    """Let clients and nemesis at it; when this returns, all faults are over and every client has ended."""
+async def _order_amid_faults(running: Stack, nemesis: Nemesis, history: History, users: list[User]) -> None:
+    """Run clients and nemesis side by side. When this returns, all faults are over and all clients have ended."""
     stop = asyncio.Event()
     clients = [client(user.client, user.key, running.plan, running.apis, history, stop) for user in users]
     at_work = [asyncio.create_task(one.run()) for one in clients]
@@ -96,34 +97,31 @@ async def _rage(running: Stack, nemesis: Nemesis, history: History, users: list[
             await one.requests.aclose()
 
 
-async def _until_quiet(running: Stack) -> None:
-    """Wait until nothing is under way, or the plan's time is over."""
+async def _wait_until_finished(running: Stack) -> None:
+    """Wait until all generations have ended and the outbox is empty, for the plan's `quiet` seconds at most."""
     began = monotonic()
     connection = await asyncpg.connect(running.servers.database_url)
     try:
-        while await connection.fetchval(_LIVE):
+        while await connection.fetchval(_UNFINISHED):
             if monotonic() - began > running.plan.quiet:
                 break
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_POLL)
     finally:
         await connection.close()
 
 
-def _end_on_sigterm() -> None:
-    """Let SIGTERM unwind us as Ctrl-C does, so that nothing is left running."""
-    task = asyncio.current_task()
-    if task:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-
-
 def main() -> None:
     """Read the options and run."""
-    parser = argparse.ArgumentParser(prog="python -m chaos", description="Breaks everything, then checks the books")
-    parser.add_argument("--seed", type=int, default=1, help="draws faults, clients and the vendor's moods (default 1)")
+    parser = argparse.ArgumentParser(
+        prog="python -m chaos", description="Commits faults while clients order, then checks the books"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="draws faults and what clients want (default 1)")
     parser.add_argument("--minutes", type=float, default=2, help="of faults (default 2)")
-    parser.add_argument("--quick", action="store_true", help="half a minute in all, every kind of fault once")
-    parser.add_argument("--keep", type=Path, help="keep everything in this folder, also when all is well")
-    parser.add_argument("--without-idempotency", action="store_true", help="a repeated key may buy twice")
+    parser.add_argument("--quick", action="store_true", help="half a minute in all, every kind of fault at least once")
+    parser.add_argument("--keep", type=Path, help="keep all files in this folder, also when all checks hold")
+    parser.add_argument(
+        "--without-idempotency", action="store_true", help="for versions without keys: a repeated key may buy twice"
+    )
     options = parser.parse_args()
     checks = not options.without_idempotency
     plan = Plan(seed=options.seed, seconds=options.minutes * 60, checks_idempotency=checks)
@@ -131,10 +129,10 @@ def main() -> None:
     folder = options.keep or Path(tempfile.mkdtemp(prefix=f"tallyframe-chaos-{options.seed}-"))
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        is_well = asyncio.run(run(plan, folder.resolve(), is_quick=options.quick))
+        holds = asyncio.run(run(plan, folder.resolve(), is_quick=options.quick))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        sys.exit(f"Interrupted; everything has been ended. What there is of it is in {folder}")
-    if not is_well:
+        sys.exit(f"Interrupted; all processes have been ended. The files so far are in {folder}")
+    if not holds:
         sys.exit(f"VIOLATED. All logs, the history and the evidence are in {folder}")
     if not options.keep:
         shutil.rmtree(folder)

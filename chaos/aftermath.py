@@ -1,9 +1,10 @@
-"""Checks of what was asked after the faults (`chaos/calm.py`): every key is answered, and the product works.
+"""Checks of the phase after the faults (`chaos/calm.py`): every key is answered, and the product works.
 
-Each check takes the evidence and yields a line for each thing that it has compared, empty where all is well.
+Each check yields a line per comparison (see `chaos/compared.py`).
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from chaos.compared import expect
 from chaos.evidence import Evidence
@@ -14,17 +15,18 @@ _NOT_FOUND = 404
 
 
 def every_key_is_answered(evidence: Evidence) -> Iterator[str]:
-    """A key that is sent once more gets a definite answer, and the first one again if it has been taken before."""
+    """A key that is sent again gets a definite answer: the first one again, if the order had been accepted."""
     deleted = {row["id"] for row in evidence.projects if row["is_deleted"]}
     bought = bought_at(evidence)
     for key in keys_of(evidence.history).values() if evidence.checks_idempotency else ():
-        before, again = _parted(key)
+        before = replace(key, lines=tuple(line for line in key.lines if not line.calm))
+        again = replace(key, lines=tuple(line for line in key.lines if line.calm))
         if before.lines and (again.lines or before.outcome == "info"):
-            yield _answered(before, again, is_deleted=key.project in deleted, bought=bought.get(key.name))
+            yield _compare(before, again, is_deleted=key.project in deleted, bought=bought.get(key.name))
 
 
 def the_product_works(evidence: Evidence) -> Iterator[str]:
-    """Once the faults are over each API process is ready, and takes an image and a video that succeed."""
+    """After the faults, each API process is ready and accepts an image and a video that succeed."""
     succeeded = {row["id"] for row in evidence.generations if row["status"] == "succeeded"}
     calm = [line for line in evidence.history if line.calm and line.outcome == "ok"]
     for api in evidence.apis:
@@ -36,14 +38,8 @@ def the_product_works(evidence: Evidence) -> Iterator[str]:
             yield expect(bool(asked), f"no {op} that was ordered at {api} after the faults has succeeded")
 
 
-def _parted(key: Key) -> tuple[Key, Key]:
-    """Return what was asked with a key before all faults were over, and what after that."""
-    before, again = (tuple(line for line in key.lines if line.calm is calm) for calm in (False, True))
-    return Key(key.name, key.op, key.client, before), Key(key.name, key.op, key.client, again)
-
-
-def _answered(before: Key, again: Key, *, is_deleted: bool, bought: float | None) -> str:
-    """Say what is wrong with the answers to a key that was sent once more, or nothing."""
+def _compare(before: Key, again: Key, *, is_deleted: bool, bought: float | None) -> str:
+    """Return what is wrong with the answers to a key that was sent again, or nothing."""
     name = f"key {before.name} ({before.op})"
     definite = [line for line in again.lines if line.outcome != "info"]
     if not definite:

@@ -1,4 +1,4 @@
-"""What processes have logged that no fault explains: events that mean a bug, and exceptions that nobody expected."""
+"""Finds log lines that no fault explains: events that mean a bug, and unexpected exceptions."""
 
 import json
 from collections.abc import Mapping
@@ -6,24 +6,24 @@ from pathlib import Path
 
 from chaos.evidence import Row
 
-#: Events of docs/operations.md that mean a bug, or books that don't add up.
+#: Events of docs/operations.md that mean a bug or a wrong balance.
 _ALARMS = (
     *("internal_error", "request_crashed", "invariant_violated", "audit_failed", "sweep_failed"),
     *("loop_failed", "taker_failed", "generation_crashed", "heartbeat_failed"),
 )
-#: How the exception of an event may end, where a fault explains it.
+#: How the last line of an event's traceback may start, because a fault explains it.
 _EXPLAINED = {
-    # The answer to an order can't be booked while the database is away; the step becomes a doubt.
+    # The answer to an order can't be written while the database is away; the step becomes in doubt.
     "late_answer_lost": "tallyframe.errors.Unavailable:",
-    # The same of a ticket, after a minute.
+    # The same for a ticket, after a minute.
     "ticket_lost": "tallyframe.errors.Unavailable:",
 }
 _TRACEBACK = "Traceback (most recent call last)"
-_UNHEARD = "exception was never retrieved"  # what asyncio says of a task or a future that nobody has looked after
+_UNHEARD = "exception was never retrieved"  # asyncio's words for a task or a future whose exception was ignored
 
 
 def alarms(logs: Mapping[str, Path]) -> list[Row]:
-    """Return the lines that must never be there, with the process that has logged them."""
+    """Return the lines that must never be there, with the process that logged them."""
     return [
         {"process": name, "words": words}
         for name, path in logs.items()
@@ -33,10 +33,10 @@ def alarms(logs: Mapping[str, Path]) -> list[Row]:
 
 
 def alarm(line: str) -> str:
-    """Put a line of a log that must not be there into a sentence: what happened, on what, how its exception ends."""
+    """Return a log line as a sentence (event, subject, exception) if it must not be there, otherwise nothing."""
     try:
         told = json.loads(line)
-    except ValueError:  # what a process says that never came to log anything
+    except ValueError:  # printed by a process before it logs
         return line if _TRACEBACK in line or _UNHEARD in line else ""
     event, exception = (str(told.get(name, "")) if isinstance(told, dict) else "" for name in ("event", "exception"))
     last = exception.strip().splitlines()[-1:]

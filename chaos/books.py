@@ -1,6 +1,6 @@
-"""Checks of the money, worked out here from the rows alone.
+"""Checks of the money, computed from the rows alone.
 
-Each check takes the evidence and yields a line for each thing that it has compared, empty where all is well.
+Each check yields a line per comparison (see `chaos/compared.py`).
 """
 
 from collections import defaultdict
@@ -13,7 +13,7 @@ REFUNDED = ("failed", "canceled")
 
 
 def no_credit_is_unaccounted_for(evidence: Evidence) -> Iterator[str]:
-    """Per account: what was granted, less what was charged, plus what was refunded, is its balance."""
+    """Per account: granted, less charged, plus refunded, is the balance."""
     balances = {row["id"]: row["balance"] for row in evidence.accounts}
     moved = _by(evidence.entries, "account_id")
     for user in evidence.users:
@@ -28,7 +28,7 @@ def no_credit_is_unaccounted_for(evidence: Evidence) -> Iterator[str]:
 
 
 def one_debit_each(evidence: Evidence) -> Iterator[str]:
-    """Every generation was debited once, at its price, from its user's account; and no debit is for anything else."""
+    """Every generation was debited once, at its price, from its user's account; there are no other debits."""
     debits = _by([entry for entry in evidence.entries if entry["kind"] == "debit"], "generation_id")
     accounts = {user.user_id: user.account_id for user in evidence.users}
     for row in evidence.generations:
@@ -41,7 +41,7 @@ def one_debit_each(evidence: Evidence) -> Iterator[str]:
 
 
 def one_refund_each(evidence: Evidence) -> Iterator[str]:
-    """A failed or canceled generation was refunded once and in full; a succeeded one was not."""
+    """A failed or canceled generation was refunded once and in full; there are no other refunds."""
     refunds = _by([entry for entry in evidence.entries if entry["kind"] == "refund"], "generation_id")
     for row in evidence.generations:
         found = [entry["amount"] for entry in refunds.pop(row["id"], [])]

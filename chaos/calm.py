@@ -1,7 +1,7 @@
-"""After the faults: is every key answered now, and does the product work at each of its API processes?
+"""After the faults: is every key answered now, and does each API process work?
 
-Here nothing may be left to chance any more. What was of unknown outcome gets its answer, what was acknowledged gets the
-same one again, and each API process is ready and takes an image and a video that succeed.
+From now on there is no excuse. A key of unknown outcome must get a definite answer, an acknowledged key the same answer
+again, and each API process must be ready and accept an image and a video that succeed.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from chaos.keys import NEW, Key, keys_of
 from chaos.requests import Answer, Requests
 from chaos.stack import Stack
 
-_MOST_KNOWN = 300  # keys that are asked about although they were acknowledged
-_TRIES = 12  # at one request: processes may still find out that their connections are dead
-_UNANSWERED = 2  # keys of one client without an answer, before the others are given up
-_ORDERS = 4  # of one kind at one API process, until one succeeds: a worker's connection may be dead, too
+_MOST_ACKNOWLEDGED = 300  # acknowledged keys that are sent again
+_TRIES = 12  # of one request: a process may only now notice that its connections are dead
+_UNANSWERED = 2  # keys of one client without an answer; after that we skip the client's other keys
+_ORDERS = 4  # of one kind at one API process, until one succeeds: a worker's connections may be dead, too
 _PAUSE = 0.5  # seconds
 _TIMEOUT = 10.0  # seconds for one request
 _LONGEST = 60.0  # seconds for one order
@@ -29,29 +29,29 @@ _LONGEST = 60.0  # seconds for one order
 
 @dataclass
 class Calm:
-    """The phase of one run. `requests` are those of each client, by its number."""
+    """The phase after the faults. `requests` sends a client's requests, by the client's number."""
 
     stack: Stack
     history: History
     requests: dict[int, Requests]
 
     async def ask(self) -> None:
-        """Ask for every key once more, and order at every API process; all of it ends up in the history."""
-        keys = self._keys() if self.stack.plan.checks_idempotency else []
+        """Send keys again, and order at every API process. All of it is in the history afterwards."""
+        keys = self._keys_to_repeat() if self.stack.plan.checks_idempotency else []
         await asyncio.gather(
             *(self._repeat([key for key in keys if key.client == number]) for number in self.requests),
-            *(self._try(api) for api in self.stack.apis),
+            *(self._order_at(api) for api in self.stack.apis),
         )
 
-    def _keys(self) -> list[Key]:
-        """Return the keys of unknown outcome, and some of the acknowledged."""
+    def _keys_to_repeat(self) -> list[Key]:
+        """Return all keys of unknown outcome, and some acknowledged ones."""
         keys = list(keys_of(self.history.lines).values())
         known = [key for key in keys if key.outcome == "ok"]
         lot = random.Random(f"{self.stack.plan.seed}:calm")
-        return [key for key in keys if key.outcome == "info"] + lot.sample(known, min(len(known), _MOST_KNOWN))
+        return [key for key in keys if key.outcome == "info"] + lot.sample(known, min(len(known), _MOST_ACKNOWLEDGED))
 
     async def _repeat(self, keys: list[Key]) -> None:
-        """Send each of a client's keys once more; where there is no answer to be had, not all of them."""
+        """Send each of a client's keys again. Stop early if there are no answers."""
         unanswered = 0
         for key in keys:
             about = key.project if key.op not in NEW else ""
@@ -63,13 +63,13 @@ class Calm:
             if unanswered > _UNANSWERED:
                 return
 
-    async def _try(self, api: str) -> None:
-        """See that one API process is ready, and that what is ordered there is made."""
+    async def _order_at(self, api: str) -> None:
+        """Ask one API process whether it is ready, and order an image and a video there."""
         client = max(self.requests)
         await self._answered(Line(client=client, op="ready", api=api, calm=True), "GET", "/readyz")
-        await asyncio.gather(*(self._order(client, api, op) for op in NEW))
+        await asyncio.gather(*(self._order_until_success(client, api, op) for op in NEW))
 
-    async def _order(self, client: int, api: str, op: str) -> None:
+    async def _order_until_success(self, client: int, api: str, op: str) -> None:
         for number in range(_ORDERS):
             key = f"{self.stack.plan.seed}-calm-{api}-{op}-{number}"
             line = Line(client=client, op=op, key=key, marker=key, api=api, calm=True)
@@ -88,7 +88,7 @@ class Calm:
         return False
 
     async def _answered(self, line: Line, method: str, path: str, body: dict[str, Any] | None = None) -> Answer:
-        """Send it until there is a definite answer, so many times at most."""
+        """Send a request until there is a definite answer, _TRIES times at most."""
         requests = self.requests[line.client]
         answer = await requests.send(line, method, path, body)
         while answer.line.outcome == "info" and answer.line.attempt < _TRIES:
@@ -98,7 +98,7 @@ class Calm:
 
 
 async def ask_when_calm(stack: Stack, history: History, users: list[User]) -> None:
-    """Do all of it, as the users."""
+    """Send keys again and order at every API process, as the users."""
     async with AsyncExitStack() as exits:
         requests = {}
         for user in users:

@@ -1,4 +1,4 @@
-"""One program that is kept running, whatever kills it, as an operator's process manager would."""
+"""One program that is started again whenever it ends, as a process manager would."""
 
 import asyncio
 import random
@@ -12,11 +12,11 @@ from time import monotonic
 
 from tallyframe.embedded.processes import Program, Steps, describe_exit, end, launch
 
-_PAUSE = (0.1, 1.0)  # seconds before what has ended is started again
+_PAUSE = (0.1, 1.0)  # seconds before it is started again
 _END: Steps = ((signal.SIGTERM, 12.0),)
 _ENDING = {signal.SIGKILL, signal.SIGTERM}
-_PATIENCE = 60.0  # seconds that a process may take to end in good order, whatever is broken meanwhile
-_IN_ORDER = (0, -signal.SIGTERM)  # exit codes after SIGTERM; uvicorn ends by the signal itself
+_PATIENCE = 60.0  # seconds that a process may take to end after SIGTERM, with faults going on
+_IN_ORDER = (0, -signal.SIGTERM)  # good exit codes after SIGTERM; uvicorn ends by the signal itself
 _LOOK = 0.05  # seconds
 
 
@@ -31,10 +31,10 @@ class Child:
     lot: random.Random
     is_up: Callable[[], Awaitable[bool]]
     starts: int = 0
-    deaths: list[str] = field(default_factory=list)  # how it ended when nobody had asked it to
-    problems: list[str] = field(default_factory=list)  # how it did not end in good order when it was asked to
-    _asked_at: float | None = None  # when it was asked to end in good order, and nothing else was done to it since
-    _log_from: int = 0  # where what it says since its latest start begins
+    deaths: list[str] = field(default_factory=list)  # how it ended without having been asked to
+    problems: list[str] = field(default_factory=list)  # how it didn't end properly after SIGTERM
+    _asked_at: float | None = None  # when it got SIGTERM, unless it was killed as well
+    _log_from: int = 0  # position in the log at its latest start
     _sent: set[signal.Signals] = field(default_factory=set)  # since its latest start
     _process: Process | None = None
     _keeping: "asyncio.Task[None] | None" = None
@@ -42,20 +42,20 @@ class Child:
 
     @property
     def log(self) -> Path:
-        """Where all that it says is kept."""
+        """The file with its output, over all starts."""
         return self.folder / f"{self.name}.log"
 
-    def said(self) -> str:
-        """Return what it has said since its latest start."""
+    def output(self) -> str:
+        """Return what it has printed since its latest start."""
         return self.log.read_bytes()[self._log_from :].decode(errors="replace")
 
     @property
     def runs(self) -> bool:
-        """Whether it runs at this moment; a frozen one does."""
+        """Whether it runs now; a frozen process does."""
         return self._process is not None and self._process.returncode is None
 
     async def start(self) -> None:
-        """Start it, and from now on whenever it has ended."""
+        """Start it, and start it again whenever it ends."""
         await self._launch()
         self._keeping = asyncio.create_task(self._keep())
 
@@ -65,7 +65,7 @@ class Child:
             raise RuntimeError(f"{self.name} did not start; see {self.log}")
 
     async def serves_within(self, seconds: float) -> bool:
-        """Wait until it serves, again if need be; False: it doesn't within `seconds`."""
+        """Wait until it serves, also over restarts. False: it doesn't within `seconds`."""
         return await self._comes_up(seconds, lambda: True)
 
     async def _comes_up(self, seconds: float, may_still: Callable[[], bool]) -> bool:
@@ -77,18 +77,18 @@ class Child:
         return True
 
     def signal(self, number: signal.Signals) -> bool:
-        """Send a signal; False: it did not run."""
+        """Send a signal. False: it doesn't run."""
         if self._process is None or not self.runs:
             return False
         self._sent.add(number)
-        # What comes after it was killed says nothing.
+        # After a SIGKILL, its end tells nothing about how it handles SIGTERM.
         self._asked_at = monotonic() if number is signal.SIGTERM and signal.SIGKILL not in self._sent else None
         with suppress(ProcessLookupError):
             self._process.send_signal(number)
         return True
 
     async def stop(self) -> None:
-        """End it for good."""
+        """End it, and don't start it again."""
         self._stopping.set()
         if self._asked_at and self.runs and monotonic() - self._asked_at > _PATIENCE:
             self.problems.append(f"{self.name} was asked to end {monotonic() - self._asked_at:.0f} s ago and runs")
@@ -104,7 +104,7 @@ class Child:
             self._process = await launch(program)
         self._sent, self._asked_at = set(), None
         self.starts += 1
-        if self._stopping.is_set():  # meanwhile: nobody else would end this one
+        if self._stopping.is_set():  # while it was being started: nobody else would end it
             await end(self._process, _END, asyncio.Event())
 
     async def _keep(self) -> None:
@@ -112,15 +112,15 @@ class Child:
             code = await self._process.wait()
             if not (self._sent & _ENDING or self._stopping.is_set()):
                 self.deaths.append(describe_exit(code))
-            self._judge(code)
+            self._note_bad_end(code)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), self.lot.uniform(*_PAUSE))
             if self._stopping.is_set():
                 return
             await self._launch()
 
-    def _judge(self, code: int) -> None:
-        """Note if it was asked to end in good order, and did not."""
+    def _note_bad_end(self, code: int) -> None:
+        """Add to `problems` if it got SIGTERM and ended late or with a bad exit code."""
         if self._asked_at is None or self._stopping.is_set():
             return
         took = monotonic() - self._asked_at

@@ -1,7 +1,7 @@
-"""A client: orders, waits, cancels, orders again, publishes, deletes; and repeats what was not answered.
+"""A client: orders, waits, cancels, orders again, publishes and deletes.
 
-What pays is repeated with the same key until there is a definite answer, or the patience is over. What it wants next
-depends on the seed and on what it was told.
+A paying request is repeated with the same key until there is a definite answer, 25 times at most. What a client wants
+next depends on the seed and on the answers so far.
 """
 
 import asyncio
@@ -14,13 +14,14 @@ from chaos.plan import Plan
 from chaos.requests import Answer, Requests
 from chaos.vendor import marked
 
-_ATTEMPTS = 25  # at one paying request
+_ATTEMPTS = 25  # of one paying request
 _AGAIN = (0.2, 1.0)  # seconds before it is repeated
-_FORGETS = 0.1  # of the acknowledged orders
-_LOOKS = 12  # at one project, until its result is there
-_MOST_KNOWN = 30  # projects that a client keeps in mind
+_FORGETS = 0.1  # share of the acknowledged orders that are repeated
+_POLLS = 12  # of one project, until its result is there
+_MOST_KNOWN = 30  # projects that a client remembers
+_CANCELS, _WAITS = 0.15, 0.55  # share of the new orders
 
-#: What a client wants, and how often. Those of the second kind need a project that is known.
+#: What a client wants, and how often. The second kind needs a project that the client knows.
 _NEW = {"image": 40, "video": 14}
 _KNOWN = {"film": 10, "again": 8, "cancel": 9, "delete": 6, "publish": 6, "poll": 15}
 _PATHS = {"film": "video", "again": "regenerate", "cancel": "cancel", "publish": "publish"}
@@ -28,7 +29,7 @@ _PATHS = {"film": "video", "again": "regenerate", "cancel": "cancel", "publish":
 
 @dataclass
 class Client:
-    """One user with a plan of their own."""
+    """One user. `known` are the projects that it remembers."""
 
     number: int
     requests: Requests
@@ -39,7 +40,7 @@ class Client:
     _count: int = 0
 
     async def run(self) -> None:
-        """Go on until told to stop; then end what is under way."""
+        """Send requests until `stop` is set; the one under way is completed."""
         while not self.stop.is_set():
             wants = _NEW | _KNOWN if self.known else _NEW
             await self._do(self.lot.choices(list(wants), list(wants.values()))[0])
@@ -62,28 +63,28 @@ class Client:
             await self._ask(op, project, "POST", f"/v1/projects/{project}/{_PATHS[op]}")
 
     async def _order(self, kind: str) -> None:
-        """Order something new, and often wait for it; sometimes cancel it while it is made."""
+        """Order something new; then often wait for it, sometimes cancel it."""
         answer = await self._pay(kind)
         if answer.line.outcome != "ok":
             return
         project = answer.line.project
         self.known = [*self.known[-_MOST_KNOWN:], project]
         fate = self.lot.random()
-        if fate < 0.15:  # noqa: PLR2004  # what it is stands below
+        if fate < _CANCELS:
             await self._pause((0.0, 1.5))
             await self._ask("cancel", project, "POST", f"/v1/projects/{project}/cancel")
-        elif fate < 0.7:  # noqa: PLR2004  # as above
+        elif fate < _CANCELS + _WAITS:
             await self._wait_for(project)
 
     async def _wait_for(self, project: str) -> None:
-        for _ in range(_LOOKS):
+        for _ in range(_POLLS):
             answer = await self._poll(project)
             if self.stop.is_set() or (answer.line.outcome == "ok" and not answer.body["is_generating"]):
                 return
             await self._pause((0.3, 1.0))
 
     async def _pay(self, op: str, project: str = "") -> Answer:
-        """Order, and repeat the very same until it is answered."""
+        """Send a paying request, and repeat it until there is a definite answer."""
         self._count += 1
         key = f"{self.plan.seed}-{self.number}-{self._count}"
         path, body = wanted(op, key, project)
@@ -96,7 +97,7 @@ class Client:
         return answer
 
     def _forgets(self, answer: Answer) -> bool:
-        """Tell whether to repeat what was acknowledged, as a client does that crashed with the answer in its hands."""
+        """Tell whether to repeat an acknowledged order, as a client does that crashed just after the answer."""
         return self.plan.checks_idempotency and answer.line.outcome == "ok" and self.lot.random() < _FORGETS
 
     async def _poll(self, project: str) -> Answer:
@@ -110,7 +111,7 @@ class Client:
 
 
 def wanted(op: str, key: str, project: str) -> tuple[str, dict[str, Any] | None]:
-    """Return the path and the body of what pays. The key is the marker of its prompt, if it has one."""
+    """Return path and body of a paying request. Its key is also the marker in its prompt, if it has one."""
     if op == "again":
         return f"/v1/projects/{project}/{_PATHS[op]}", None
     body: dict[str, Any] = {"prompt": f"A red cup on a wooden table {marked(key)}"}
@@ -120,7 +121,7 @@ def wanted(op: str, key: str, project: str) -> tuple[str, dict[str, Any] | None]
 
 
 def client(number: int, key: str, plan: Plan, apis: dict[str, str], history: History, stop: asyncio.Event) -> Client:
-    """Return the client of that number, whose user has this API key."""
+    """Return client `number`, with its user's API key."""
     lot = random.Random(f"{plan.seed}:client:{number}")
     requests = Requests(key, apis, history, lot, timeout=plan.client_timeout)
     return Client(number, requests, lot, plan, stop)

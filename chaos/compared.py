@@ -1,9 +1,9 @@
-"""What a check yields: a line for each thing that it has really compared, empty where all is well.
+"""What a check yields: a line per comparison, empty if it holds, otherwise the violation in words.
 
-So a check that had nothing to look at is told from one that has found nothing.
+So a check that had nothing to compare differs from one that has found no violation.
 """
 
 
 def expect(holds: bool, words: str) -> str:  # noqa: FBT001  # reads like a sentence
-    """Return the words unless it holds."""
+    """Return an empty line if it holds, otherwise the words."""
     return "" if holds else words

@@ -24,7 +24,7 @@ class User:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Rows are as in the database, ids and times as text. `media` is per succeeded generation that is not deleted."""
+    """Rows are as in the database, ids and times as text. `media`: a row per succeeded generation, if not deleted."""
 
     history: list[Line]
     users: list[User]
@@ -38,12 +38,12 @@ class Evidence:
     orders: list[Row] = field(default_factory=list)  # the vendor's book
     files: list[str] = field(default_factory=list)  # in the storage
     media: list[Row] = field(default_factory=list)
-    reads: list[Row] = field(default_factory=list)  # what the API said at the end (chaos/looks.py)
+    reads: list[Row] = field(default_factory=list)  # what the API said at the end (chaos/final_reads.py)
     apis: list[str] = field(default_factory=list)
-    invariants: list[Row] = field(default_factory=list)  # of the auditor, checked once more
-    alarms: list[Row] = field(default_factory=list)  # lines of our processes' logs that tell of bugs
-    deaths: list[str] = field(default_factory=list)  # of processes that ended although nobody had asked them to
-    endings: dict[str, list[str]] = field(default_factory=dict)  # per process, where one didn't end as it was asked to
+    invariants: list[Row] = field(default_factory=list)  # of the auditor, checked again at the end
+    alarms: list[Row] = field(default_factory=list)  # lines in our processes' logs that mean a bug
+    deaths: list[str] = field(default_factory=list)  # of processes that ended without having been asked to
+    endings: dict[str, list[str]] = field(default_factory=dict)  # per process, how it didn't end properly after SIGTERM
     audit: tuple[int, str] = (0, "")  # exit code of `tallyframe ledger verify`, and what it printed
     prices: dict[str, int] = field(default_factory=dict)
     checks_idempotency: bool = True
@@ -51,7 +51,7 @@ class Evidence:
     max_age: float = 3600.0  # seconds until a generation expires
 
     def write(self, path: Path) -> None:
-        """Keep it, for `read_evidence`."""
+        """Write it to `path`, for `read_evidence`."""
         path.write_text(json.dumps(asdict(self), indent=1))
 
 
@@ -65,5 +65,5 @@ def read_evidence(path: Path) -> Evidence:
 
 
 def seconds(moment: str) -> float:
-    """Return a time of the database's as seconds of the machine's clock."""
+    """Return a time of the database as seconds of the machine's clock."""
     return datetime.fromisoformat(moment).timestamp()

@@ -1,8 +1,7 @@
-"""What can be done to the stack: each kind of fault, on whom, and how it ends.
+"""The kinds of fault: what each does to the stack, whom it hits, and how it ends.
 
-Every function does its fault, waits for as long as it lasts and has undone it when it returns, with whether it had
-an effect: a link on which nobody speaks can't be cut. Killed processes come back by themselves (`chaos/children.py`);
-servers are started again here.
+Every function commits its fault, waits while it lasts, undoes it, and returns whether it had an effect: cutting a link
+without connections has none. Killed processes are started again by `chaos/children.py`; servers are started again here.
 """
 
 import asyncio
@@ -22,13 +21,13 @@ from chaos.stack import Stack
 from tallyframe.outbox.relay import connect
 
 _MOST_BYTES = 3000  # of an answer, before it is reset in its middle
-_BEYOND_LEASE = (1.0, 3.0)  # seconds
+_BEYOND_LEASE = (1.0, 3.0)  # seconds that a zombie sleeps longer than its lease lasts
 _NUMBER = re.compile(r"-\d+")
 
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """A fault to be: who is hit, for how many seconds, and chance for the details."""
+    """Where a fault happens: at whom, for how many seconds, and a generator for the details."""
 
     stack: Stack
     target: str
@@ -42,19 +41,19 @@ async def kill(where: Where) -> bool:
 
 
 async def kill_all(where: Where) -> bool:
-    """End all processes of a kind at once: workers, apis."""
+    """End all processes of a kind at once: all workers or all APIs."""
     names = where.stack.named(where.target.removesuffix("s"))
     hit = [where.stack.children[name].signal(signal.SIGKILL) for name in names]
     return any(hit)
 
 
 async def stop(where: Where) -> bool:
-    """Ask a process to end in good order, as a deploy does."""
+    """Ask a process to end, as a deploy does."""
     return where.stack.children[where.target].signal(signal.SIGTERM)
 
 
 async def freeze(where: Where) -> bool:
-    """Stop a process in its tracks, and let it go on: a pause of its machine."""
+    """Stop a process and let it go on after a while: a pause of its machine."""
     child = where.stack.children[where.target]
     froze = child.signal(signal.SIGSTOP)
     try:
@@ -65,20 +64,20 @@ async def freeze(where: Where) -> bool:
 
 
 async def make_zombie(where: Where) -> bool:
-    """Freeze a worker until its leases are long gone."""
+    """Freeze a worker until its leases have run out."""
     beyond = where.stack.plan.lease + where.lot.uniform(*_BEYOND_LEASE)
     return await freeze(Where(where.stack, where.target, beyond, where.lot))
 
 
 async def freeze_redis(where: Where) -> bool:
-    """Let Redis keep its connections and say nothing."""
+    """Freeze Redis: connections stay open, and nobody answers."""
     with _frozen([psutil.Process(where.stack.servers.valkey.pid)]):
         await sleep(where.seconds)
     return True
 
 
 async def kill_redis(where: Where) -> bool:
-    """End Redis at once, and let it come back with its memory gone."""
+    """End Redis at once, remove its data, and start it again."""
     valkey = where.stack.servers.valkey
     valkey.kill()
     await valkey.wait()
@@ -89,7 +88,7 @@ async def kill_redis(where: Where) -> bool:
 
 
 async def flush_redis(where: Where) -> bool:
-    """Let Redis forget everything."""
+    """Delete all keys of Redis."""
     redis = connect(where.stack.servers.redis_url)
     try:
         await redis.flushall()
@@ -99,8 +98,12 @@ async def flush_redis(where: Where) -> bool:
 
 
 async def freeze_backends(where: Where) -> bool:
-    """Stop some of the processes that serve Postgres' clients, with the locks that they hold."""
-    serving = [one for one in _processes_of_postgres(where.stack) if _serves(one)]
+    """Freeze some of the processes that serve Postgres' clients; they keep the locks that they hold."""
+    serving = []
+    for process in psutil.Process(where.stack.servers.postgres.pid).children(recursive=True):
+        with suppress(psutil.Error):  # it has ended meanwhile
+            if "tallyframe tallyframe" in " ".join(process.cmdline()):  # its user and its database
+                serving.append(process)
     some = where.lot.sample(serving, where.lot.randint(1, len(serving))) if serving else []
     with _frozen(some):
         await sleep(where.seconds if some else 0)
@@ -108,7 +111,7 @@ async def freeze_backends(where: Where) -> bool:
 
 
 async def crash_postgres(where: Where) -> bool:
-    """End Postgres at once, without a checkpoint, and let it recover."""
+    """End Postgres at once, without a checkpoint, and start it again: it recovers from its log."""
     postgres = where.stack.servers.postgres
     postgres.kill(signal.SIGQUIT)
     await postgres.wait()
@@ -118,7 +121,7 @@ async def crash_postgres(where: Where) -> bool:
 
 
 async def take_media_away(where: Where) -> bool:
-    """Let nobody read or write media: a disk that is not mounted. There is a file in the folder's place."""
+    """Put a file in the place of the folder of media, so that nobody can read or write: a disk that isn't mounted."""
     media, aside = where.stack.media, where.stack.media.with_name("media-aside")
     if not media.is_dir():  # nothing has been stored yet
         return False
@@ -140,7 +143,7 @@ def on_link(mode: Mode) -> Callable[[Where], Awaitable[bool]]:
         before = link.touched
         with link.switched(mode, seconds=where.seconds / 2, after_bytes=after):
             await sleep(where.seconds)
-        return mode == "refuse" or link.touched > before  # who is refused is refused by the kernel, which tells nobody
+        return mode == "refuse" or link.touched > before  # the kernel refuses connections, so we can't count them
 
     return do
 
@@ -153,7 +156,7 @@ async def cut(where: Where) -> bool:
 
 
 async def forget(where: Where) -> bool:
-    """Let the open connections of a link be dead for good, without a word: what is left of a machine without power."""
+    """Let the open connections of a link be dead for good, and tell neither end: a machine that has lost power."""
     link = where.stack.links[where.target]
     link.forget()
     return link.connections > 0
@@ -161,14 +164,14 @@ async def forget(where: Where) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of fault. `on` is what it hits: the start of children's names, "redis", "postgres", …, or "link"."""
+    """A kind of fault. `on` is what it hits: how children's names start, or "redis", "postgres", "media" or "link"."""
 
     name: str
     on: str
     do: Callable[[Where], Awaitable[bool]]
 
     def target(self, stack: Stack, lot: random.Random) -> str:
-        """Return whom it hits. Each kind of link comes as often as any other, one in use first."""
+        """Return whom it hits. All kinds of link come equally often; of one kind, those with connections come first."""
         if self.on != "link":
             return lot.choice(stack.named(self.on) or [self.on])
         kinds = sorted({_NUMBER.sub("", name) for name in stack.links})
@@ -200,19 +203,9 @@ KINDS: tuple[Kind, ...] = (
 )
 
 
-def _serves(process: psutil.Process) -> bool:
-    with suppress(psutil.Error):  # it has ended meanwhile
-        return "tallyframe tallyframe" in " ".join(process.cmdline())
-    return False
-
-
-def _processes_of_postgres(stack: Stack) -> list[psutil.Process]:
-    return psutil.Process(stack.servers.postgres.pid).children(recursive=True)
-
-
 @contextmanager
 def _frozen(processes: list[psutil.Process]) -> Iterator[None]:
-    """Stop them for the block; who has ended meanwhile is left alone."""
+    """Freeze the processes for the block, except those that have ended meanwhile."""
     try:
         for process in processes:
             _send(process, signal.SIGSTOP)

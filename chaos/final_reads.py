@@ -1,4 +1,4 @@
-"""What the API says at the end, to owners, to strangers and to everybody."""
+"""Reads the API at the end, as owners, as strangers and without sign-in."""
 
 import asyncio
 import hashlib
@@ -13,32 +13,32 @@ from chaos.vendor import marked
 
 _AT_ONCE = 8  # requests
 _TRIES = 4
-_MOST = 300  # projects of a kind that are asked for
+_MOST = 300  # projects of a kind that are read
 _SERVER_ERROR = 500
 
 
 async def prices(http: httpx.AsyncClient) -> dict[str, int]:
-    """Return the price of each operation; nothing if it can't be had."""
+    """Return the price of each operation; nothing if there is no answer."""
     response = await _get(http, "/v1/pricing")
     return {row["operation"]: row["credits"] for row in response.json()["data"]} if response.is_success else {}
 
 
 async def media(http: httpx.AsyncClient, evidence: Evidence) -> list[Row]:
-    """Fetch what was made, as its owner: each succeeded generation of a project that is still there."""
+    """Fetch the media of each succeeded generation, as its owner, unless its project is deleted."""
     deleted = {row["id"] for row in evidence.projects if row["is_deleted"]}
     keys = _keys(evidence)
     made = [row for row in evidence.generations if row["status"] == "succeeded" and row["project_id"] not in deleted]
 
     async def fetch(row: Row) -> Row:
-        return {"generation_id": row["id"], **await _fetched(http, row, keys.get(row["user_id"], ""))}
+        return {"generation_id": row["id"], **await _fetch(http, row, keys.get(row["user_id"], ""))}
 
     return await _all(fetch, made)
 
 
 async def reads(http: httpx.AsyncClient, evidence: Evidence) -> list[Row]:
-    """Read projects as their owners and as strangers, deleted ones too, all credits, and Explore.
+    """Read projects as their owners (deleted ones, too) and as strangers, all credits, and Explore.
 
-    A row is: `what` was read, of which `id`, the `status` of HTTP (0: no answer), and what was `said`.
+    A row: `what` was read, its `id`, the `status` of HTTP (0: no answer), and what the answer `said`.
     """
     kept = [row for row in evidence.projects if not row["is_deleted"]][:_MOST]
     gone = [row for row in evidence.projects if row["is_deleted"]][:_MOST]
@@ -65,7 +65,7 @@ async def _read(http: httpx.AsyncClient, what: str, about: str, key: str) -> Row
 
 
 async def _explore(http: httpx.AsyncClient) -> Row:
-    """Read all of Explore, as somebody who is not signed in."""
+    """Read all pages of Explore, without sign-in."""
     ids, cursor, status = list[str](), "", 200
     while cursor is not None:
         response = await _get(http, f"/v1/explore?limit=100{f'&cursor={cursor}' if cursor else ''}")
@@ -76,7 +76,7 @@ async def _explore(http: httpx.AsyncClient) -> Row:
     return {"what": "explore", "id": "", "status": status, "said": {"ids": ids}}
 
 
-async def _fetched(http: httpx.AsyncClient, row: Row, key: str) -> Row:
+async def _fetch(http: httpx.AsyncClient, row: Row, key: str) -> Row:
     try:
         (output,) = (await _get(http, f"/v1/generations/{row['id']}", key)).raise_for_status().json()["outputs"]
         data = (await _get(http, output["url"], key)).raise_for_status().content
@@ -88,9 +88,9 @@ async def _fetched(http: httpx.AsyncClient, row: Row, key: str) -> Row:
 
 
 async def _get(http: httpx.AsyncClient, url: str, key: str = "") -> httpx.Response:
-    """Ask, and ask again where no answer comes: a process may still find out that its connections are dead.
+    """Send a GET, and send it again after a 5xx or no answer: a process may only now notice its dead connections.
 
-    An answer with status 0 is none at all.
+    Status 0 stands for no answer.
     """
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     response = httpx.Response(0, request=httpx.Request("GET", http.base_url))
@@ -103,7 +103,7 @@ async def _get(http: httpx.AsyncClient, url: str, key: str = "") -> httpx.Respon
 
 
 async def _all(ask: Callable[[Row], Awaitable[Row]], rows: Sequence[Row]) -> list[Row]:
-    """Ask about each, not too many at once."""
+    """Ask about each row, _AT_ONCE at a time."""
     turns = asyncio.Semaphore(_AT_ONCE)
 
     async def one(row: Row) -> Row:

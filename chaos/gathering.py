@@ -1,8 +1,7 @@
-"""Gathers the evidence once everything is quiet; what matters most is on the disk before anything else is asked."""
+"""Collects the evidence once everything is quiet. The rows are on the disk before the API is asked."""
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -40,13 +39,14 @@ _TIMEOUT = 10.0  # seconds for one try
 
 
 async def gather(stack: Stack, history: list[Line], users: list[User], *, is_quick: bool) -> Evidence:
-    """Read everything there is to read, and keep it in the run's folder."""
+    """Read all evidence, and write it to the run's folder."""
     rows: dict[str, Any] = await _rows(stack)
+    book = stack.folder / BOOK
     evidence = Evidence(
         history,
         users,
         **rows,
-        orders=_read_lines(stack.folder / BOOK),
+        orders=[json.loads(line) for line in book.read_text().splitlines()] if book.exists() else [],
         apis=list(stack.apis),
         checks_idempotency=stack.plan.checks_idempotency,
         is_quick=is_quick,
@@ -54,13 +54,13 @@ async def gather(stack: Stack, history: list[Line], users: list[User], *, is_qui
     )
     evidence = with_endings(evidence, stack)
     evidence.write(stack.folder / FILE)
-    evidence = await _looked_at(evidence, stack)
+    evidence = await _with_final_reads(evidence, stack)
     evidence.write(stack.folder / FILE)
     return evidence
 
 
 def with_endings(evidence: Evidence, stack: Stack) -> Evidence:
-    """Return the evidence with what processes have logged and how they have ended so far."""
+    """Return the evidence with the processes' alarms, deaths and endings so far."""
     children = stack.children.values()
     return replace(
         evidence,
@@ -70,8 +70,8 @@ def with_endings(evidence: Evidence, stack: Stack) -> Evidence:
     )
 
 
-async def _looked_at(evidence: Evidence, stack: Stack) -> Evidence:
-    """Return the evidence with what the API, the auditor and the audit say."""
+async def _with_final_reads(evidence: Evidence, stack: Stack) -> Evidence:
+    """Return the evidence with what the API, the storage, the auditor and `ledger verify` say."""
     async with httpx.AsyncClient(base_url=next(iter(stack.apis.values())), timeout=_TIMEOUT, trust_env=False) as http:
         seen = replace(
             evidence,
@@ -79,29 +79,19 @@ async def _looked_at(evidence: Evidence, stack: Stack) -> Evidence:
             media=await final_reads.media(http, evidence),
             reads=await final_reads.reads(http, evidence),
         )
-    return replace(
-        seen, files=_files(stack), invariants=await invariants(stack), audit=await stack.run("ledger", "verify")
-    )
+    files = sorted(str(path.relative_to(stack.media)) for path in stack.media.rglob("*") if path.is_file())
+    return replace(seen, files=files, invariants=await invariants(stack), audit=await stack.run("ledger", "verify"))
 
 
 async def _rows(stack: Stack) -> dict[str, list[Row]]:
     connection = await asyncpg.connect(stack.servers.database_url)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            return {name: [_plain(row) for row in await connection.fetch(query)] for name, query in _QUERIES.items()}
+            return {name: [_as_json(row) for row in await connection.fetch(query)] for name, query in _QUERIES.items()}
     finally:
         await connection.close()
 
 
-def _plain(row: asyncpg.Record) -> Row:
+def _as_json(row: asyncpg.Record) -> Row:
     kept = (bool, int, str, type(None))
     return {name: value if isinstance(value, kept) else str(value) for name, value in row.items()}
-
-
-def _read_lines(path: Path) -> list[Row]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def _files(stack: Stack) -> list[str]:
-    folder = stack.folder / "data" / "media"
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())

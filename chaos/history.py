@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-#: ok: 2xx, read to its end. refused: a definite no (4xx). info: nobody knows; it may have been done, or may yet be.
+#: ok: 2xx, read to its end. refused: 4xx. info: unknown; it may have been done, or may still be done.
 Outcome = Literal["ok", "refused", "info"]
 
 
@@ -15,16 +15,16 @@ class Line:
 
     client: int
     op: str  # image, video, film (a video of a project), again (regenerate), cancel, delete, publish, poll, ready
-    key: str = ""  # the Idempotency-Key of what pays, the same for all attempts
-    marker: str = ""  # what stands in the prompt, if the request has one
+    key: str = ""  # Idempotency-Key of a paying request, the same for all attempts
+    marker: str = ""  # the marker in the prompt, if there is a prompt
     attempt: int = 1
     api: str = ""
-    project: str = ""  # the one that it is about, or that the answer names
+    project: str = ""  # that it is about, or that the answer names
     sent: float = 0.0
     answered: float = 0.0
     outcome: Outcome = "info"
     status: int = 0  # of HTTP; 0: there was no answer
-    code: str = ""  # the problem's code, or what broke
+    code: str = ""  # the problem's code, or the name of our exception
     generation: str = ""
     generation_status: str = ""
     status_sequence: int = 0  # of the project; 0: the answer didn't say
@@ -43,7 +43,7 @@ class History:
     lines: list[Line] = field(default_factory=list)
 
     def add(self, line: Line) -> None:
-        """Keep a line, here and in the file."""
+        """Add a line, here and in the file."""
         self.lines.append(line)
         with self.path.open("a") as file:
             file.write(json.dumps(asdict(line)) + "\n")

@@ -1,4 +1,4 @@
-"""What became of each Idempotency-Key, as far as its client was told."""
+"""The outcome of each Idempotency-Key, as far as its client knows."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from chaos.history import PAYING, Line, Outcome
 
-NEW = ("image", "video")  # these make a project; the others order for one that is there
+NEW = ("image", "video")  # these make a project; the others order for an existing one
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """All attempts with one key. `project` is empty for a new project that nobody was told of."""
+    """All attempts with one key. `project` is empty if the key orders a new one, and no answer has named it."""
 
     name: str
     op: str
@@ -20,7 +20,7 @@ class Key:
 
     @property
     def outcome(self) -> Outcome:
-        """Return ok if any attempt was acknowledged, refused if each was refused, else info: it may have been done."""
+        """Return ok if any attempt was acknowledged, refused if all were refused, otherwise info: nobody knows."""
         outcomes = {line.outcome for line in self.lines}
         if "ok" in outcomes:
             return "ok"
@@ -28,17 +28,17 @@ class Key:
 
     @property
     def generations(self) -> set[str]:
-        """Return the ids that the client was told."""
+        """Return the ids that the client has got."""
         return {line.generation for line in self.lines if line.outcome == "ok"}
 
     @property
     def project(self) -> str:
-        """Return the project that it is about, if the client knows."""
+        """Return the project that it is about, if the client knows it."""
         return next((line.project for line in reversed(self.lines) if line.project), "")
 
     @property
     def was_repeated_unanswered(self) -> bool:
-        """Tell whether an attempt was made after one that nobody knows the end of."""
+        """Tell whether an attempt followed another one of unknown outcome."""
         return any(line.outcome == "info" for line in self.lines[:-1])
 
 
@@ -52,5 +52,5 @@ def keys_of(history: Iterable[Line]) -> dict[str, Key]:
 
 
 def marker_of(prompt: str | None) -> str:
-    """Return what stands in a prompt to tell its order; empty when there is nothing, as once it was erased."""
+    """Return the marker in a prompt; empty if there is none, for example because the prompt was erased."""
     return (prompt or "").rpartition("[chaos:")[2].partition("]")[0] if "[chaos:" in (prompt or "") else ""

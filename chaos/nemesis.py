@@ -1,14 +1,13 @@
-"""Who breaks things: draws faults from a seed with two hands, and writes down each.
+"""The nemesis: draws faults from a seed with two hands, commits them, and writes down each.
 
-The kinds come like cards from a shuffled deck, so that none is missing and none prevails. What each hand draws, on whom
-and for how long, depends on the seed alone; what it meets also depends on how fast the machine is.
+A hand draws the kinds from a shuffled deck, so that all come equally often. Which kind a hand draws, whom it hits and
+how long it lasts depends on the seed alone. What the stack is doing at that moment also depends on the machine's speed.
 """
 
 import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, time
@@ -19,15 +18,15 @@ from chaos.stack import Stack
 HANDS = 2  # faults at once, at most
 LOG = "faults.jsonl"
 
-#: Processes of which one at a time is hit, when all of them serve; some faults hit all of a kind on purpose.
-_SPARED = ("api", "worker")
-_AT_MOST = 8.0  # seconds
+#: Of these processes only one at a time is hit, and only while all serve. Some faults hit all of a kind on purpose.
+_ONE_AT_A_TIME = ("api", "worker")
+_WAIT_FOR_ALL = 8.0  # seconds
 _UP_AGAIN = 60.0  # seconds
 
 
 @dataclass
 class Nemesis:
-    """One run's. `counts` is of the faults that had an effect, by kind, and `idle` of those that had none."""
+    """The nemesis of one run. `counts` are faults with an effect, by kind, and `idle` faults without one."""
 
     stack: Stack
     counts: Counter[str] = field(default_factory=Counter)
@@ -36,13 +35,13 @@ class Nemesis:
 
     @property
     def log(self) -> Path:
-        """Where every fault is written down."""
+        """The file with a line per fault."""
         return self.stack.folder / LOG
 
     async def rage(self) -> None:
-        """Break things for the plan's seconds, and in its overtime until every kind has had an effect once.
+        """Commit faults for the plan's seconds, and then until every kind has had an effect, in its overtime at most.
 
-        Everything has been undone when this returns, and every process serves again.
+        When this returns, all faults are over and every process serves again; if one doesn't, its `problems` say so.
         """
         until = monotonic() + self.stack.plan.seconds
         async with asyncio.TaskGroup() as hands:
@@ -56,49 +55,39 @@ class Nemesis:
         lot = random.Random(f"{self.stack.plan.seed}:nemesis:{number}")
         deck: list[Kind] = []
         while not self._is_done(until):
-            deck = deck or _shuffled(KINDS, lot)
+            if not deck:
+                deck = list(KINDS)
+                lot.shuffle(deck)
             kind = deck.pop()
-            if not await self._do(kind, random.Random(lot.random())):
-                deck = [kind, *deck] if deck.count(kind) == 0 and deck else deck  # once more, at the end
+            had_effect = await self._commit(kind, random.Random(lot.random()))
+            if not had_effect and deck and kind not in deck:
+                deck.insert(0, kind)  # once more, at the end of this deck
             await asyncio.sleep(lot.uniform(*self.stack.plan.lull))
 
     def _is_done(self, until: float) -> bool:
         over = monotonic() - until
         return over > 0 and (len(self.counts) == len(KINDS) or over > self.stack.plan.overtime)
 
-    async def _do(self, kind: Kind, lot: random.Random) -> bool:
-        """Do it, unless the other hand is at it; return whether it had an effect."""
+    async def _commit(self, kind: Kind, lot: random.Random) -> bool:
+        """Commit a fault, unless the other hand is at the same place; return whether it had an effect."""
         seconds = lot.uniform(*self.stack.plan.span)
         target = kind.target(self.stack, lot)
-        place = kind.on if kind.on in _SPARED else target
-        if place in self._busy:  # the other hand has it
+        place = kind.on if kind.on in _ONE_AT_A_TIME else target
+        if place in self._busy:
             return False
         self._busy.add(place)
         began, effect = time(), False
         try:
-            await self._until_up(kind.on)
+            if kind.on in _ONE_AT_A_TIME:  # a fault shows nothing at a process that is down, so we wait a little
+                until = monotonic() + _WAIT_FOR_ALL
+                for name in self.stack.named(kind.on):
+                    await self.stack.children[name].serves_within(until - monotonic())
             effect = await kind.do(Where(self.stack, target, seconds, lot))
         finally:
             self._busy.discard(place)
-            self._note(kind.name, target, began, effect=effect)
+            took = round(time() - began, 3)
+            line = {"at": began, "kind": kind.name, "target": target, "seconds": took, "effect": effect}
+            with self.log.open("a") as file:
+                file.write(json.dumps(line) + "\n")
         (self.counts if effect else self.idle)[kind.name] += 1
         return effect
-
-    async def _until_up(self, on: str) -> None:
-        """Wait, but not for long, until all of that kind serve again: nothing is learnt from breaking ruins."""
-        children = [self.stack.children[name] for name in self.stack.named(on)] if on in _SPARED else []
-        until = monotonic() + _AT_MOST
-        for child in children:
-            await child.serves_within(until - monotonic())
-
-    def _note(self, kind: str, target: str, began: float, *, effect: bool) -> None:
-        line = {"at": began, "kind": kind, "target": target, "seconds": round(time() - began, 3), "effect": effect}
-        with self.log.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-
-
-def _shuffled(kinds: Sequence[Kind], lot: random.Random) -> list[Kind]:
-    """Return all kinds in a random order."""
-    deck = list(kinds)
-    lot.shuffle(deck)
-    return deck

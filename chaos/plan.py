@@ -1,4 +1,4 @@
-"""How long, how many and how fast: what a run is made of, apart from chance."""
+"""How long, how many and how fast: all of a run that isn't drawn by chance."""
 
 from dataclasses import dataclass
 
@@ -16,12 +16,14 @@ class Plan:
     vendor_timeout: float = 4.0
     client_timeout: float = 4.0
     max_age: float = 45.0  # from acceptance until a generation expires
-    is_stuck_at_times: bool = True  # the vendor: some films never get ready, and expire
+    is_stuck_at_times: bool = True  # some films at the vendor never get ready; their generations expire
     think: tuple[float, float] = (0.05, 0.8)  # of a client, between two requests
     lull: tuple[float, float] = (0.2, 1.5)  # between the end of one fault and the next
     span: tuple[float, float] = (0.5, 6.0)  # of a fault
-    overtime: float = 90.0  # of faults at most, until every kind has had an effect: a busy machine starts slowly
-    quiet: float = 120.0  # within which all must have ended once the faults have
+    overtime: float = (
+        90.0  # beyond `seconds`, at most, until every kind has had an effect: a busy machine starts slowly
+    )
+    quiet: float = 120.0  # after the faults; by then all generations must have ended
     checks_idempotency: bool = True
 
 
@@ -35,7 +37,7 @@ def quick(seed: int, *, checks_idempotency: bool = True) -> Plan:
         lease=2.0,
         vendor_timeout=1.5,
         client_timeout=2.0,
-        max_age=3600.0,  # what is stuck would have to be waited for
+        max_age=3600.0,  # nobody waits for a stuck film
         is_stuck_at_times=False,
         think=(0.02, 0.2),
         lull=(0.0, 0.1),

@@ -1,9 +1,8 @@
 """Checks of what clients were promised: acknowledged means kept, final means final, one key is one order.
 
-Each check takes the evidence and yields a line for each thing that it has compared, empty where all is well.
+Each check yields a line per comparison (see `chaos/compared.py`).
 """
 
-from collections import defaultdict
 from collections.abc import Iterator
 
 from chaos.compared import expect
@@ -16,7 +15,7 @@ _NOT_FOUND = 404
 
 
 def no_project_is_lost(evidence: Evidence) -> Iterator[str]:
-    """A project that was acknowledged is there, unless its client has deleted it, or may have."""
+    """An acknowledged project is there, unless its client has deleted it, or may have."""
     rows = {row["id"]: row for row in evidence.projects}
     deleting = {line.project for line in evidence.history if line.op == "delete" and line.outcome != "refused"}
     for project in sorted(_acknowledged(evidence)):
@@ -29,7 +28,7 @@ def no_project_is_lost(evidence: Evidence) -> Iterator[str]:
 
 
 def no_generation_is_lost(evidence: Evidence) -> Iterator[str]:
-    """A generation that was acknowledged is there, in the project and of the user that it was acknowledged for."""
+    """An acknowledged generation is there, in the acknowledged project and of the right user."""
     rows = {row["id"]: row for row in evidence.generations}
     users = {user.client: user.user_id for user in evidence.users}
     for line in evidence.history:
@@ -43,7 +42,7 @@ def no_generation_is_lost(evidence: Evidence) -> Iterator[str]:
 
 
 def everything_has_ended(evidence: Evidence) -> Iterator[str]:
-    """Within the quiet time every generation has ended, and nobody holds a lease."""
+    """Within the quiet time every generation has ended, and no lease is held."""
     for row in evidence.generations:
         if row["status"] not in FINAL:
             yield f"generation {row['id']} is still {row['status']}, attempt {row['attempt']}"
@@ -52,8 +51,8 @@ def everything_has_ended(evidence: Evidence) -> Iterator[str]:
             yield expect(is_free, f"generation {row['id']} has ended and is leased until {row['lease_until']}")
 
 
-def final_is_final(evidence: Evidence) -> Iterator[str]:
-    """What a client was told to be the end of a generation is its end."""
+def final_status_never_changes(evidence: Evidence) -> Iterator[str]:
+    """A final status that a client was told never changes."""
     rows = {row["id"]: row["status"] for row in evidence.generations}
     told = {(line.generation, line.generation_status) for line in evidence.history if line.outcome == "ok"}
     for generation, status in sorted(told):
@@ -62,17 +61,17 @@ def final_is_final(evidence: Evidence) -> Iterator[str]:
             yield expect(now == status, f"generation {generation} was told to be {status} and is {now}")
 
 
-def what_was_said_is_done(evidence: Evidence) -> Iterator[str]:
-    """What was answered with a yes is so: deleted is gone, published is public, canceled is canceled."""
+def acknowledged_acts_are_done(evidence: Evidence) -> Iterator[str]:
+    """Acknowledged acts are done: deleted is gone, published is public, canceled is canceled."""
     rows = {row["id"]: row for row in evidence.projects}
     for line in evidence.history:
         row = rows.get(line.project)
         if row is not None and line.outcome == "ok" and line.op in {"delete", "publish", "cancel"}:
-            yield _done(line, row)
+            yield _check_done(line, row)
 
 
-def _done(line: Line, row: Row) -> str:
-    """Say what is wrong with what was answered with a yes, or nothing."""
+def _check_done(line: Line, row: Row) -> str:
+    """Return what is wrong after an acknowledged act, or nothing."""
     if line.op == "delete":
         return expect(row["is_deleted"], f"project {line.project} was deleted and is there")
     if line.op == "publish":
@@ -83,26 +82,27 @@ def _done(line: Line, row: Row) -> str:
 
 
 def a_key_is_one_order(evidence: Evidence) -> Iterator[str]:
-    """A key that was acknowledged is told the same project and generation by every definite answer.
+    """All definite answers to an acknowledged key name the same project and generation.
 
-    A refusal before that doesn't use it up. Once its project is deleted, it may be told that there is none.
+    A refusal before the first of them does not consume the key. Once its project is deleted, 404 is right.
     """
     deleted = {row["id"] for row in evidence.projects if row["is_deleted"]}
     for key in keys_of(evidence.history).values():
         told = {(line.project, line.generation) for line in key.lines if line.outcome == "ok"}
         known = min((line.answered for line in key.lines if line.outcome == "ok"), default=0)
-        noes = [line for line in key.lines if line.outcome == "refused" and line.sent > known]
-        codes = sorted({line.code for line in noes if not (line.status == _NOT_FOUND and key.project in deleted)})
+        refused = [line for line in key.lines if line.outcome == "refused" and line.sent > known]
+        codes = sorted({line.code for line in refused if not (line.status == _NOT_FOUND and key.project in deleted)})
         if told:
-            words = f"was told {len(told)} different orders: {_listed(told)}"
+            orders = "; ".join(f"generation {generation} of project {project}" for project, generation in sorted(told))
+            words = f"was told {len(told)} different orders: {orders}"
             yield expect(len(told) == 1, f"key {key.name} ({key.op}) {words}")
             yield expect(not codes, f"key {key.name} ({key.op}) was acknowledged, and also refused: {', '.join(codes)}")
 
 
 def nothing_unasked_for(evidence: Evidence) -> Iterator[str]:
-    """Every generation that nobody was told of belongs to a key of unknown outcome, one each.
+    """Every generation that no answer has named belongs to a key of unknown outcome, one each.
 
-    One with the marker of an acknowledged key is a second purchase; of a refused key, a purchase behind a no.
+    With the marker of an acknowledged key, it is a second purchase; of a refused key, a purchase despite a 4xx.
     """
     keys = keys_of(evidence.history)
     told = {generation for key in keys.values() for generation in key.generations}
@@ -114,35 +114,35 @@ def nothing_unasked_for(evidence: Evidence) -> Iterator[str]:
             continue
         marked = keys.get(marker_of(row["prompt"]))
         own = marked if marked and _is_own(marked, row, projects) else None
-        found = _explained(row, own, unknown)
-        if found:
-            unknown.remove(found)
-        may_be = found or (_may_be_twice(own, row, keys) and not evidence.checks_idempotency)
-        yield "" if may_be else _unexplained(row, own)
+        buyer = _find_buyer(row, own, unknown)
+        if buyer:
+            unknown.remove(buyer)
+        may_be = buyer or (_may_be_twice(own, row, keys) and not evidence.checks_idempotency)
+        yield "" if may_be else _describe_unasked(row, own)
 
 
 def _is_own(key: Key, row: Row, projects: set[str]) -> bool:
-    """Tell whether the marker in the prompt is that of this very order, and not of the one that is placed again."""
+    """Tell whether the prompt's marker is of this order, and not of an earlier one that was placed again."""
     return key.project == row["project_id"] if key.op not in NEW else row["project_id"] not in projects
 
 
-def _explained(row: Row, own: Key | None, unknown: list[Key]) -> Key | None:
-    """Return the key of unknown outcome that may have bought this."""
+def _find_buyer(row: Row, own: Key | None, unknown: list[Key]) -> Key | None:
+    """Return the key of unknown outcome that may have bought this generation."""
     if own:
         return own if own in unknown else None
     here = [key for key in unknown if key.project == row["project_id"] and key.op not in NEW]
-    if row["prompt"]:  # not erased, so it would show the marker of a film
+    if row["prompt"]:  # not erased; a film's prompt would have its own marker
         here = [key for key in here if key.op == "again"]
     return here[0] if here else None
 
 
 def _may_be_twice(own: Key | None, row: Row, keys: dict[str, Key]) -> bool:
-    """Tell whether this may come of a request that was repeated, where keys mean nothing."""
+    """Tell whether a repeated request may have bought this, in a version that ignores keys."""
     here = [own] if own else [key for key in keys.values() if key.project == row["project_id"]]
     return any(key.was_repeated_unanswered for key in here)
 
 
-def _unexplained(row: Row, own: Key | None) -> str:
+def _describe_unasked(row: Row, own: Key | None) -> str:
     if own is None:
         return f"generation {row['id']} ({row['operation']}, {row['status']}): nobody asked for it"
     what = {"ok": "acknowledged with another id", "refused": "refused", "info": "of unknown outcome, and bought more"}
@@ -150,13 +150,13 @@ def _unexplained(row: Row, own: Key | None) -> str:
 
 
 def no_alarm_was_raised(evidence: Evidence) -> Iterator[str]:
-    """No process has logged a bug, and the auditor, where it came to look, has found nothing wrong."""
+    """No process has logged a bug, and the auditor in the workers has found no violation."""
     for alarm in evidence.alarms:
         yield f"{alarm['process']} has logged {alarm['words']}"
 
 
 def every_invariant_holds(evidence: Evidence) -> Iterator[str]:
-    """The auditor's invariants hold in the end, whether it came to look or not."""
+    """The auditor's invariants hold at the end."""
     for found in evidence.invariants:
         if not found["is_counted"]:
             words = f"{found['name']}: {found['violations']} of {found['checked']}, {found['examples'][:3]}"
@@ -164,17 +164,10 @@ def every_invariant_holds(evidence: Evidence) -> Iterator[str]:
 
 
 def everybody_ends_when_asked(evidence: Evidence) -> Iterator[str]:
-    """Each process has ended when it was asked to, and as it should."""
+    """Each process has ended in time and properly after SIGTERM."""
     for name, wrong in evidence.endings.items():
         yield from [f"{name}: {words}" for words in wrong] or [""]
 
 
 def _acknowledged(evidence: Evidence) -> set[str]:
     return {line.project for line in evidence.history if line.op in PAYING and line.outcome == "ok"}
-
-
-def _listed(pairs: set[tuple[str, str]]) -> str:
-    by_project: defaultdict[str, list[str]] = defaultdict(list)
-    for project, generation in sorted(pairs):
-        by_project[project].append(generation)
-    return "; ".join(f"project {project}: {', '.join(ids)}" for project, ids in by_project.items())

@@ -1,4 +1,4 @@
-"""One link between two programs, which can be cut, held up and lied on while connections are open.
+"""A TCP proxy on the link between two programs. It can cut, delay and lose what goes over it, at any moment.
 
     async with link("127.0.0.1", 5432) as proxy:
         url = proxy.instead_of(database_url)      # the same URL by way of the proxy
@@ -6,22 +6,22 @@
         proxy.switch("pass")
         with proxy.switched("delay", seconds=2):  # back to "pass" at the end of the block
             ...
-        proxy.cut()                               # resets every open connection, once; new ones are welcome
-        proxy.forget()                            # open connections are dead for good, and nobody is told
+        proxy.cut()                               # resets every open connection, once; new ones can be made
+        proxy.forget()                            # open connections are dead for good, and neither end is told
 
-The modes, for both old and new connections unless said otherwise:
+The modes apply to open and new connections unless noted:
 
-    pass             bytes go through, and so does the end of either side
+    pass             bytes go through in both directions, and so does the end of either side
     refuse           new connections are refused (ECONNREFUSED); open ones go on
-    swallow          a black hole: whatever either side says, its goodbye included, is lost; connecting works
-    swallow_replies  what the client says gets through, what the server says is lost: the work is done, nobody hears
+    swallow          a black hole: all bytes in both directions are lost, the end of a side too; connecting works
+    swallow_replies  the client's bytes get through, the server's are lost: the work is done, and the answer is lost
     delay            each piece waits `seconds` before it goes on, in both directions
-    reset            a connection is reset once `after_bytes` of what the server says since the switch have gone through
+    reset            a connection is reset once `after_bytes` from the server have gone through since the switch
 
-What was swallowed is lost for good. So a connection that has lost something is reset at the next switch, as one is
-whose packets went missing for too long: it never goes on with a hole in it.
+Swallowed bytes are lost for good. So at the next switch, a connection that has lost bytes is reset, as TCP does after
+too many lost packets: it never goes on with a gap.
 
-It runs in the event loop of whoever opens it; TCP only, as our servers listen on TCP only.
+The proxy runs in the event loop that opens it. It speaks TCP only, as our servers listen on TCP only.
 """
 
 import asyncio
@@ -44,22 +44,22 @@ _AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends a reset
 
 @dataclass(eq=False)
 class _Connection:
-    """A client's connection and ours to the server. `told` is the bytes from the server since the last switch."""
+    """A client's connection and ours to the server. `replied` is bytes from the server since the last switch."""
 
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
     lost: bool = False  # something was swallowed
     forgotten: bool = False
-    told: int = 0
+    replied: int = 0
 
     def reset(self) -> None:
-        """End both sides without a goodbye, and without what is still on its way."""
+        """Reset both sides; bytes that are still on their way are lost."""
         _reset(self.client)
         _reset(self.server)
 
 
 class Proxy:
-    """A listener on a loopback port of its own that stands for another. Made by `link`, within an event loop."""
+    """A listener on a loopback port of its own, in front of another port. Made by `link`, within an event loop."""
 
     def __init__(self, host: str, target_port: int) -> None:
         self.port = 0
@@ -87,24 +87,25 @@ class Proxy:
         return parts._replace(netloc=f"{who}{at}{_LOOPBACK}:{self.port}").geturl()
 
     def switch(self, mode: Mode, *, seconds: float = 0.0, after_bytes: int = 0) -> None:
-        """Go over to `mode` at once. Raises ValueError for a mode that there isn't."""
+        """Change to `mode` at once. Raises ValueError for an unknown mode."""
         if mode not in MODES:
             raise ValueError(f"no such mode: {mode!r}")
         self.mode, self._seconds, self._after_bytes = mode, seconds, after_bytes
         for connection in self._open:
-            connection.told = 0
+            connection.replied = 0
             if connection.lost and not connection.forgotten:
                 connection.reset()
-        if mode == "refuse":
-            self._refuse()
-        else:
+        if mode != "refuse":
             self._listen()
+        elif self._listens:
+            self._stop_listening()
+            self._listener = self._bound()
         self._switched.set()
         self._switched = asyncio.Event()
 
     @contextmanager
     def switched(self, mode: Mode, *, seconds: float = 0.0, after_bytes: int = 0) -> Iterator[None]:
-        """Be in `mode` for the block, and pass everything afterwards."""
+        """Use `mode` for the block, and "pass" afterwards."""
         self.switch(mode, seconds=seconds, after_bytes=after_bytes)
         try:
             yield
@@ -112,15 +113,15 @@ class Proxy:
             self.switch("pass")
 
     def cut(self) -> None:
-        """Reset every open connection; new ones are welcome."""
+        """Reset every open connection; new ones can be made."""
         self.touched += len(self._open)
         for connection in self._open:
             connection.reset()
 
     def forget(self) -> None:
-        """Make a black hole of every open connection, for good: neither end is told, as when a machine has lost power.
+        """Swallow everything on every open connection from now on, and tell neither end: a machine has lost power.
 
-        New connections are welcome.
+        New connections can be made.
         """
         self.touched += len(self._open)
         for connection in self._open:
@@ -135,7 +136,7 @@ class Proxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _bound(self) -> socket.socket:
-        """Return a socket that has our port and does not listen: who connects is refused, and nobody takes the port."""
+        """Return a socket that has our port and doesn't listen: clients are refused, and nobody else gets the port."""
         bound = socket.socket()
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.setblocking(False)
@@ -149,11 +150,6 @@ class Proxy:
             asyncio.get_running_loop().add_reader(self._listener, self._accept)
             self._listens = True
 
-    def _refuse(self) -> None:
-        if self._listens:
-            self._stop_listening()
-            self._listener = self._bound()
-
     def _stop_listening(self) -> None:
         if self._listens:
             asyncio.get_running_loop().remove_reader(self._listener)
@@ -161,7 +157,7 @@ class Proxy:
         self._listens = False
 
     def _accept(self) -> None:
-        with suppress(OSError):  # gone before we came
+        with suppress(OSError):  # the client has gone already
             client, _ = self._listener.accept()
             task = asyncio.create_task(self._serve(client))
             self._tasks.add(task)
@@ -172,7 +168,7 @@ class Proxy:
         from_client, client = await asyncio.open_connection(sock=accepted, limit=_PIECE)
         try:
             from_server, server = await asyncio.open_connection(*self._target, limit=_PIECE)
-        except OSError:  # nobody there
+        except OSError:  # nobody listens there
             _reset(client)
             return
         connection = _Connection(client, server)
@@ -200,24 +196,21 @@ class Proxy:
                 connection.reset()
 
     async def _goes_on(self, connection: _Connection, to: asyncio.StreamWriter) -> bool:
-        """Wait as long as the mode demands, and tell whether what was said may go on; if not, it is lost."""
+        """Wait if the mode is "delay", until the next switch at most. Return False if the bytes are to be lost."""
         if self.mode == "delay":
-            await self._wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._seconds):
+                    await self._switched.wait()
         is_reply = to is connection.client
         swallowed = connection.forgotten or self.mode == "swallow" or (self.mode == "swallow_replies" and is_reply)
         connection.lost = connection.lost or swallowed
         self.touched += swallowed or self.mode == "delay"
         return not swallowed
 
-    async def _wait(self) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._seconds):
-                await self._switched.wait()
-
     async def _pass_on(self, connection: _Connection, piece: bytes, to: asyncio.StreamWriter) -> None:
         if self.mode == "reset" and to is connection.client:
-            room = self._after_bytes - connection.told
-            connection.told += len(piece)
+            room = self._after_bytes - connection.replied
+            connection.replied += len(piece)
             if len(piece) >= room:
                 to.write(piece[:room])
                 connection.reset()
@@ -236,7 +229,7 @@ def _reset(side: asyncio.StreamWriter) -> None:
 
 @asynccontextmanager
 async def link(host: str, port: int) -> AsyncIterator[Proxy]:
-    """Open a proxy to `host`:`port` for the block; it passes everything to begin with."""
+    """Open a proxy to `host`:`port` for the block, in mode "pass"."""
     proxy = Proxy(host, port)
     try:
         yield proxy

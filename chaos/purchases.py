@@ -1,18 +1,18 @@
-"""Checks of what was bought at the vendor, by its book, and of what came of it.
+"""Checks of the purchases, by the vendor's book, and of their results.
 
-A try of a step is one order at most: its row is committed as `intent` before the vendor is asked. By the published
-rules (docs/architecture.md, "The way of one run"), these of them may have been billed:
+A try of a step is one order at most: its row is committed as `intent` before the vendor is called. By the published
+rules (docs/architecture.md, "The way of one run"), the vendor may have billed a try in one of these states:
 
     done, ticket, orphaned       the vendor has delivered, or has promised to
     withdrawn                    the generation ended first, and the vendor was asked to stop
-    in_doubt                     nobody knows: booked as such
-    intent                       the generation ended while it was on its way; booked as a doubt ten minutes later
-    failed, provider_rejected    there was an answer without a usable result, which may be billed, and is ordered again
+    in_doubt                     nobody knows
+    intent                       the generation ended during the call; it becomes in_doubt ten minutes later
+    failed, provider_rejected    the answer had no usable result; it may be billed, and the order is placed again
     failed, storage_unavailable  the result was there, and could not be stored
 
-and these were not: `failed` by any other code, where the vendor has said no. At most one try of a generation may be of
-the first four lines: all of them forbid another order, for good. Each check takes the evidence and yields a line for
-each thing that it has compared, empty where all is well.
+It has not billed a try that failed by any other code: then it has refused the order. At most one try of a generation
+may be in a state of the first four lines, because after it nothing is ordered any more. Each check yields a line per
+comparison (see `chaos/compared.py`).
 """
 
 from collections import Counter, defaultdict
@@ -23,15 +23,15 @@ from chaos.evidence import Evidence, Row, seconds
 from chaos.keys import marker_of
 from chaos.vendor_faults import STUCK
 
-LAST_WORDS = ("done", "ticket", "orphaned", "withdrawn", "in_doubt", "intent")
+FINAL_STATES = ("done", "ticket", "orphaned", "withdrawn", "in_doubt", "intent")
 BILLED_FAILURES = ("provider_rejected", "storage_unavailable")
 ORDERS = ("image", "video")  # lines of the vendor's book that are orders
-_TRIED_FOR = 300.0  # seconds; ten rings take longer: 5, 10, 20, 40 and then 60 apart
-_STOPPED = "stopped at the vendor"  # what the product books when the vendor has agreed to stop
+_TRIED_FOR = 300.0  # seconds; the product's ten tries take longer: 5, 10, 20, 40 and then 60 seconds apart
+_STOPPED = "stopped at the vendor"  # the product's words when the vendor has agreed to stop
 
 
 def nothing_is_bought_twice(evidence: Evidence) -> Iterator[str]:
-    """The vendor was paid as often as there are tries that may have been billed, and not more."""
+    """The vendor was paid at most as often as there are tries that it may have billed."""
     allowed, tries, groups = Counter[str](), _tries(evidence), Groups(evidence)
     for row in evidence.generations:
         allowed[groups.of(row)] += sum(may_be_billed(step) for step in tries[row["id"]])
@@ -40,16 +40,16 @@ def nothing_is_bought_twice(evidence: Evidence) -> Iterator[str]:
             yield ""
             continue
         of = [row["id"] for row in evidence.generations if groups.of(row) == group]
-        states = [_told(step) for generation in of for step in tries[generation]]
+        states = [_describe(step) for generation in of for step in tries[generation]]
         yield f"order {group}: paid {number} times; its generations {of} have the tries {states}"
 
 
-def what_may_be_billed_is_the_last_order(evidence: Evidence) -> Iterator[str]:
-    """Of a generation's tries at most one has delivered, promised or is in doubt; all before it have failed."""
+def nothing_is_ordered_after_a_possible_bill(evidence: Evidence) -> Iterator[str]:
+    """At most one try of a generation is in a final state, and no try comes after it."""
     for generation, steps in _tries(evidence).items():
-        last = [step for step in steps if step["state"] in LAST_WORDS]
+        last = [step for step in steps if step["state"] in FINAL_STATES]
         is_last = not last or (len(last) == 1 and last[0] is steps[-1])
-        yield expect(is_last, f"generation {generation} was ordered again after {[_told(step) for step in steps]}")
+        yield expect(is_last, f"generation {generation} was ordered again after {[_describe(step) for step in steps]}")
 
 
 def no_result_without_an_order(evidence: Evidence) -> Iterator[str]:
@@ -62,23 +62,23 @@ def no_result_without_an_order(evidence: Evidence) -> Iterator[str]:
 
 
 def nothing_is_left_open_at_the_vendor(evidence: Evidence) -> Iterator[str]:
-    """No ticket of an ended generation is left: the vendor was asked to stop, by its own book, and has if it could."""
+    """No ended generation has an open ticket: the vendor was asked to stop, and its book says so."""
     canceled = {row["ticket"] for row in evidence.orders if row["kind"] == "cancel"}
     stuck, finished = tickets_of_the_stuck(evidence), {row["id"]: row["finished_at"] for row in evidence.generations}
     for step in evidence.steps:
-        told = f"generation {step['generation_id']}"
+        name = f"generation {step['generation_id']}"
         if step["state"] == "ticket":
-            yield f"{told} still has an open ticket of attempt {step['attempt']}"
+            yield f"{name} still has an open ticket of attempt {step['attempt']}"
         elif step["ticket"] in stuck:
             is_so = step["ticket"] in canceled or _was_tried_for_long(step, finished.get(step["generation_id"]))
-            yield expect(is_so, f"{told} has ended, and the vendor never: ticket {step['ticket']}")
+            yield expect(is_so, f"{name} has ended, and the vendor never: ticket {step['ticket']}")
         elif step["ticket"]:
             is_so = step["operator_message"] != _STOPPED or step["ticket"] in canceled
-            yield expect(is_so, f"{told} was {_STOPPED}, which has never heard of that: ticket {step['ticket']}")
+            yield expect(is_so, f"{name} was {_STOPPED}, which has never heard of that: ticket {step['ticket']}")
 
 
 def _was_tried_for_long(step: Row, finished_at: str | None) -> bool:
-    """Tell whether the vendor could not be asked for as many minutes as the product asks it."""
+    """Tell whether the product gave up after it had tried to reach the vendor for long enough."""
     ended = seconds(step["ended_at"]) if step["state"] == "withdrawn" and step["ended_at"] else 0.0
     return bool(finished_at) and ended - seconds(str(finished_at)) > _TRIED_FOR
 
@@ -90,24 +90,24 @@ def never_ready(evidence: Evidence) -> set[str]:
 
 
 def tickets_of_the_stuck(evidence: Evidence) -> set[str]:
-    """Return the tickets of those films, where somebody may have heard of them."""
-    return {row["ticket"] for row in evidence.orders if row.get("mood") == STUCK and row.get("ticket")}
+    """Return the tickets of films that never get ready."""
+    return {row["ticket"] for row in evidence.orders if row.get("fault") == STUCK and row.get("ticket")}
 
 
 def every_call_is_answered_for(evidence: Evidence) -> Iterator[str]:
-    """The outbox is empty: nobody has to be rung for any more."""
+    """The outbox is empty: no wake-up call is left."""
     for row in evidence.outbox:
         yield f"an outbox row is left: {row['kind']} {row['ref']}, rung {row['rings']} times, due at {row['due_at']}"
 
 
 def the_vendor_understood_everything(evidence: Evidence) -> Iterator[str]:
-    """Every request to the vendor was as its API wants it."""
+    """The vendor has found no request wrong."""
     for row in evidence.orders:
         yield row["words"] if row["kind"] == "complaint" else ""
 
 
 def media_are_what_was_ordered(evidence: Evidence) -> Iterator[str]:
-    """The media of every succeeded generation can be fetched, have their SHA-256, and are those of that very order."""
+    """The media of every succeeded generation can be fetched, have the right SHA-256, and are of that order."""
     for row in evidence.media:
         if row["problem"]:
             yield f"generation {row['generation_id']}: {row['problem']}"
@@ -119,11 +119,11 @@ def media_are_what_was_ordered(evidence: Evidence) -> Iterator[str]:
 
 def may_be_billed(step: Row) -> bool:
     """Tell whether the vendor may have billed this try."""
-    return step["state"] in LAST_WORDS or (step["state"] == "failed" and step["error_code"] in BILLED_FAILURES)
+    return step["state"] in FINAL_STATES or (step["state"] == "failed" and step["error_code"] in BILLED_FAILURES)
 
 
 def bought_again(evidence: Evidence) -> int:
-    """Return how many orders were placed, as the rules allow, after an answer without a usable result."""
+    """Return how many orders were placed again after an answer without a usable result, which the rules allow."""
     tries = [[step for step in steps if may_be_billed(step)] for steps in _tries(evidence).values()]
     return sum(max(len(billed) - 1, 0) for billed in tries)
 
@@ -136,9 +136,9 @@ def _tries(evidence: Evidence) -> defaultdict[str, list[Row]]:
 
 
 class Groups:
-    """Orders that the vendor can't tell apart: those with one marker, as what is placed again has.
+    """Orders that the vendor can't tell apart: those with the same marker, as an order that is placed again has.
 
-    A deleted project's prompts are erased; what its client had ordered for it becomes one group.
+    The prompts of a deleted project are erased, so all orders of its client for it are one group.
     """
 
     def __init__(self, evidence: Evidence) -> None:
@@ -164,5 +164,5 @@ class Groups:
         return member
 
 
-def _told(step: Row) -> str:
+def _describe(step: Row) -> str:
     return f"{step['attempt']} {step['state']} {step['error_code'] or ''}".strip()

@@ -1,6 +1,6 @@
-"""Checks of what clients read: it never goes back, it agrees with the rows in the end, and what is deleted is gone.
+"""Checks of what clients read: never older than before, in agreement with the rows in the end, nothing deleted.
 
-Each check takes the evidence and yields a line for each thing that it has compared, empty where all is well.
+Each check yields a line per comparison (see `chaos/compared.py`).
 """
 
 from collections import defaultdict
@@ -14,17 +14,24 @@ _OK, _NOT_FOUND = 200, 404
 _ORDER = {"pending": 0, "processing": 1, "succeeded": 2, "failed": 2, "canceled": 2}
 
 
-def nothing_read_goes_back(evidence: Evidence) -> Iterator[str]:
-    """An answer is never older than one that had come before it was asked for."""
-    for lines in _by_project(evidence).values():
+def answers_never_go_back(evidence: Evidence) -> Iterator[str]:
+    """An answer is never older than an answer that came before the request was sent.
+
+    A replayed answer is left out: it is as old as the first one.
+    """
+    answers: defaultdict[tuple[int, str], list[Line]] = defaultdict(list)
+    for line in evidence.history:
+        if line.outcome == "ok" and line.status_sequence and not line.replayed:
+            answers[line.client, line.project].append(line)
+    for lines in answers.values():
         for later in lines:
             earlier = [line for line in lines if line.answered < later.sent]
             if earlier:
-                yield _gone_back(earlier, later)
+                yield _compare(earlier, later)
 
 
-def what_is_read_is_so(evidence: Evidence) -> Iterator[str]:
-    """In the end, projects and credits are read as the rows have them, by their owners and by nobody else."""
+def api_agrees_with_rows(evidence: Evidence) -> Iterator[str]:
+    """In the end, the API shows projects and credits as the rows have them, to their owners only."""
     projects = {row["id"]: row for row in evidence.projects}
     statuses = {row["id"]: row["status"] for row in evidence.generations}
     balances: defaultdict[str, int] = defaultdict(int)
@@ -32,36 +39,33 @@ def what_is_read_is_so(evidence: Evidence) -> Iterator[str]:
         balances[entry["account_id"]] += entry["amount"]
     for read in evidence.reads:
         if read["what"] == "project":
-            yield _project(read, projects.get(read["id"]), statuses)
+            yield _compare_project(read, projects.get(read["id"]), statuses)
         elif read["what"] == "stranger":
             yield expect(read["status"] == _NOT_FOUND, f"project {read['id']}: a stranger was told {read['status']}")
         elif read["what"] == "credits":
             there, said = balances[read["id"]], read["said"].get("available")
             yield expect(said == there, f"account {read['id']} shows {said} credits, and its entries make {there}")
         else:
-            yield from _explore(read, evidence)
+            yield from _compare_explore(read, evidence)
 
 
 def what_is_deleted_is_gone(evidence: Evidence) -> Iterator[str]:
-    """A deleted project has left no prompt, no picture and no file."""
+    """A deleted project has left no prompt, no row of an asset and no file."""
     generations: defaultdict[str, list[Row]] = defaultdict(list)
     for row in evidence.generations:
         generations[row["project_id"]].append(row)
     for project in evidence.projects:
-        if project["is_deleted"]:
-            yield _left(project, generations[project["id"]], evidence)
+        if not project["is_deleted"]:
+            continue
+        of, made = project["id"], generations[project["id"]]
+        ids = {row["id"] for row in made}
+        rows = [row["key"] for row in evidence.assets if row["project_id"] == of or row["generation_id"] in ids]
+        files = [name for name in evidence.files if any(generation in name for generation in ids)]
+        left = [*rows, *files, *(row["prompt"] for row in (project, *made) if row["prompt"])]
+        yield expect(not left, f"project {of} is deleted, and there still is {left}")
 
 
-def _by_project(evidence: Evidence) -> dict[tuple[int, str], list[Line]]:
-    """Return the answers about each project as it was then; one that was replayed is as old as the first."""
-    found: defaultdict[tuple[int, str], list[Line]] = defaultdict(list)
-    for line in evidence.history:
-        if line.outcome == "ok" and line.status_sequence and not line.replayed:
-            found[line.client, line.project].append(line)
-    return found
-
-
-def _gone_back(earlier: list[Line], later: Line) -> str:
+def _compare(earlier: list[Line], later: Line) -> str:
     newest = max(line.status_sequence for line in earlier)
     if later.status_sequence < newest:
         return f"project {later.project} was at {newest}, and later at {later.status_sequence}"
@@ -71,7 +75,7 @@ def _gone_back(earlier: list[Line], later: Line) -> str:
     return expect(is_later, f"generation {later.generation} was {last}, and later {later.generation_status}")
 
 
-def _project(read: Row, row: Row | None, statuses: dict[str, str]) -> str:
+def _compare_project(read: Row, row: Row | None, statuses: dict[str, str]) -> str:
     if row is None:
         return f"project {read['id']} was told {read['status']}, and is not there"
     if row["is_deleted"]:
@@ -82,19 +86,10 @@ def _project(read: Row, row: Row | None, statuses: dict[str, str]) -> str:
     return expect(said == expected, f"project {row['id']} is {expected}, and {read['status']} {said} is read")
 
 
-def _explore(read: Row, evidence: Evidence) -> Iterator[str]:
+def _compare_explore(read: Row, evidence: Evidence) -> Iterator[str]:
     published, shown = {row["id"] for row in evidence.projects if row["is_published"]}, read["said"]["ids"]
     yield expect(read["status"] == _OK, f"Explore can't be read: {read['status']}")
     yield expect(len(shown) == len(set(shown)), "Explore shows a project twice")
     for project in sorted(published | set(shown)):
         wrong = "is published and not in Explore" if project in published else "is in Explore and not published"
         yield expect(project in published and project in shown, f"project {project} {wrong}")
-
-
-def _left(project: Row, generations: list[Row], evidence: Evidence) -> str:
-    ids = [row["id"] for row in generations]
-    rows = [row["key"] for row in evidence.assets if row["project_id"] == project["id"] or row["generation_id"] in ids]
-    files = [name for name in evidence.files if any(generation in name for generation in ids)]
-    prompts = [row["prompt"] for row in (project, *generations) if row["prompt"]]
-    left = [*rows, *files, *prompts]
-    return expect(not left, f"project {project['id']} is deleted, and there still is {left}")

@@ -1,6 +1,6 @@
-"""Checks of every no: was there a reason to refuse, and a reason to fail?
+"""Checks of refusals and failures: does each have a reason?
 
-Each check takes the evidence and yields a line for each thing that it has compared, empty where all is well.
+Each check yields a line per comparison (see `chaos/compared.py`).
 """
 
 import math
@@ -14,19 +14,19 @@ from chaos.keys import keys_of, marker_of
 from chaos.purchases import never_ready
 
 _NO_CREDITS, _NOT_FOUND, _CONFLICT, _BUG = 402, 404, 409, 500
-#: What may be said to whom. All else (401, 403, 422, 429) would be said for no reason: no client does anything wrong.
+#: Which operations may get which conflict. Other refusals (401, 403, 422, 429) have no reason: no client does wrong.
 _CONFLICTS = {
     "generating": ("film", "again", "delete"),
     "not_cancelable": ("cancel",),
     "nothing_to_publish": ("publish",),
 }
-_INTERNAL = "internal"  # an end of generations that no fault explains
-_SWEPT = 20.0  # seconds after the last fault in which what is old by then may still expire
-_MARGIN = 10.0  # seconds that a refund may take to be seen
+_INTERNAL = "internal"  # a failure that no fault explains
+_SWEPT = 20.0  # seconds after the last fault within which old generations may still expire
+_MARGIN = 10.0  # seconds until a refund is seen, at most
 
 
 def refused_and_failed_for_a_reason(evidence: Evidence) -> Iterator[str]:
-    """Nobody was refused what they could have, and nothing has failed by a bug, or of an age that it hadn't."""
+    """Every refusal has a reason; nothing has failed by a bug, or has expired before its time."""
     reasons, ends = Reasons(evidence), Ends(evidence)
     for line in evidence.history:
         if line.outcome == "refused" or line.status == _BUG:
@@ -39,10 +39,7 @@ def refused_and_failed_for_a_reason(evidence: Evidence) -> Iterator[str]:
 
 
 def nothing_bought_is_refused(evidence: Evidence) -> Iterator[str]:
-    """Once a key has bought, a request that is sent with it later is not refused: it has been done.
-
-    Once its project is deleted, it may be told that there is none.
-    """
+    """A request with a key that has bought before is not refused. If its project is deleted, 404 is right."""
     bought, deleted = bought_at(evidence), {row["id"] for row in evidence.projects if row["is_deleted"]}
     for key in keys_of(evidence.history).values():
         for line in key.lines:
@@ -55,7 +52,7 @@ def nothing_bought_is_refused(evidence: Evidence) -> Iterator[str]:
 
 
 class Reasons:
-    """Why a client may be refused: it hasn't the credits, has deleted the project, or is too early or too late."""
+    """Reasons to refuse a client: too few credits, a project that it has deleted, or a conflict."""
 
     def __init__(self, evidence: Evidence) -> None:
         self._prices = evidence.prices
@@ -71,14 +68,16 @@ class Reasons:
     def are_there(self, line: Line) -> bool:
         """Tell whether this refusal has a reason."""
         if line.status == _NO_CREDITS:
-            return self._least(line) < self._price(line.op)
+            operation = "video" if line.op == "film" else line.op
+            price = self._prices.get(operation) or max(self._prices.values())  # the same again may be the dearest
+            return self._lowest_balance(line) < price
         if line.status == _NOT_FOUND:
             project = line.project or (self._keys[line.key].project if line.key else "")
             return self._deletes.get(project, line.answered) < line.answered
         return line.status == _CONFLICT and line.op in _CONFLICTS.get(line.code, ())
 
-    def _least(self, line: Line) -> int:
-        """Return the lowest balance that the client had while it was being refused."""
+    def _lowest_balance(self, line: Line) -> int:
+        """Return the lowest balance that the client had during the request."""
         account, balance = self._accounts[line.client]
         balances = []
         for at, amount in sorted(self._moved[account]):
@@ -89,14 +88,9 @@ class Reasons:
             balance += amount
         return min([*balances, balance])
 
-    def _price(self, op: str) -> int:
-        """Return what it costs; what is ordered again may be the dearest."""
-        of = {"film": "video"}.get(op, op)
-        return self._prices.get(of) or max(self._prices.values())
-
 
 class Ends:
-    """Why a generation may fail. By no bug; and once all serve, only what never gets ready expires."""
+    """Reasons of a failure: never a bug; and after the faults, only generations whose film never gets ready expire."""
 
     def __init__(self, evidence: Evidence) -> None:
         self._max_age = evidence.max_age
@@ -112,9 +106,9 @@ class Ends:
 
 
 def bought_at(evidence: Evidence) -> dict[str, float]:
-    """Return when each key has bought: when what carries its marker, or what it was told of, was debited.
+    """Return when each key has bought: the time of the first debit for a generation with its marker, or of its answers.
 
-    From that moment on, whoever looks into the account waits for it.
+    From then on every request that reads the account waits for that transaction.
     """
     debits = [entry for entry in evidence.entries if entry["kind"] == "debit"]
     debited: dict[str, str] = {entry["generation_id"]: entry["created_at"] for entry in debits}

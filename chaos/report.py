@@ -18,26 +18,26 @@ _EXAMPLES = 3  # problems that are shown of each check
 
 
 def print_report(evidence: Evidence, faults: Mapping[str, int], verdicts: Sequence[Verdict], quiet: float) -> None:
-    """Print it all; `quiet` is the seconds until everything had ended."""
+    """Print all tables; `quiet` is the seconds until all generations had ended."""
     console = Console(width=_WIDTH, highlight=False)
     console.print(_requests(evidence))
     console.print(_counted("Faults", faults))
-    bills = Counter(f"{row['kind']}, {row['mood']}" for row in evidence.orders if row["kind"] in ORDERS)
-    console.print(_counted("Orders at the vendor, by how it took them", bills))
+    bills = Counter(f"{row['kind']}, {row['fault']}" for row in evidence.orders if row["kind"] in ORDERS)
+    console.print(_counted("Orders at the vendor, by its fault", bills))
     console.print(_counted("Generations", Counter(row["status"] for row in evidence.generations)))
     doubts = Counter(row["state"] for row in evidence.steps)
     again = bought_again(evidence)
     print(f"Tries: {', '.join(f'{number} {state}' for state, number in sorted(doubts.items()))}.", end=" ")
     print(f"Ordered again after an answer without a usable result: {again}.")
     print(_acts(evidence))
-    print(f"All had ended {quiet:.1f} s after the last fault.")
+    print(f"All generations had ended {quiet:.1f} s after the last fault.")
     for death, times in sorted(Counter(evidence.deaths).items()):
-        print(f"Ended although nobody had asked it to, and was started again: {death}, {times} times.")
+        print(f"Ended without having been asked to, and was started again: {death}, {times} times.")
     console.print(_checks(verdicts))
 
 
 def _acts(evidence: Evidence) -> str:
-    """Say how often what can't be seen in the other tables has really come about."""
+    """Return a sentence about events that no table shows, so that a reader knows they happened."""
     done = Counter(line.op for line in evidence.history if line.outcome == "ok")
     stopped = len({row["ticket"] for row in evidence.orders if row["kind"] == "cancel"})
     acts = ", ".join(f"{done[op]} {words}" for op, words in _ACTS.items())
@@ -48,7 +48,7 @@ def _acts(evidence: Evidence) -> str:
 
 
 def _requests(evidence: Evidence) -> Table:
-    table = Table(title="Requests; info: nobody knows what became of it")
+    table = Table(title="Requests; info: the outcome is unknown")
     table.add_column("operation", no_wrap=True)
     outcomes: tuple[Outcome, ...] = get_args(Outcome)
     for name in ("all", *outcomes, "replayed"):
@@ -78,11 +78,11 @@ def _checks(verdicts: Sequence[Verdict]) -> Table:
     table.add_column("compared", justify="right")
     table.add_column("verdict")
     for verdict in verdicts:
-        table.add_row(verdict.name, str(verdict.looked_at), _told(verdict))
+        table.add_row(verdict.name, str(verdict.looked_at), _describe(verdict))
     return table
 
 
-def _told(verdict: Verdict) -> str:
+def _describe(verdict: Verdict) -> str:
     if verdict.is_ok:
         return "ok" if verdict.looked_at or verdict.name in MAY_BE_EMPTY else "nothing to look at"
     more = len(verdict.problems) - _EXAMPLES

@@ -1,4 +1,4 @@
-"""One request of a client's, and what is known of it afterwards."""
+"""One request of a client, and what the client knows about it afterwards."""
 
 import random
 from dataclasses import dataclass, replace
@@ -9,13 +9,13 @@ import httpx
 
 from chaos.history import History, Line, Outcome
 
-_NOT_YET = ("request_in_progress", "rate_limited")  # no answer to the order itself: it is to be sent again
+_NOT_YET = ("request_in_progress", "rate_limited")  # refusals that say nothing about the order: send it again
 _SERVER_ERROR, _REDIRECT = 500, 300
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: the line of the history, and the body if it was a JSON object."""
+    """An answer: its line of the history, and its body; empty if there was none."""
 
     line: Line
     body: dict[str, Any]
@@ -39,7 +39,7 @@ class Requests:
         await self._http.aclose()
 
     async def send(self, line: Line, method: str, path: str, body: dict[str, Any] | None = None) -> Answer:
-        """Send once, to the API process that the line names, or any; nothing is raised, whatever happens."""
+        """Send once, to the API process that the line names, or to any. Never raises: the answer says what happened."""
         api = line.api or self._lot.choice(list(self._apis))
         headers = {"Idempotency-Key": line.key} if line.key else {}
         line = replace(line, api=api, sent=time())
@@ -52,32 +52,31 @@ class Requests:
     def _read(self, line: Line, response: httpx.Response) -> Answer:
         try:
             body = response.json() if response.content else {}
-        except ValueError:  # cut short, in a way that HTTP can't tell
+        except ValueError:  # cut short, and HTTP has not noticed
             return self._keep(replace(line, status=response.status_code, code="no JSON"), {})
+        status, code = response.status_code, str(body.get("code", ""))
+        outcome: Outcome = "ok" if status < _REDIRECT else "refused"
+        if status >= _SERVER_ERROR or code in _NOT_YET:
+            outcome = "info"
         read = replace(
             line,
-            status=response.status_code,
-            code=str(body.get("code", "")),
-            outcome=_outcome(response.status_code, str(body.get("code", ""))),
+            status=status,
+            code=code,
+            outcome=outcome,
             replayed=response.headers.get("Idempotent-Replayed") == "true",
         )
-        return self._keep(_with_ids(read, body) if read.outcome == "ok" else read, body)
+        if outcome == "ok":
+            generation = body.get("generation") or {}
+            read = replace(
+                read,
+                project=body.get("id", line.project),
+                status_sequence=body.get("status_sequence", 0),
+                generation=generation.get("id", ""),
+                generation_status=generation.get("status", ""),
+            )
+        return self._keep(read, body)
 
     def _keep(self, line: Line, body: dict[str, Any]) -> Answer:
         line = replace(line, answered=time())
         self._history.add(line)
         return Answer(line, body)
-
-
-def _outcome(status: int, code: str) -> Outcome:
-    if status >= _SERVER_ERROR or code in _NOT_YET:
-        return "info"
-    return "ok" if status < _REDIRECT else "refused"
-
-
-def _with_ids(line: Line, body: dict[str, Any]) -> Line:
-    """Note which project and generation the answer names."""
-    generation = body.get("generation") or {}
-    told = {"generation": generation.get("id", ""), "generation_status": generation.get("status", "")}
-    sequence = body.get("status_sequence", 0)
-    return replace(line, project=body.get("id", line.project), status_sequence=sequence, **told)

@@ -1,4 +1,4 @@
-"""All that a run starts: servers, vendor, API and worker processes, and a proxy on every link between them."""
+"""Starts all that a run needs: servers, vendor, API and worker processes, and a proxy on every link between them."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ UNDER_TEST = Path(tallyframe.__file__).parents[1]  # the same for every process,
 
 @dataclass
 class Stack:
-    """What runs. `links` are the proxies by name, such as "worker-1 to vendor"; `apis` are the clients' addresses."""
+    """All that runs. `links`: proxies by name, such as "worker-1 to vendor". `apis`: addresses for clients, by name."""
 
     plan: Plan
     folder: Path
@@ -40,19 +40,19 @@ class Stack:
 
     @property
     def media(self) -> Path:
-        """Where API and workers keep media."""
+        """The folder in which API and workers store media."""
         return self.folder / "data" / "media"
 
     def named(self, start: str) -> list[str]:
-        """Return the names of the children that start so."""
+        """Return the children's names that start with `start`."""
         return [name for name in self.children if name.startswith(start)]
 
     def calm_the_vendor(self) -> None:
-        """Let every further answer of the vendor's be a good one."""
+        """End the vendor's faults."""
         (self.folder / CALM_FILE).touch()
 
     async def run(self, *arguments: str) -> tuple[int, str]:
-        """Run a command of Tallyframe's, straight at the servers, and return its exit code and what it printed."""
+        """Run a command of Tallyframe, without proxies; return its exit code and its output."""
         environment = {**surroundings(), "PYTHONPATH": str(UNDER_TEST)}
         environment |= self.settings(self.servers.database_url, self.servers.redis_url)
         process = await asyncio.create_subprocess_exec(
@@ -62,7 +62,7 @@ class Stack:
         return process.returncode or 0, printed.decode(errors="replace")
 
     def settings(self, database_url: str, redis_url: str, vendor_url: str = "") -> dict[str, str]:
-        """Return the environment of a process of ours: short leases, so that many are lost; the rest as usual."""
+        """Return the environment of a Tallyframe process: short times, so that more happens; else the defaults."""
         plan = self.plan
         ours = {
             "DATABASE_URL": database_url,
@@ -79,7 +79,7 @@ class Stack:
             "IMAGE_SIZE": "512",
             "PROVIDER_TIMEOUT": plan.vendor_timeout,
             "PROVIDER_POLL": 0.5,
-            "PROVIDER_CONCURRENCY": 100,  # the slot of a killed worker's call is free again after a minute only
+            "PROVIDER_CONCURRENCY": 100,  # the slot of a killed worker's call stays taken for a minute
             "BREAKER_COOLDOWN": 2,
             "GEMINI_BASE_URL": vendor_url,
             "AUDIT_INTERVAL": 5,
@@ -89,7 +89,7 @@ class Stack:
 
 @asynccontextmanager
 async def stack(plan: Plan, folder: Path) -> AsyncIterator[Stack]:
-    """Run it all for the block, on a migrated database that survives a power cut; all of it is ended afterwards."""
+    """Run all of it for the block, with a migrated database that survives a crash; end all of it afterwards."""
     async with AsyncExitStack() as exits:
         both = await exits.enter_async_context(servers(folder / "data", durable=True))
         await asyncio.to_thread(migrate, both.database_url)
@@ -100,7 +100,9 @@ async def stack(plan: Plan, folder: Path) -> AsyncIterator[Stack]:
 
 async def _start(built: Stack, exits: AsyncExitStack) -> None:
     vendor_port = choose(0, 0)
-    vendor = _vendor(built, vendor_port)
+    arguments = [str(vendor_port), str(built.plan.seed), str(built.plan.vendor_timeout), str(built.folder)]
+    arguments += ["stuck"] if built.plan.is_stuck_at_times else []
+    vendor = _child(built, "vendor", ["-m", "chaos.vendor", *arguments], {"PYTHONPATH": f"{ROOT}:{UNDER_TEST}"})
     apis = [await _api(built, exits, number) for number in range(1, built.plan.apis + 1)]
     workers = [await _worker(built, exits, number, vendor_port) for number in range(1, built.plan.workers + 1)]
     everybody = [vendor, *apis, *workers]
@@ -108,13 +110,6 @@ async def _start(built: Stack, exits: AsyncExitStack) -> None:
     for child in everybody:
         await child.start()
     await asyncio.gather(*(child.until_up() for child in everybody))
-
-
-def _vendor(built: Stack, port: int) -> Child:
-    plan = built.plan
-    arguments = [str(port), str(plan.seed), str(plan.vendor_timeout), str(built.folder)]
-    arguments += ["stuck"] if plan.is_stuck_at_times else []
-    return _child(built, "vendor", ["-m", "chaos.vendor", *arguments], {"PYTHONPATH": f"{ROOT}:{UNDER_TEST}"})
 
 
 async def _api(built: Stack, exits: AsyncExitStack, number: int) -> Child:
@@ -156,9 +151,9 @@ def _child(built: Stack, name: str, arguments: list[str], settings: Mapping[str,
 
 
 async def _is_up(built: Stack, name: str) -> bool:
-    """Tell whether a process serves: an API when it says that it's ready, the others when they have logged it."""
+    """Tell whether a process serves: an API answers /readyz, and the others log that they have started."""
     if name not in built.apis:
-        return built.children[name].runs and "_started" in built.children[name].said()
+        return built.children[name].runs and "_started" in built.children[name].output()
     with suppress(httpx.HTTPError):
         async with httpx.AsyncClient(trust_env=False) as http:
             return (await http.get(f"{built.apis[name]}/readyz")).is_success
@@ -166,6 +161,6 @@ async def _is_up(built: Stack, name: str) -> bool:
 
 
 def surroundings() -> dict[str, str]:
-    """Return our environment without anybody's settings and keys."""
+    """Return our environment without settings and keys of whoever runs this."""
     ours = ("TALLYFRAME_", "PG", "GEMINI", "GOOGLE", "CLOUDINARY", "AWS_", "SENTRY", "OTEL")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}

@@ -1,10 +1,10 @@
-"""The fake vendor, a process of its own: Gemini's images and Omni's videos, moody by seed, with a book of its bills.
+"""The fake vendor, a process of its own: Gemini's images and Omni's videos, with seeded faults and a book of its bills.
 
     python -m chaos.vendor PORT SEED TIMEOUT FOLDER [stuck]
 
-`FOLDER/vendor.jsonl` gets a line per order before it is answered. Who ordered is read off the prompt, which carries
-`[chaos:<marker>]`; what is made carries it as well. With `stuck`, some films never get ready. Once there is a file
-`FOLDER/calm`, every answer is a good one.
+`FOLDER/vendor.jsonl` gets a line per order before it is answered. The prompt holds `[chaos:<marker>]`, by which the
+order is known, and the picture or film holds it as well. With `stuck`, some films never get ready. Once the file
+`FOLDER/calm` is there, no more faults are drawn.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from chaos.vendor_faults import CALM, STUCK, Kind, Mood, mood
+from chaos.vendor_faults import NO_FAULT, STUCK, Kind, VendorFault, draw_fault
 from tests.support.google import FakeGemini, candidate, inline
 from tests.support.google_all import KEY
 from tests.support.google_videos import FakeOmni
@@ -34,7 +34,7 @@ from tests.support.google_wire import failure, quota
 from tests.support.vendor import DROP, Reply, Request, answer, vendor
 
 BOOK = "vendor.jsonl"
-JOBS = "vendor-jobs.jsonl"  # so that a vendor that was killed knows what it has taken
+JOBS = "vendor-jobs.jsonl"  # the films that were ordered; a vendor that was killed reads it at its next start
 CALM_FILE = "calm"
 _MARKER = re.compile(rb"\[chaos:([\w-]+)\]")
 _CANCEL = re.compile(r"/v1/interactions/([\w-]+)/cancel")
@@ -43,12 +43,12 @@ _GARBAGE = Reply(200, b"<html>The proxy is sorry.</html>", {"Content-Type": "tex
 
 
 def marked(marker: str) -> str:
-    """Return what a prompt holds, so that the order can be told at the vendor."""
+    """Return the part of a prompt by which the vendor knows the order."""
     return f"[chaos:{marker}]"
 
 
 class Omni(FakeOmni):
-    """Omni, whose films carry the marker of their order; each takes a few looks."""
+    """Omni. Its films hold the marker of their order, and are ready after 0 to 3 looks."""
 
     markers: dict[str, str]
     stuck: set[str]
@@ -83,44 +83,45 @@ class Google:
     since: int = 0  # lines of the book when this process was started
 
     def __post_init__(self) -> None:
-        """Begin with the films that were ordered before this process was started."""
+        """Read the films that were ordered before this process was started."""
         lines = (self.folder / JOBS).read_text().splitlines() if (self.folder / JOBS).exists() else []
         jobs = [json.loads(line) for line in lines]
-        # A vendor that is killed every minute would else be in the same mood for good.
+        # Requests are numbered on from there, or a vendor that is killed every minute draws the same faults forever.
         self.since = len((self.folder / BOOK).read_text().splitlines()) if (self.folder / BOOK).exists() else 0
         self.omni.markers = {job: marker for job, marker, _ in jobs}
         self.omni.stuck = {job for job, _, is_stuck in jobs if is_stuck}
         self.omni.jobs.update(dict.fromkeys(self.omni.markers, "in_progress"))
 
     def answer(self, request: Request) -> Reply:
-        """Answer as the mood is."""
-        kind, marker = self._told(request)
+        """Answer with the fault that is drawn for the request, and write an order into the book before."""
+        kind, marker = self._identify(request)
         if kind is None:
-            return self._strange(request)
+            if request.method == "POST":
+                self._note({"kind": "complaint", "words": f"an order without a marker: {request.path}"})
+            return self.omni.answer(request)
+        fault = self._draw(kind, marker)
+        if kind in {"image", "video"}:
+            reply = self._order(request, kind, marker, fault)
+        elif kind == "cancel":
+            reply = self._cancel(request, marker, fault)
+        else:
+            reply = self._look(request, fault)
+        for words in self._complaints():
+            self._note({"kind": "complaint", "words": words})
+        self.gemini.complaints.clear()
+        self.omni.complaints.clear()
+        return replace(reply, delay=fault.seconds)
+
+    def _draw(self, kind: Kind, marker: str) -> VendorFault:
         name = f"{kind}:{marker}"
         self.asked[name] += 1
-        met = self._mood(kind, marker, self.since + self.asked[name])
-        if kind in {"image", "video"}:
-            reply = self._order(request, kind, marker, met)
-        else:
-            reply = self._canceled(request, marker, met) if kind == "cancel" else self._asked(request, met)
-        self._complain()
-        return replace(reply, delay=met.seconds)
-
-    def _strange(self, request: Request) -> Reply:
-        """Answer what is of nobody. An order that doesn't say whose it is would be that."""
-        if request.method == "POST":
-            self._note({"kind": "complaint", "words": f"an order without a marker: {request.path}"})
-        return self.omni.answer(request)
-
-    def _mood(self, kind: Kind, marker: str, number: int) -> Mood:
         if (self.folder / CALM_FILE).exists():
-            return CALM
-        met = mood(kind, self.seed, marker, number, timeout=self.timeout)
-        return CALM if met.name == STUCK and not self.gets_stuck else met
+            return NO_FAULT
+        fault = draw_fault(kind, self.seed, marker, self.since + self.asked[name], timeout=self.timeout)
+        return NO_FAULT if fault.name == STUCK and not self.gets_stuck else fault
 
-    def _told(self, request: Request) -> tuple[Kind | None, str]:
-        """Return what kind of request this is, and whose."""
+    def _identify(self, request: Request) -> tuple[Kind | None, str]:
+        """Return the kind of the request, and the marker or the ticket that it is about. None: neither is there."""
         if found := _MARKER.search(request.body):
             return "image" if request.path.endswith(":generateContent") else "video", found[1].decode()
         if stop := _CANCEL.fullmatch(request.path):
@@ -130,68 +131,58 @@ class Google:
             return None, ""
         return ("look", job[1]) if job[1] else ("download", job[2])
 
-    def _order(self, request: Request, kind: Kind, marker: str, met: Mood) -> Reply:
-        if not met.is_paid:
-            self._write(kind, marker, met, paid=False)
-            return _unpaid(met)
-        reply = self._image(request, marker, met) if kind == "image" else self._video(request, marker, met)
+    def _order(self, request: Request, kind: Kind, marker: str, fault: VendorFault) -> Reply:
+        line = {"kind": kind, "marker": marker, "fault": fault.name}
+        if not fault.is_paid:
+            self._note({**line, "paid": False})
+            return _unpaid(fault)
+        reply = self._image(request, marker, fault) if kind == "image" else self._video(request, marker, fault)
         is_paid = not self._complaints()
         film = {"ticket": self._latest_film()} if is_paid and kind == "video" else {}
-        self._write(kind, marker, met, paid=is_paid, **film)
+        self._note({**line, "paid": is_paid, **film})
         return reply
 
-    def _image(self, request: Request, marker: str, met: Mood) -> Reply:
+    def _image(self, request: Request, marker: str, fault: VendorFault) -> Reply:
         made = {"empty": answer(candidate({"text": "I would rather not."}))}
         made["broken"] = answer(candidate(inline(b"no picture at all")))
         self.gemini.replies.clear()  # of an order that was refused
-        self.gemini.replies.append(made.get(met.name) or answer(candidate(inline(_picture(marker)))))
+        self.gemini.replies.append(made.get(fault.name) or answer(candidate(inline(_picture(marker)))))
         self.gemini.orders.clear()  # all of them would not fit into memory
-        return _spoilt(self.gemini.answer(request), met)
+        return _spoil(self.gemini.answer(request), fault)
 
-    def _video(self, request: Request, marker: str, met: Mood) -> Reply:
+    def _video(self, request: Request, marker: str, fault: VendorFault) -> Reply:
         reply = self.omni.answer(request)
         if not self._complaints():
-            self._keep(self._latest_film(), marker, is_stuck=met.name == STUCK)
-        return failure(500, "INTERNAL", "Taken all the same.") if met.name == "500 paid" else _spoilt(reply, met)
+            job, is_stuck = self._latest_film(), fault.name == STUCK
+            self.omni.markers[job] = marker
+            if is_stuck:
+                self.omni.stuck.add(job)
+            with (self.folder / JOBS).open("a") as jobs:
+                jobs.write(json.dumps([job, marker, is_stuck]) + "\n")
+        return failure(500, "INTERNAL", "Taken all the same.") if fault.name == "500 paid" else _spoil(reply, fault)
 
     def _latest_film(self) -> str:
         return next(reversed(self.omni.jobs))
 
-    def _keep(self, job: str, marker: str, *, is_stuck: bool) -> None:
-        self.omni.markers[job] = marker
-        if is_stuck:
-            self.omni.stuck.add(job)
-        with (self.folder / JOBS).open("a") as jobs:
-            jobs.write(json.dumps([job, marker, is_stuck]) + "\n")
-
-    def _canceled(self, request: Request, ticket: str, met: Mood) -> Reply:
-        """Stop a film, or don't; only what is stopped is written down."""
-        if not met.is_paid:
-            return _unpaid(met)
+    def _cancel(self, request: Request, ticket: str, fault: VendorFault) -> Reply:
+        """Stop a film and write that down, unless the fault prevents it."""
+        if not fault.is_paid:
+            return _unpaid(fault)
         reply = self.omni.answer(request)
         if self.omni.jobs.get(ticket) == "cancelled":
             self._note({"kind": "cancel", "ticket": ticket})
-        return _spoilt(reply, met)
+        return _spoil(reply, fault)
 
-    def _asked(self, request: Request, met: Mood) -> Reply:
-        if met.name == "verdict":
+    def _look(self, request: Request, fault: VendorFault) -> Reply:
+        """Answer a poll or a download."""
+        if fault.name == "verdict":
             reply = self.omni.answer(request)
             return replace(reply, body=reply.body.replace(b'"completed"', b'"failed"'))
-        return _spoilt(self.omni.answer(request), met) if met.is_paid else _unpaid(met)
+        return _spoil(self.omni.answer(request), fault) if fault.is_paid else _unpaid(fault)
 
     def _complaints(self) -> list[str]:
-        """Return what the request under way has wrong."""
+        """Return what is wrong with the request under way."""
         return [*self.gemini.complaints, *self.omni.complaints]
-
-    def _complain(self) -> None:
-        """Write it down."""
-        for words in self._complaints():
-            self._note({"kind": "complaint", "words": words})
-        self.gemini.complaints.clear()
-        self.omni.complaints.clear()
-
-    def _write(self, kind: Kind, marker: str, met: Mood, *, paid: bool, **more: str) -> None:
-        self._note({"kind": kind, "marker": marker, "mood": met.name, "paid": paid, **more})
 
     def _note(self, line: dict[str, Any]) -> None:
         with (self.folder / BOOK).open("a") as book:
@@ -199,29 +190,29 @@ class Google:
 
 
 def _picture(marker: str) -> bytes:
-    """Draw a picture that carries the marker of its order."""
+    """Draw a picture that holds the marker of its order."""
     out, info = BytesIO(), PngInfo()
     info.add_text("Comment", marked(marker))
     Image.new("RGB", (_SIZE * 9 // 16, _SIZE), "teal").save(out, "PNG", pnginfo=info)
     return out.getvalue()
 
 
-def _spoilt(reply: Reply, met: Mood) -> Reply:
-    """Return what becomes of a good answer on its way."""
-    if met.name == "dropped":
+def _spoil(reply: Reply, fault: VendorFault) -> Reply:
+    """Return what the client gets of a good answer: nothing, half of it, or garbage."""
+    if fault.name == "dropped":
         return DROP
-    if met.name == "cut":
+    if fault.name == "cut":
         return replace(reply, cut_after=len(reply.body) // 2)
-    return _GARBAGE if met.name == "garbage" else reply
+    return _GARBAGE if fault.name == "garbage" else reply
 
 
-def _unpaid(met: Mood) -> Reply:
+def _unpaid(fault: VendorFault) -> Reply:
     errors = {
         "500": failure(500, "INTERNAL", "Something broke."),
         "503": failure(503, "UNAVAILABLE", "Busy."),
         "429": quota(delay="1s"),
     }
-    return errors.get(met.name, DROP)
+    return errors.get(fault.name, DROP)
 
 
 async def serve(port: int, google: Google) -> None:

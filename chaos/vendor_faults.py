@@ -1,4 +1,4 @@
-"""How the fake vendor takes each order: drawn from the seed, the order's marker and how often it has come."""
+"""What goes wrong at the fake vendor: drawn per request from the seed, the order's marker and how often it came."""
 
 import random
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from typing import Literal
 
 Kind = Literal["image", "video", "look", "download", "cancel"]
 
-#: A film that is taken, and never gets ready.
+#: A film that is accepted and never gets ready.
 STUCK = "stuck"
 
-#: How often each mood is drawn, per kind of request. `paid`: the work is done and billed, whatever is said then.
-#: An image that ends with an error is not billed, as Google has it; a video may be, unless the error is 503 or 429.
-_MOODS: dict[Kind, dict[str, int]] = {
+#: How often each fault is drawn, per kind of request. With "500 paid", the work is done and billed, and the answer is
+#: an error. An image that ends with an error is not billed, as at Google; a video may be, unless it is 503 or 429.
+_WEIGHTS: dict[Kind, dict[str, int]] = {
     "image": {
         "good": 58,
         "slow": 8,
@@ -48,25 +48,25 @@ _UNPAID = frozenset({"500", "503", "429", "hang"})
 
 
 @dataclass(frozen=True, slots=True)
-class Mood:
-    """What is done with one request. `seconds` is how long the answer takes."""
+class VendorFault:
+    """How one request is answered. "good" and "slow" are no faults. `seconds` is how long the answer takes."""
 
     name: str
     seconds: float
 
     @property
     def is_paid(self) -> bool:
-        """Say if an order that is met like this is taken and billed."""
+        """Whether an order with this fault is accepted and billed."""
         return self.name not in _UNPAID
 
 
-CALM = Mood("good", 0.02)
+NO_FAULT = VendorFault("good", 0.02)
 
 
-def mood(kind: Kind, seed: int, marker: str, number: int, *, timeout: float) -> Mood:
-    """Draw how request `number` for `marker` is met; `timeout` is the seconds after which the caller gives up."""
+def draw_fault(kind: Kind, seed: int, marker: str, number: int, *, timeout: float) -> VendorFault:
+    """Draw the fault of request `number` for `marker`; `timeout` is the seconds after which the caller gives up."""
     lot = random.Random(f"{seed}:{kind}:{marker}:{number}")
-    names = _MOODS[kind]
-    name = lot.choices(list(names), list(names.values()))[0]
+    weights = _WEIGHTS[kind]
+    name = lot.choices(list(weights), list(weights.values()))[0]
     spans = {"slow": (1.0, timeout * 0.7), "late": (timeout + 0.5, timeout + 3.0), "hang": (timeout + 1, timeout + 2)}
-    return Mood(name, lot.uniform(*spans.get(name, (0.02, 0.4))))
+    return VendorFault(name, lot.uniform(*spans.get(name, (0.02, 0.4))))

@@ -1,6 +1,7 @@
 """Does the benchmark run, and leave nothing behind? How fast things are is nobody's test."""
 
 import asyncio
+import os
 import re
 import sys
 from pathlib import Path
@@ -42,7 +43,7 @@ def surroundings(process: psutil.Process) -> str:
 @pytest.fixture(scope="module")
 async def printed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     folder = tmp_path_factory.mktemp("bench")
-    environment = {"PATH": "/usr/bin:/bin", "TMPDIR": str(folder)}
+    environment = {"PATH": "/usr/bin:/bin", "TMPDIR": str(folder), "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench", "--quick", cwd=ROOT, env=environment, stdout=-1, stderr=-2
     )

@@ -137,7 +137,7 @@ def still_at_work(evidence: Evidence, generation: str = "g") -> Evidence:
     """The vendor has said that it could not stop, and the film was one that never gets ready."""
     step = {**evidence.steps[0], "state": "withdrawn", "ticket": "v1_x", "operator_message": "could not be stopped"}
     step |= {"generation_id": generation, "ended_at": "2026-01-01 00:00:00+00:00"}
-    order = {"kind": "video", "marker": "m", "mood": "stuck", "paid": False, "ticket": "v1_x"}
+    order = {"kind": "video", "marker": "m", "fault": "stuck", "paid": False, "ticket": "v1_x"}
     return replace(evidence, steps=[*evidence.steps, step], orders=[*evidence.orders, order])
 
 
@@ -190,9 +190,9 @@ TAMPERED: list[tuple[Callable[[Evidence], Evidence], str, str]] = [
         "no generation is unfinished",
         "leased until soon",
     ),
-    (lambda e: told(e, op="poll", generation_status="failed"), "what was told to be final is final", "is succeeded"),
-    (lambda e: told(e, op="delete"), "deleted, published and canceled are so", "was deleted and is there"),
-    (lambda e: told(e, op="cancel", generation_status="pending"), "deleted, published and canceled are so", "pending"),
+    (lambda e: told(e, op="poll", generation_status="failed"), "a final status never changes", "is succeeded"),
+    (lambda e: told(e, op="delete"), "acknowledged acts are done", "was deleted and is there"),
+    (lambda e: told(e, op="cancel", generation_status="pending"), "acknowledged acts are done", "pending"),
     (lambda e: told(e, generation=other(e)), "one key is one order", "2 different orders"),
     (
         lambda e: told(e, outcome="refused", code="generating", sent=2e10),
@@ -231,27 +231,39 @@ TAMPERED: list[tuple[Callable[[Evidence], Evidence], str, str]] = [
         "nothing bought is refused",
         "was told 402",
     ),
-    (lambda e: polled(e, {"status_sequence": 9}, {"status_sequence": 8}), "nothing that is read goes back", "was at 9"),
+    (
+        lambda e: polled(e, {"status_sequence": 9}, {"status_sequence": 8}),
+        "no answer is older than an earlier one",
+        "was at 9",
+    ),
     (
         lambda e: polled(
             e,
             {"status_sequence": 9, "generation_status": "succeeded"},
             {"status_sequence": 9, "generation_status": "failed"},
         ),
-        "nothing that is read goes back",
+        "no answer is older than an earlier one",
         "was succeeded, and later failed",
     ),
     (
         lambda e: replace(e, projects=[{**row, "status": "processing"} for row in e.projects]),
-        "what is read in the end is so",
+        "the API agrees with the rows in the end",
         "is read",
     ),
-    (lambda e: read(e, "project", status=404, said={}), "what is read in the end is so", "404"),
-    (lambda e: read(e, "stranger", status=200), "what is read in the end is so", "a stranger was told 200"),
-    (lambda e: read(e, "credits", said={"available": -1}), "what is read in the end is so", "shows -1 credits"),
-    (lambda e: read(e, "explore", said={"ids": ["p"]}), "what is read in the end is so", "in Explore and not"),
-    (lambda e: read(e, "explore", status=500), "what is read in the end is so", "Explore can't be read"),
-    (deleted, "what is read in the end is so", "is deleted, and was told 200"),
+    (lambda e: read(e, "project", status=404, said={}), "the API agrees with the rows in the end", "404"),
+    (lambda e: read(e, "stranger", status=200), "the API agrees with the rows in the end", "a stranger was told 200"),
+    (
+        lambda e: read(e, "credits", said={"available": -1}),
+        "the API agrees with the rows in the end",
+        "shows -1 credits",
+    ),
+    (
+        lambda e: read(e, "explore", said={"ids": ["p"]}),
+        "the API agrees with the rows in the end",
+        "in Explore and not",
+    ),
+    (lambda e: read(e, "explore", status=500), "the API agrees with the rows in the end", "Explore can't be read"),
+    (deleted, "the API agrees with the rows in the end", "is deleted, and was told 200"),
     (deleted, "what is deleted is gone", "A red cup"),
     (lambda e: without_prompts(deleted(e)), "what is deleted is gone", "generations/"),
     (stopped, "nothing is left open at the vendor", "has never heard of that"),
@@ -276,8 +288,8 @@ TAMPERED: list[tuple[Callable[[Evidence], Evidence], str, str]] = [
         "no generation is bought twice",
         "paid 2 times",
     ),
-    (lambda e: tried_again(e, "in_doubt"), "what may be billed is the last order", "0 in_doubt"),
-    (lambda e: tried_again(e, "failed", attempt=2), "what may be billed is the last order", "2 failed"),
+    (lambda e: tried_again(e, "in_doubt"), "nothing is ordered after a possible bill", "0 in_doubt"),
+    (lambda e: tried_again(e, "failed", attempt=2), "nothing is ordered after a possible bill", "2 failed"),
     (never_paid, "no result without an order", "paid 0 times"),
     (lambda e: media(e, is_whole=False), "media are there, whole, and the right ones", "not those of the receipt"),
     (lambda e: media(e, is_its_own=False), "media are there, whole, and the right ones", "of another order"),

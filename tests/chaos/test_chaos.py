@@ -88,7 +88,7 @@ def test_no_check_is_left_untried() -> None:
 async def test_an_answer_without_a_result_may_be_billed_and_ordered_again(short_run: Run) -> None:
     evidence = paid_again(tried_again(short_run.evidence(), "failed", "provider_rejected"))
     assert "no generation is bought twice" not in problems(evidence)
-    assert "what may be billed is the last order" not in problems(evidence)
+    assert "nothing is ordered after a possible bill" not in problems(evidence)
 
 
 async def test_a_key_of_unknown_outcome_may_have_bought_once_and_not_twice(short_run: Run) -> None:

@@ -1,4 +1,4 @@
-"""Does the fake vendor take orders as its mood is, and bill what it has done, whatever it says then?"""
+"""The fake vendor answers with the fault that is drawn, and bills the work that it has done, whatever it answers."""
 
 import json
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from chaos.vendor import BOOK, CALM_FILE, Google, marked
-from chaos.vendor_faults import CALM, Kind, Mood, mood
+from chaos.vendor_faults import NO_FAULT, Kind, VendorFault, draw_fault
 from tests.support.google_all import KEY
 from tests.support.vendor import Reply, Request
 
@@ -34,8 +34,8 @@ def video(marker: str) -> Request:
 
 
 def marker_for(kind: Kind, name: str, seed: int = 1) -> str:
-    """A marker whose first request is met in this mood."""
-    return next(f"m{n}" for n in range(10_000) if mood(kind, seed, f"m{n}", 1, timeout=TIMEOUT).name == name)
+    """A marker whose first request gets this fault."""
+    return next(f"m{n}" for n in range(10_000) if draw_fault(kind, seed, f"m{n}", 1, timeout=TIMEOUT).name == name)
 
 
 def book(folder: Path) -> list[dict[str, Any]]:
@@ -47,7 +47,7 @@ def google(tmp_path: Path) -> Google:
     return Google(1, TIMEOUT, tmp_path)
 
 
-#: mood → is it paid, and what comes of it
+#: fault → is it paid, and is the answer right
 IMAGES: dict[str, tuple[bool, Callable[[Reply], bool]]] = {
     "good": (True, lambda reply: reply.status == 200 and b"inlineData" in reply.body),
     "late": (True, lambda reply: reply.delay > TIMEOUT),
@@ -70,7 +70,7 @@ def test_an_image_is_paid_whenever_the_work_was_done(google: Google, name: str) 
     paid, came = IMAGES[name]
     assert came(reply), reply
     (line,) = book(google.folder)
-    assert (line["marker"], line["kind"], line["mood"], line["paid"]) == (marker, "image", name, paid)
+    assert (line["marker"], line["kind"], line["fault"], line["paid"]) == (marker, "image", name, paid)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_video_may_be_paid_although_an_error_comes(google: Google, name: str, 
     assert len(google.omni.jobs) == paid
 
 
-#: mood → is it stopped, and what comes of it
+#: fault → is it stopped, and is the answer right
 CANCELS: dict[str, tuple[bool, Callable[[Reply], bool]]] = {
     "good": (True, lambda reply: b"cancelled" in reply.body),
     "dropped": (True, lambda reply: reply.drop),
@@ -115,14 +115,14 @@ def test_a_film_may_be_stuck_also_for_the_next_vendor(tmp_path: Path, gets_stuck
     assert [line["ticket"] for line in book(tmp_path)] == ["v1_int0001"] * (1 + gets_stuck)
 
 
-def test_a_vendor_that_was_killed_is_in_another_mood(tmp_path: Path) -> None:
-    met = set()
+def test_a_vendor_that_was_killed_draws_other_faults(tmp_path: Path) -> None:
+    answers = set()
     for _ in range(20):
         google = Google(1, TIMEOUT, tmp_path)
         google.answer(video("somebody"))
         reply = google.answer(request("POST", "/v1/interactions/v1_int0001/cancel"))
-        met.add((reply.status, reply.drop, reply.body == b""))
-    assert len(met) > 1
+        answers.add((reply.status, reply.drop, reply.body == b""))
+    assert len(answers) > 1
 
 
 def test_a_film_carries_the_marker_of_its_order(google: Google) -> None:
@@ -151,13 +151,13 @@ def test_once_calm_everything_is_good(google: Google) -> None:
     (google.folder / CALM_FILE).touch()
     for name in IMAGES:
         google.answer(image(marker_for("image", name)))
-    assert {line["mood"] for line in book(google.folder)} == {CALM.name}
+    assert {line["fault"] for line in book(google.folder)} == {NO_FAULT.name}
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))
-def test_moods_are_drawn_from_the_seed(kind: Kind) -> None:
-    def drawn(seed: int) -> list[Mood]:
-        return [mood(kind, seed, "m", number, timeout=TIMEOUT) for number in range(50)]
+def test_faults_are_drawn_from_the_seed(kind: Kind) -> None:
+    def drawn(seed: int) -> list[VendorFault]:
+        return [draw_fault(kind, seed, "m", number, timeout=TIMEOUT) for number in range(50)]
 
     assert drawn(1) == drawn(1)
     assert drawn(1) != drawn(2)

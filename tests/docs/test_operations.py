@@ -52,7 +52,7 @@ def test_the_labels_are_those_that_are_declared() -> None:
     reading = Figures(outcomes=[], live=[], oldest_pending=0, provider_seconds=[], refunds=0, refunded_credits=0)
     counters: list[Any] = [metrics._requests, metrics._seconds]
     declared = {counter._name: counter._labelnames for counter in counters}
-    families: list[Any] = list(metrics._Snapshot(reading, CallFigures([], [])).collect())
+    families: list[Any] = list(metrics.Snapshot(reading, CallFigures([], [])).collect())
     declared |= {family.name: family._labelnames for family in families}
     documented = {row[0].strip("`").removesuffix("_total"): row[2] for row in rows("Metrics")}
     assert documented == {name: ", ".join(labels) for name, labels in declared.items()}

@@ -1,4 +1,4 @@
-"""The signed-in user: who they are, their credits, their API keys; and what things cost."""
+"""The signed-in user: profile, credits and API keys; and the price of each operation."""
 
 from dataclasses import asdict
 from uuid import UUID
@@ -25,7 +25,7 @@ async def me(user: CurrentUser) -> schemas.Me:
 
 @router.get("/credits")
 async def get_credits(user: CurrentUser, serving: UserServices) -> schemas.CreditsOut:
-    """Return the account's figures, all worked out from the ledger."""
+    """Return the account's figures, which are all computed from the ledger."""
     async with serving.db.reading() as reader:
         figures = await history.figures(reader, user.account_id)
     return schemas.CreditsOut(**asdict(figures), reserved=await queries.reserved(serving.db, user.account_id))
@@ -45,11 +45,11 @@ async def list_entries(
 
 @router.post("/api-keys", status_code=201)
 async def create_api_key(once: IdempotentRequest, new: incoming.NewApiKey = incoming.UNNAMED) -> schemas.NewApiKeyOut:
-    """Make an API key. Its secret is shown this once: it is kept nowhere, so a repeated request doesn't show it."""
+    """Make an API key. Only this answer shows its secret: we don't store it, so a repeated request doesn't show it."""
     serving, user = once.serving, once.user
     made: dict[UUID, str] = {}
 
-    async def place(key: Key | None) -> UUID:
+    async def create(key: Key | None) -> UUID:
         with in_progress_when_taken():
             async with serving.db.transaction() as transaction:
                 api_key, secret = await keys.make(transaction, user.id, new.name)
@@ -58,14 +58,14 @@ async def create_api_key(once: IdempotentRequest, new: incoming.NewApiKey = inco
         made[api_key.id] = secret
         return api_key.id
 
-    async def show(key_id: UUID) -> schemas.NewApiKeyOut:
+    async def render(key_id: UUID) -> schemas.NewApiKeyOut:
         found = await keys.listed(serving.db, user.id)
         mine = next((asdict(key) for key in found if key.id == key_id), None)
         if mine is None:
             raise NotFound
         return schemas.NewApiKeyOut(**mine, secret=made.get(key_id))
 
-    return await once.answer(schemas.NewApiKeyOut, canonical_body(new), place, show, secrets=("secret",))
+    return await once.answer(schemas.NewApiKeyOut, canonical_body(new), create, render, secrets=("secret",))
 
 
 @router.get("/api-keys")
@@ -77,7 +77,7 @@ async def list_api_keys(user: CurrentUser, serving: UserServices) -> schemas.Api
 
 @router.delete("/api-keys/{key_id}", status_code=204)
 async def revoke_api_key(key_id: UUID, user: CurrentUser, serving: UserServices) -> None:
-    """Make a key useless."""
+    """Revoke a key."""
     serving.callers.forget(await keys.revoke(serving.db, user.id, key_id))
 
 

@@ -1,4 +1,4 @@
-"""Input pictures that are kept for later orders."""
+"""Input pictures that are stored for later orders."""
 
 import asyncio
 import hashlib
@@ -19,25 +19,25 @@ router = APIRouter(prefix="/v1/assets", tags=["assets"])
 
 @router.post("", status_code=201, openapi_extra=forms.OPENAPI_FILE)
 async def create_asset(request: Request, once: IdempotentRequest) -> schemas.Asset:
-    """Keep an input picture. It is re-encoded: upright, and without EXIF or GPS."""
+    """Store an input picture. It is re-encoded: upright, and without EXIF or GPS."""
     serving, user = once.serving, once.user
     data = await forms.read_only_file(request, "file", serving.settings.max_upload_bytes)
 
-    async def place(key: Key | None) -> UUID:
+    async def create(key: Key | None) -> UUID:
         asset = await pictures.store(serving, data, new_id())
         try:
             await rows.keep(serving.db, user.id, asset, key)
-        except (Unavailable, asyncio.CancelledError):  # it may have been kept all the same
+        except (Unavailable, asyncio.CancelledError):  # its row may have been written all the same
             raise
         except BaseException:
             await pictures.discard(serving, [asset])
             raise
         return asset.id
 
-    async def show(asset_id: UUID) -> schemas.Asset:
+    async def render(asset_id: UUID) -> schemas.Asset:
         found = await rows.find(serving.db, user.id, [asset_id])
         if asset_id not in found:
             raise NotFound
         return views.asset(asdict(found[asset_id]), serving.storages)
 
-    return await once.answer(schemas.Asset, hashlib.sha256(data).hexdigest(), place, show)
+    return await once.answer(schemas.Asset, hashlib.sha256(data).hexdigest(), create, render)

@@ -1,4 +1,4 @@
-"""Cursors: opaque to clients, so that what they hold may change."""
+"""Cursors of pages. They are opaque to clients, so that we may change their content."""
 
 import base64
 import binascii
@@ -20,7 +20,7 @@ def encode(*parts: str | int) -> str:
 
 
 def decode(cursor: str | None, *kinds: Any) -> Any:  # noqa: ANN401  # one value per kind
-    """Return the parts of a cursor, each made by its kind, or None without a cursor. Raises ValidationFailed."""
+    """Return the parts of a cursor, each converted by its kind; None without a cursor. Raises ValidationFailed."""
     if cursor is None:
         return None
     try:
@@ -33,12 +33,12 @@ def decode(cursor: str | None, *kinds: Any) -> Any:  # noqa: ANN401  # one value
 def number(part: object) -> int:
     """Return a part that is a positive 64-bit integer. Raises ValueError."""
     if type(part) is not int or not 0 < part < 2**63:
-        raise ValueError("not a number of ours")
+        raise ValueError("not a positive 64-bit integer")
     return part
 
 
 def moment(part: str) -> datetime:
-    """Return a part that is a time with its zone. Raises ValueError, or OverflowError where UTC has no such time."""
+    """Return a part that is a time with a zone, in UTC. Raises ValueError, or OverflowError if UTC has no such time."""
     time = datetime.fromisoformat(part)
     if time.tzinfo is None:
         raise ValueError("a time without a zone")

@@ -13,7 +13,7 @@ router = APIRouter(prefix="/v1/explore", tags=["explore"])
 
 @router.get("")
 async def explore(serving: SystemServices, cursor: cursors.Cursor = None, limit: cursors.Limit = 20) -> schemas.Explore:
-    """Return what has been published, latest first. No sign-in is needed."""
+    """Return published projects, latest first. No sign-in is needed."""
     before = cursors.decode(cursor, cursors.moment, UUID)
     rows = await queries.explore(serving.system, before=before, limit=limit + 1)
     last = rows[limit - 1] if len(rows) > limit else None

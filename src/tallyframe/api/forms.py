@@ -1,4 +1,4 @@
-"""Files in forms. We parse forms ourselves, because the framework would do so before it knows who is asking."""
+"""Reads files from forms. We do this ourselves: the framework would parse a form before it knows who sends it."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from tallyframe.errors import TooLarge, UnsupportedMedia, ValidationFailed
 
 
 async def read_only_file(request: Request, name: str, max_upload_bytes: int) -> bytes:
-    """Return the bytes of a form's one file; raise UnsupportedMedia, ValidationFailed or TooLarge."""
+    """Return the bytes of a form's one file. Raises UnsupportedMedia, ValidationFailed or TooLarge."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise UnsupportedMedia(f"Send multipart/form-data with one file in the field '{name}'.")
     async with request.form(max_files=1, max_fields=0) as form:
@@ -21,7 +21,7 @@ async def read_only_file(request: Request, name: str, max_upload_bytes: int) -> 
 
 
 async def read_file(file: UploadFile, max_upload_bytes: int) -> bytes:
-    """Return the bytes of an uploaded file; raise TooLarge without reading on."""
+    """Return the bytes of an uploaded file. Raises TooLarge as soon as it is too long, without reading the rest."""
     data = await file.read(max_upload_bytes + 1)
     if len(data) > max_upload_bytes:
         accepted = f"{max_upload_bytes / 1024 / 1024:g} MiB"
@@ -29,19 +29,19 @@ async def read_file(file: UploadFile, max_upload_bytes: int) -> bytes:
     return data
 
 
-async def _no_body(request: Request) -> None:
-    """Refuse a body that says anything: this call would not heed it."""
+async def refuse_fields(request: Request) -> None:
+    """Refuse a body with fields, which the call would ignore. Raises ValidationFailed."""
     body = (await request.body()).strip()
     try:
-        said = json.loads(body) if body else {}
+        sent = json.loads(body) if body else {}
     except (ValueError, RecursionError):
         raise ValidationFailed("The body is not JSON; this call needs none.") from None
-    if said != {}:
-        pointer = f"/{next(iter(said))}" if isinstance(said, dict) else ""
+    if sent != {}:
+        pointer = f"/{next(iter(sent))}" if isinstance(sent, dict) else ""
         raise ValidationFailed("This call takes no fields.", pointer=pointer)
 
 
-NoBody = Depends(_no_body)
+NoBody = Depends(refuse_fields)
 
 #: For the OpenAPI document.
 OPENAPI_FILE: dict[str, Any] = {

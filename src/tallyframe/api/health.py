@@ -1,4 +1,4 @@
-"""Is the process alive, and can it do its work?"""
+"""Whether the process is alive, and whether it can do its work."""
 
 import asyncio
 
@@ -25,15 +25,14 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz")
 async def readyz(response: Response, serving: SystemServices) -> dict[str, str]:
     """Return 200 when Postgres and Redis are reachable and the migrations are current, else 503 and what is not."""
-    postgres, redis = await asyncio.gather(_postgres(serving), _redis(serving))
-    checks = {"postgres": postgres, "redis": redis}
-    if any(result != "ok" for result in checks.values()):
+    postgres, redis = await asyncio.gather(_check_postgres(serving), _check_redis(serving))
+    if (postgres, redis) != ("ok", "ok"):
         response.status_code = 503
         response.headers["Retry-After"] = "2"
-    return checks
+    return {"postgres": postgres, "redis": redis}
 
 
-async def _postgres(serving: Services) -> str:
+async def _check_postgres(serving: Services) -> str:
     try:
         async with asyncio.timeout(2):
             current = (await serving.db.run(sa.text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
@@ -44,7 +43,7 @@ async def _postgres(serving: Services) -> str:
     return "ok" if current == newest_revision() else NOT_CURRENT
 
 
-async def _redis(serving: Services) -> str:
+async def _check_redis(serving: Services) -> str:
     try:
         async with asyncio.timeout(2):
             await serving.queue.ping()

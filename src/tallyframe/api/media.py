@@ -1,4 +1,4 @@
-"""Local media, served with the right type, ranges, caching and nothing a browser could be tricked with."""
+"""Serves the files of the local storage: with type, ranges and caching, and headers that let no browser run them."""
 
 import asyncio
 import re
@@ -14,10 +14,10 @@ from tallyframe.storages.base import EXTENSIONS
 router = APIRouter(include_in_schema=False)
 
 CONTENT_TYPES = {ending: content_type for content_type, ending in EXTENSIONS.items()}
-#: What no file's name may hold: control characters, and what parts folders somewhere.
-NO_NAME = re.compile(r"[\x00-\x1f\x7f/\\]")
+#: Not allowed in a file's name: control characters, and what separates folders on some system.
+FORBIDDEN_IN_NAMES = re.compile(r"[\x00-\x1f\x7f/\\]")
 HEADERS = {
-    "Cache-Control": "public, max-age=86400",  # names are never reused for other content; deletion shows within a day
+    "Cache-Control": "public, max-age=86400",  # a name never gets other content; a deleted file is gone within a day
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Cross-Origin-Resource-Policy": "cross-origin",
 }
@@ -27,7 +27,7 @@ HEADERS = {
 async def media(
     key: str, request: Request, serving: SystemServices, download: Annotated[str | None, Query(max_length=100)] = None
 ) -> Response:
-    """Return the bytes of a key, or a part of them."""
+    """Return the bytes of a key, or the range that was asked for."""
     path = await asyncio.to_thread(serving.storages.open_path, key)
     content_type = CONTENT_TYPES.get(key.rsplit(".", 1)[-1])
     if path is None or content_type is None:
@@ -36,7 +36,7 @@ async def media(
         path,
         headers=HEADERS,
         media_type=content_type,
-        filename=download and NO_NAME.sub("_", download),
+        filename=download and FORBIDDEN_IN_NAMES.sub("_", download),
         stat_result=await asyncio.to_thread(path.stat),
     )
     if request.headers.get("if-none-match") == response.headers["etag"]:

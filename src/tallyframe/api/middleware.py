@@ -1,4 +1,4 @@
-"""Around every request: an id, a log line, measurements, safe headers, a limit on the body, and no bare 500."""
+"""Around every request: an id, a log line, metrics, security headers, a limit on the body, and an answer to a crash."""
 
 import re
 from time import perf_counter
@@ -12,20 +12,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tallyframe import observe
 from tallyframe.api.metrics import observe_request
 from tallyframe.api.problems import problem
-from tallyframe.errors import Internal, TooLarge
+from tallyframe.errors import Internal
 from tallyframe.ids import new_id
 
 log = structlog.get_logger()
 
 _REQUEST_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
-_QUIET = ("/healthz", "/readyz", "/metrics")
+_UNLOGGED = ("/healthz", "/readyz", "/metrics")
 
 SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
 }
-API_CACHE = "no-store"
 
 
 class Edge:
@@ -39,43 +38,43 @@ class Edge:
         """Serve one request; anything but HTTP passes through."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        asked = Headers(scope=scope).get("x-request-id", "")
-        request_id = asked if _REQUEST_ID.fullmatch(asked) else str(new_id())
-        scope["request_id"] = request_id
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            structlog.contextvars.unbind_contextvars("user_id")  # of the request before on this connection
-            await self._serve(scope, receive, send, request_id)
-        return None
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        sent_id = Headers(scope=scope).get("x-request-id", "")
+        request_id = scope["request_id"] = sent_id if _REQUEST_ID.fullmatch(sent_id) else str(new_id())
         started, status = perf_counter(), 0
 
         async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _add_headers(MutableHeaders(scope=message), scope["path"], request_id)
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                for name, value in SAFE_HEADERS.items():
+                    headers.setdefault(name, value)
+                if scope["path"].startswith("/v1/"):
+                    headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        try:
-            await self._app(scope, _limited(scope, receive, self._max_body), answer)
-        except ClientDisconnect:  # gone in the middle of its request: nobody is there to be answered
-            log.info("client_gone")
-        except Exception as error:  # the last place where a bug can still become an honest answer
-            log.exception("request_crashed")
-            observe.report(error)
-            if status:
-                raise
-            await problem(Internal(), request_id)(scope, receive, answer)
-        finally:
-            _report(scope, status or 499, perf_counter() - started)
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            structlog.contextvars.unbind_contextvars("user_id")  # of the request before on this connection
+            try:
+                await self._app(scope, _limited(scope, receive, self._max_body), answer)
+            except ClientDisconnect:  # in the middle of its request; there is nobody to answer
+                log.info("client_gone")
+            except Exception as error:  # a bug; nothing above us would answer
+                log.exception("request_crashed")
+                observe.report(error)
+                if status:
+                    raise
+                await problem(Internal(), request_id)(scope, receive, answer)
+            finally:
+                _report(scope, status or 499, perf_counter() - started)
+        return None
 
 
 def _limited(scope: Scope, receive: Receive, limit: int) -> Receive:
-    """Return a receive that stops with 413 once the body is longer than `limit` bytes, announced or not."""
+    """Return a `receive` that raises 413 once the body, or its announced length, is more than `limit` bytes."""
     announced = Headers(scope=scope).get("content-length", "0")
     seen = int(announced) if announced.isdigit() and int(announced) > limit else 0
-    too_large = TooLarge(f"The request is larger than the {limit / 1024 / 1024:.0f} MiB that are accepted.")
 
     async def limited() -> Message:
         nonlocal seen
@@ -83,24 +82,16 @@ def _limited(scope: Scope, receive: Receive, limit: int) -> Receive:
             message = await receive()
             seen += len(message.get("body", b""))
         if seen > limit:
-            raise HTTPException(413, too_large.detail)
+            raise HTTPException(413, f"The request is larger than the {limit / 1024 / 1024:.0f} MiB that are accepted.")
         return message
 
     return limited
 
 
-def _add_headers(headers: MutableHeaders, path: str, request_id: str) -> None:
-    headers["X-Request-Id"] = request_id
-    for name, value in SAFE_HEADERS.items():
-        headers.setdefault(name, value)
-    if path.startswith("/v1/"):
-        headers.setdefault("Cache-Control", API_CACHE)
-
-
 def _report(scope: Scope, status: int, seconds: float) -> None:
     route = getattr(scope.get("route"), "path", "unmatched")
     observe_request(scope["method"], route, status, seconds)
-    if Request(scope).url.path not in _QUIET:
+    if Request(scope).url.path not in _UNLOGGED:
         log.info(
             "request", method=scope["method"], path=scope["path"], status=status, milliseconds=round(seconds * 1000, 1)
         )

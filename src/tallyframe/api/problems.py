@@ -1,4 +1,4 @@
-"""Every error as application/problem+json (RFC 9457), ours and the framework's alike."""
+"""Answers every error as application/problem+json (RFC 9457), ours and the framework's alike."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -21,10 +21,10 @@ BUG = HTTPStatus.INTERNAL_SERVER_ERROR
 
 def problem(error: TallyframeError, request_id: str) -> JSONResponse:
     """Return the response for one of our errors."""
-    return _problem(error.status, error.code, error.detail, request_id, error.data)
+    return _response(error.status, error.code, error.detail, request_id, error.data)
 
 
-def _problem(status: int, code: str, detail: str, request_id: str, data: dict[str, Any]) -> JSONResponse:
+def _response(status: int, code: str, detail: str, request_id: str, data: dict[str, Any]) -> JSONResponse:
     body = {
         "type": f"urn:tallyframe:problem:{code}",
         "title": HTTPStatus(status).phrase,
@@ -46,7 +46,7 @@ def request_id_of(request: Request) -> str:
 
 
 def install(app: FastAPI) -> None:
-    """Make the app answer every error as a problem."""
+    """Register the handlers below."""
     app.add_exception_handler(TallyframeError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(ValidationError, _invalid)
@@ -64,13 +64,13 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError | ValidationError)  # noqa: S101  # how it is registered
     errors = [{"pointer": _pointer(item["loc"]), "detail": item["msg"]} for item in error.errors()[:20]]
     detail = "; ".join(f"{item['pointer'] or 'body'}: {item['detail']}" for item in errors[:3])
-    return _problem(422, "validation_failed", detail, request_id_of(request), {"errors": errors})
+    return _response(422, "validation_failed", detail, request_id_of(request), {"errors": errors})
 
 
 def _pointer(location: Sequence[str | int]) -> str:
-    """Return a JSON pointer (RFC 6901) for where pydantic found something, without saying "body" first."""
+    """Return pydantic's location as a JSON pointer (RFC 6901), without "body" or the like in front."""
     parts = list(location)[1:] if location and location[0] in {"body", "query", "path", "header"} else list(location)
-    parts = [part for part in parts if not str(part)[:1].isupper()]  # of a union, pydantic also names the model
+    parts = [part for part in parts if not str(part)[:1].isupper()]  # in a union, pydantic names the model, too
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
 
 
@@ -80,9 +80,9 @@ def _http(request: Request, error: Exception) -> JSONResponse:
     by_status: dict[int, type[TallyframeError]] = {404: NotFound, 413: TooLarge, 415: UnsupportedMedia, 500: Internal}
     if kind := by_status.get(error.status_code):
         return problem(kind(None if kind is NotFound else error.detail), request_id)
-    if error.status_code == HTTPStatus.BAD_REQUEST:  # what the framework says of a body that it can't parse
-        return _problem(422, "validation_failed", error.detail, request_id, {"errors": []})
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # the framework's answer to a body that it can't parse
+        return _response(422, "validation_failed", error.detail, request_id, {"errors": []})
     phrase = HTTPStatus(error.status_code).phrase
-    answer = _problem(error.status_code, phrase.lower().replace(" ", "_"), error.detail, request_id, {})
+    answer = _response(error.status_code, phrase.lower().replace(" ", "_"), error.detail, request_id, {})
     answer.headers.update(error.headers or {})
     return answer

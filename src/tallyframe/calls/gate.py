@@ -83,7 +83,7 @@ class Record:
 
     @property
     def usage_is_final(self) -> bool:
-        """Whether the usage counts. A question about the same work that is asked again reports it again."""
+        """Whether the usage counts. If we ask again about the same work, that answer reports it again."""
         is_asked_again = self.context.kind == "collect" and self.error is not None and self.error.retryable
         return self.status not in {"accepted", "waiting"} and not is_asked_again
 
