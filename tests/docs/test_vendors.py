@@ -11,10 +11,10 @@ from tallyframe.calls import gate, tables
 from tallyframe.errors import FAILURE_POLICY, FailureCode
 from tallyframe.generations.end import withdraw
 from tallyframe.generations.steps import results, retry
-from tallyframe.providers import received
+from tallyframe.providers import received, transport
 from tallyframe.providers.base import Offer
-from tallyframe.providers.google import candidates, client, veo
-from tallyframe.providers.google.fitting import FIRST_FRAME, INPUT_PICTURE
+from tallyframe.providers.fitting import FIRST_FRAME, INPUT_PICTURE
+from tallyframe.providers.google import candidates, veo
 from tallyframe.providers.google.offers import offer
 from tallyframe.providers.offline import OfflineProvider
 from tallyframe.settings import DEFAULT_PRICES, Settings
@@ -130,7 +130,7 @@ def test_every_status_and_filter_of_the_log_is_explained() -> None:
 def test_the_limits_are_those_of_the_code() -> None:
     policy = retry.RetryPolicy(max_retries=0, max_wait=0)
     assert f"after {policy.base:g}, 2, 4 … {policy.longest:g} seconds" in FLAT
-    assert f"at most {client.CONNECT_SECONDS:g} of them for the connection" in FLAT
+    assert f"at most {transport.CONNECT_SECONDS:g} of them for the connection" in FLAT
     assert f"waits for {gate.SLOT_WAIT:g} seconds" in FLAT
     assert f"free again {gate.SLOT_GRACE:g} seconds after the longest" in FLAT
     assert f"{withdraw.MOST_RINGS} times in all" in FLAT
