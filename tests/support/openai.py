@@ -85,6 +85,11 @@ class FakeOpenAI:
     asked: list[Asked] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
+    def owns(self, request: Request) -> bool:
+        """Say if `answer` knows the path, for a server that holds several services."""
+        ours = [f"{self.base}/chat/completions", *(f"{self.base}/models/{name}" for name in self.models)]
+        return request.path in ours
+
     def answer(self, request: Request) -> Reply:
         """Answer a request as OpenAI would."""
         if request.headers.get("authorization") != f"Bearer {self.key}":

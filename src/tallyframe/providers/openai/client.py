@@ -15,7 +15,7 @@ from openai import AsyncOpenAI, Omit, __version__
 from tallyframe.providers.transport import GuardedTransport, check_address
 
 OPENAI = "https://api.openai.com/v1"
-#: Bytes of an answer, at most: 128,000 tokens of text have about one million, and each may be escaped.
+#: Bytes of an answer, at most. The longest have 128,000 tokens: some 0.6 MB of text, of which JSON may escape all.
 MOST_BYTES = 8 * 2**20
 
 _VERSION = re.compile(r"v\d\w*")
