@@ -6,8 +6,9 @@ import httpx2
 from google.genai import errors
 
 from tallyframe.errors import ProviderError
+from tallyframe.providers.failures import words
 from tallyframe.providers.google.client import Google
-from tallyframe.providers.google.failures import refused, words
+from tallyframe.providers.google.failures import refused
 
 
 class Unreadable(Exception):

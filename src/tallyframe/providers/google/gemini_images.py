@@ -12,11 +12,11 @@ from google.genai import types
 from tallyframe.catalog import Capability
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import Answer, Call, ImageTask, Media, Offer, Task, of_kind
+from tallyframe.providers.fitting import INPUT_PICTURE, fit
 from tallyframe.providers.google.calls import get_ready, probe_model
 from tallyframe.providers.google.candidates import note_usage, picture_in, read_answer
 from tallyframe.providers.google.client import Google
 from tallyframe.providers.google.failures import refused
-from tallyframe.providers.google.fitting import INPUT_PICTURE, fit
 from tallyframe.providers.google.offers import offer_of
 from tallyframe.providers.received import received_image
 
