@@ -5,21 +5,23 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from tallyframe import setting_types
 from tallyframe.api.admin.ai_operations import AiOperation, AiOperationSums, Asked
 from tallyframe.calls import gate, tables
+from tallyframe.catalog import CATALOG, Capability
 from tallyframe.errors import FAILURE_POLICY, FailureCode
 from tallyframe.generations.end import withdraw
 from tallyframe.generations.steps import results, retry
 from tallyframe.providers import received
 from tallyframe.providers.base import Offer
-from tallyframe.providers.google import candidates, client, veo
-from tallyframe.providers.google.fitting import FIRST_FRAME, INPUT_PICTURE
-from tallyframe.providers.google.offers import offer
-from tallyframe.providers.offline import OfflineProvider
+from tallyframe.providers.google import candidates, client, gemini_text, veo
+from tallyframe.providers.google.fitting import FIRST_FRAME, INPUT_PICTURE, ONE_OF_TEN, room_for
+from tallyframe.providers.google.offers import offer_of
+from tallyframe.providers.offline.provider import OFFERS
 from tallyframe.settings import DEFAULT_PRICES, Settings
 from tallyframe.storages import cloudinary, s3
 from tallyframe.vendor_settings import VendorSettings
+from tests.support.google_asking import first_try, gemini, looking
+from tests.support.google_text import FakeGeminiText
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "vendors.md").read_text()
@@ -57,7 +59,7 @@ def test_every_setting_it_names_exists() -> None:
 
 
 def test_every_setting_about_vendors_is_explained() -> None:
-    vendors = {*VendorSettings.model_fields, "retry_max_wait", "max_retries"}
+    vendors = {*VendorSettings.model_fields, "retry_max_wait", "max_retries"} - {"variables", "env"}  # not of vendors
     wanted = {variable for variable, name in FIELDS.items() if name in vendors or name.startswith(("auth_", "clerk_"))}
     assert {variable for variable in wanted if f"`{variable}" not in PAGE} == set()
 
@@ -71,20 +73,49 @@ def test_every_default_it_states_is_that_of_the_code() -> None:
 
 
 def test_the_models_are_those_of_the_code() -> None:
-    default, vertex = setting_types.DEFAULT_MODELS, setting_types.VERTEX_MODELS
-    table = PAGE.split("\n| provider | with a key | in Vertex mode |\n")[1].split("\n\n")[0]
-    assert rows(f"| |\n{table}\n") == [[f"`{name}`", f"`{default[name]}`", f"`{vertex[name]}`"] for name in default]
+    table = PAGE.split("\n| provider | makes | with a key | in Vertex mode |\n")[1].split("\n\n")[0]
+    assert rows(f"| |\n{table}\n") == [
+        [f"`{entry.name}`", capability, f"`{model}`", f"`{entry.vertex_models.get(capability, model)}`"]
+        for entry in CATALOG
+        if entry.folder == "google"
+        for capability, model in entry.models.items()
+    ]
 
 
 def test_the_offers_are_those_of_the_code() -> None:
     found = {row[0].strip("`"): row[1:] for row in rows(section("Gemini, Omni and Veo")) if "`9:16`" in row[1]}
-    assert set(found) == {name for names in setting_types.KNOWN_PROVIDERS.values() for name in names}
+    assert set(found) == {"gemini", "omni", "veo", "offline"}
     for name, (shapes, seconds) in found.items():
-        made = OfflineProvider.offer if name == "offline" else offer(name, setting_types.DEFAULT_MODELS[name])
+        made = shown_offer(name)
         assert tuple(re.findall(r"\d+:\d+", shapes)) == made.aspect_ratios
         usual, _, longer = seconds.partition("; models named `gemini-omni-1.2…`: ")
         assert usual == lengths(made)
-        assert longer == (lengths(offer(name, "gemini-omni-1.2-flash")) if name == "omni" else "")
+        assert longer == (lengths(offer_of("video", "gemini-omni-1.2-flash")) if name == "omni" else "")
+
+
+def shown_offer(name: str) -> Offer:
+    """What a provider makes: videos, or images where it makes none."""
+    models = next(entry.models for entry in CATALOG if entry.name == name)
+    capability: Capability = "video" if "video" in models else "image"
+    return OFFERS[capability] if name == "offline" else offer_of(capability, models[capability])
+
+
+async def test_a_request_for_text_or_vision_holds_what_it_says() -> None:
+    said = section("Text and vision")
+    async with gemini(FakeGeminiText()) as (provider, server):
+        await provider.start(looking(), first_try())
+        sent = server.requests[0].json
+    config = sent.pop("generationConfig")
+    assert {row[0].strip("`") for row in rows(said)} == {*sent, *config}
+    assert f"level `{config['thinkingConfig']['thinking_level']}`" in said
+    assert f"Models named `{gemini_text._WITHOUT_LEVELS}…` have no levels" in said
+    assert f"`{config['responseMimeType']}`" in said
+    most = offer_of("vision", "a-model").max_images
+    assert f"(vision only, 1 to {most})" in said
+    assert (room_for(4), room_for(5), room_for(most)) == (INPUT_PICTURE, ONE_OF_TEN, ONE_OF_TEN)
+    flat = " ".join(said.split())
+    assert "Up to 4 pictures go along like an image's. From 5 on, each" in flat
+    assert f"above {ONE_OF_TEN.max_bytes:,} bytes is reduced to a JPEG with at most {ONE_OF_TEN.longest_side:,}" in flat
 
 
 def lengths(made: Offer) -> str:
