@@ -18,6 +18,7 @@ from weakref import WeakSet
 import sqlalchemy as sa
 import structlog
 from asyncpg import exceptions as pg_errors
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.sql import Executable
 from sqlalchemy.sql.dml import UpdateBase
@@ -69,6 +70,15 @@ def sqlalchemy_url(url: str) -> str:
 def with_writes(result: sa.Select[Any], *writes: UpdateBase) -> sa.Select[Any]:
     """Join writes of several packages into one statement, one round trip, that returns `result`."""
     return result.add_cte(*(write.cte(f"write_{number}") for number, write in enumerate(writes)))
+
+
+def insert_per_row(table: sa.Table, source: sa.FromClause, **values: Any) -> postgresql.Insert:  # noqa: ANN401  # of any column
+    """Return the insert of one row per row of `source`; each value is an expression over it, or a literal."""
+    columns = [
+        value if isinstance(value, sa.ColumnElement) else sa.literal(value, table.c[name].type)
+        for name, value in values.items()
+    ]
+    return postgresql.insert(table).from_select(list(values), sa.select(*columns).select_from(source))
 
 
 #: So that Postgres notices within 30 s, and not after hours, that a machine is gone.

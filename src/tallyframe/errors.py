@@ -8,10 +8,12 @@ TallyframeError
 ├── NotCancelable                 409 not_cancelable
 ├── NothingToPublish              409 nothing_to_publish
 ├── Generating                    409 generating
+├── NotDeletable                  409 not_deletable
 ├── UserDeleted                   409 user_deleted           (administrators)
 ├── NotRetryable                  409 not_retryable          (administrators)
 ├── NoOpenDoubt                   409 no_open_doubt          (administrators)
 ├── RequestInProgress             409 request_in_progress
+├── PriceChanged                  409 price_changed          (credits, max_credits)
 ├── TooLarge                      413 too_large
 ├── UnsupportedMedia              415 unsupported_media
 ├── ValidationFailed              422 validation_failed      (pointer)
@@ -96,6 +98,13 @@ class Generating(TallyframeError):
     code = "generating"
 
 
+class NotDeletable(TallyframeError):
+    """This belongs to a project; delete that."""
+
+    status = 409
+    code = "not_deletable"
+
+
 class UserDeleted(TallyframeError):
     """This user has been deleted."""
 
@@ -124,6 +133,17 @@ class RequestInProgress(TallyframeError):
     code = "request_in_progress"
 
 
+class PriceChanged(TallyframeError):
+    """This costs more than you allow."""
+
+    status = 409
+    code = "price_changed"
+
+    def __init__(self, *, credits: int, max_credits: int) -> None:  # noqa: A002  # the field's name
+        words = f"This costs {credits} credits, and at most {max_credits} are allowed."
+        super().__init__(words, credits=credits, max_credits=max_credits)
+
+
 class TooLarge(TallyframeError):
     """This is larger than what is accepted."""
 
@@ -146,6 +166,7 @@ class ValidationFailed(TallyframeError):
 
     def __init__(self, detail: str, *, pointer: str = "") -> None:
         super().__init__(detail, errors=[{"pointer": pointer, "detail": detail}])
+        self.pointer = pointer
 
 
 class IdempotencyKeyReused(TallyframeError):

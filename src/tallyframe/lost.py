@@ -12,6 +12,11 @@ def sqlstate(error: DBAPIError) -> str:
     return str(getattr(error.orig, "sqlstate", "") or "")
 
 
+def constraint(error: DBAPIError) -> str:
+    """Return the name of the constraint or unique index that refused a write, or an empty string."""
+    return str(getattr(getattr(error.orig, "__cause__", None), "constraint_name", None) or "")
+
+
 #: What asyncpg and SQLAlchemy raise when a connection is lost, refused or silent.
 LOST = (
     pg_errors.PostgresConnectionError,

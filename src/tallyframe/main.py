@@ -20,13 +20,13 @@ from tallyframe.accounts.session_tokens import SessionTokens
 from tallyframe.api import (
     account,
     assets,
-    buying,
     explore,
     generations,
     health,
     incoming,
     media,
     metrics,
+    orders,
     problems,
     projects,
     schemas,
@@ -44,8 +44,10 @@ from tallyframe.api.middleware import Edge
 from tallyframe.api.services import Services
 from tallyframe.assets.fetch import fetch_picture
 from tallyframe.db import ADMIN_ROLE, API_ROLE, Database
+from tallyframe.generations.accept.terms import Terms
 from tallyframe.logs import configure_logs
-from tallyframe.operations.registry import operations
+from tallyframe.operations.base import OrderLimits
+from tallyframe.operations.registry import operations, price_list
 from tallyframe.outbox.relay import connect
 from tallyframe.providers.registry import offers
 from tallyframe.settings import Settings, load_settings
@@ -53,7 +55,7 @@ from tallyframe.storages.registry import build_storages
 from tallyframe.webhooks.signatures import Signatures
 
 ROUTERS = (
-    buying.router,
+    orders.router,
     projects.router,
     assets.router,
     generations.router,
@@ -91,7 +93,7 @@ def serve() -> FastAPI:
 def check(settings: Settings) -> None:
     """Raise SettingsError for what only the adapters can tell of their settings."""
     build_storages(settings)
-    offers(settings)
+    _terms(settings)
 
 
 DESCRIPTION = """Turns prompts and pictures into images and videos, and counts every credit on the way.
@@ -143,8 +145,7 @@ async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
         system=system,
         queue=redis,
         storages=storages,
-        operations=operations(),
-        offers=offers(settings),
+        terms=_terms(settings),
         tokens=_tokens(settings, jwks) if settings.auth_issuer else None,
         clerk=_clerk(settings),
         fetch=_fetch(settings),
@@ -159,6 +160,17 @@ async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
     await db.close()
     await system.close()
     await asyncio.to_thread(observe.stop)
+
+
+def _terms(settings: Settings) -> Terms:
+    return Terms(
+        operations=operations(settings),
+        offers=offers(settings),
+        prices=price_list(settings),
+        limits=OrderLimits(max_video_seconds=settings.max_video_seconds),
+        max_active=settings.max_active_generations,
+        max_age=settings.generation_max_age,
+    )
 
 
 def _database(settings: Settings, role: str, pool_size: int) -> Database:

@@ -17,8 +17,6 @@ from tallyframe.logs import hide
 from tallyframe.setting_types import CommaList, Issuer, JwtSecret, Prices, Seconds, WebhookSecrets
 from tallyframe.vendor_settings import CatalogVariables, VendorSettings
 
-DEFAULT_PRICES = {"image": 5, "video": 10}
-
 
 class SettingsError(Exception):
     """The settings are wrong. The message has one line per problem, each naming its variable."""
@@ -114,7 +112,6 @@ class Settings(VendorSettings):
             *self._open_problems(),
             *self.storage_problems(),
             *self._lease_problems(),
-            *self._price_problems(),
         ]
         if problems:
             raise ValueError("\n".join(problems))
@@ -151,16 +148,6 @@ class Settings(VendorSettings):
         if self.heartbeat_seconds * 2 <= self.lease_seconds:
             return []
         return ["TALLYFRAME_HEARTBEAT_SECONDS: must be at most half of TALLYFRAME_LEASE_SECONDS"]
-
-    def _price_problems(self) -> list[str]:
-        unknown = sorted(set(self.prices) - set(DEFAULT_PRICES))
-        known = ", ".join(DEFAULT_PRICES)
-        return [f"TALLYFRAME_PRICES: unknown operation {name!r}; known are: {known}" for name in unknown]
-
-    @property
-    def price_list(self) -> dict[str, int]:
-        """Credits per operation: the defaults, with TALLYFRAME_PRICES over them."""
-        return DEFAULT_PRICES | self.prices
 
     @property
     def slots_per_user(self) -> int:

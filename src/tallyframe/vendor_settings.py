@@ -142,7 +142,7 @@ class VendorSettings(BaseSettings):
     def model_of(self, provider: str, capability: Capability) -> str:
         """Return the model that a provider is to use: as set for it, or its default."""
         entry = BY_NAME[provider]
-        model = (entry.models | entry.vertex_models if self.vertex else entry.models)[capability]
+        model = {**entry.models, **(entry.vertex_models if self.vertex else {})}[capability]
         for name in self._models(capability):
             of, separator, given = name.partition("=")
             if separator and of == provider:

@@ -23,17 +23,17 @@ from tallyframe.audit.base import Limits as AuditLimits
 from tallyframe.audit.run import Auditor
 from tallyframe.calls.gate import CallLimits, Gate
 from tallyframe.calls.sweep import tidy
+from tallyframe.catalog import CAPABILITIES, OFFLINE
 from tallyframe.db import WORKER_ROLE, Database
 from tallyframe.errors import Unavailable
-from tallyframe.generations.accept.submit import RUN_GENERATION
-from tallyframe.generations.end.erase import erase
+from tallyframe.generations.end.erase import Subject, erase
 from tallyframe.generations.end.sweep import sweep
 from tallyframe.generations.end.withdraw import withdraw
 from tallyframe.generations.run.dispatch import LOOK_EVERY, Dispatcher, Poller
 from tallyframe.generations.run.runner import Limits, Runner
 from tallyframe.generations.steps.execute import RunDependencies
 from tallyframe.generations.steps.retry import RetryPolicy
-from tallyframe.generations.tables import ERASE_PROJECT, WITHDRAW
+from tallyframe.generations.tables import ERASE_GENERATION, ERASE_PROJECT, RUN_GENERATION, WITHDRAW
 from tallyframe.idempotency.keys import prune as prune_keys
 from tallyframe.ledger.digest.daily import digest_of_the_day
 from tallyframe.operations.registry import operations
@@ -109,7 +109,15 @@ async def erase_project(context: dict[str, Any], project_id: str) -> None:
     """Remove the media of a deleted project."""
     runner: Runner = context["runner"]
     with _rung_again("erase_project"):
-        await erase(runner.db, runner.dependencies.storages.by_name, UUID(project_id))
+        await erase(runner.db, runner.dependencies.storages.by_name, Subject(UUID(project_id), ERASE_PROJECT))
+
+
+async def erase_generation(context: dict[str, Any], generation_id: str) -> None:
+    """Remove the files of a deleted generation that has no project."""
+    runner: Runner = context["runner"]
+    with _rung_again("erase_generation"):
+        subject = Subject(UUID(generation_id), ERASE_GENERATION)
+        await erase(runner.db, runner.dependencies.storages.by_name, subject)
 
 
 async def withdraw_generation(context: dict[str, Any], generation_id: str) -> None:
@@ -131,6 +139,7 @@ def _rung_again(job: str) -> Iterator[None]:
 FUNCTIONS: dict[str, Any] = {
     RUN_GENERATION: run_generation,
     ERASE_PROJECT: erase_project,
+    ERASE_GENERATION: erase_generation,
     WITHDRAW: withdraw_generation,
 }
 
@@ -175,7 +184,7 @@ async def run_worker(settings: Settings) -> None:
 
 async def close(providers: Providers, storages: Storages) -> None:
     """Close the connections of all adapters."""
-    for provider in (*providers.image, *providers.video):
+    for provider in {id(each): each for group in providers.values() for each in group}.values():
         await provider.aclose()
     for storage in storages.by_name.values():
         await storage.aclose()
@@ -196,11 +205,11 @@ def build_runner(settings: Settings, db: Database) -> Runner:
         retry=RetryPolicy(settings.max_retries, settings.retry_max_wait, collect_again=settings.provider_poll),
     )
     name = f"{platform.node()}:{secrets.token_hex(2)}:{os.getpid()}"  # containers may share host name and number
-    return Runner(dependencies, operations(), limits, name)
+    return Runner(dependencies, operations(settings), limits, name)
 
 
 def _call_limits(settings: Settings) -> CallLimits:
-    vendors = {*settings.providers_for_images, *settings.providers_for_videos} - {"offline"}
+    vendors = {name for each in CAPABILITIES for name in settings.providers_for(each)} - {OFFLINE}
     return CallLimits(
         in_flight=dict.fromkeys(vendors, settings.provider_concurrency),
         timeout=settings.provider_timeout,

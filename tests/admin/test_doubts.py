@@ -12,7 +12,7 @@ from tallyframe.admin import doubts
 from tallyframe.admin.log import Decision
 from tallyframe.db import Database
 from tallyframe.generations.run import lease
-from tallyframe.generations.steps.execute import IN_DOUBT
+from tallyframe.generations.steps.decide import IN_DOUBT
 from tallyframe.providers.base import Ticket
 from tests.admin.conftest import WHY, Acts
 from tests.admin.orders import order, run
@@ -142,7 +142,7 @@ async def test_who_has_looked_before_it_was_run_ends_nothing(
     await owner.execute("UPDATE generations SET wake_at = now() WHERE id = $1", generation_id)
     claim = await lease.claim(worker_db, lease.this_one(generation_id), worker="somebody", lease_seconds=60)
     assert claim
-    assert await lease.retry(worker_db, claim, seconds=60, counts=False)
+    assert await lease.leave(worker_db, claim, seconds=60, counts=True)
     assert not await doubts.resolve(db, decision, generation_id, "refunded", fence=seen)
     assert await money(owner, generation_id) == [("debit", -5)]
     assert await doubts.resolve(db, decision, generation_id, "refunded", fence=claim.fence)

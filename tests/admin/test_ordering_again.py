@@ -29,6 +29,18 @@ from tests.support.working import Bench
 database_url = shared_database("test_admin_ordering_again")
 
 
+def again(buyer: Member, row: Any) -> Order:
+    return Order(
+        user_id=buyer.user.id,
+        account_id=buyer.user.account_id,
+        operation="image",
+        input=json.loads(row["input"]),
+        credits=Credits(5),
+        max_active=10,
+        max_age=3600,
+    )
+
+
 async def test_a_failed_order_is_placed_and_paid_again(acts: Acts, alice: Member, bench: Bench, owner: Any) -> None:
     ended = await failed(alice, bench)
     answer = await acts.do(f"generations/{ended}/retry")
@@ -87,7 +99,7 @@ async def test_somebody_who_reads_too_early_still_pays_once(
     row = await owner.fetchrow("SELECT * FROM generations WHERE id = $1", ended)
     new = UUID((await acts.do(f"generations/{ended}/retry")).json()["id"])
     assert await run(bench, Scripted("vendor"), new) == "succeeded"
-    wanted = Order(alice.user.id, alice.user.account_id, "image", json.loads(row["input"]), Credits(5), 10, 3600)
+    wanted = again(alice, row)
     decision = Decision(acts.admin.user.id, WHY)
     assert await work.order_again(db, decision, ended, wanted, row["project_id"]) is None
     async with db.transaction() as transaction:
@@ -181,7 +193,7 @@ async def test_no_line_no_order_and_no_waking(
     ended, sleeping, nobody = await failed(alice, bench), await asleep(alice, bench), Decision(uuid4(), WHY)
     row = await owner.fetchrow("SELECT * FROM generations WHERE id = $1", ended)
     before = await world.remains(), await owner.fetchrow(WAITS, sleeping)
-    wanted = Order(alice.user.id, alice.user.account_id, "image", json.loads(row["input"]), Credits(5), 10, 3600)
+    wanted = again(alice, row)
     with pytest.raises(NotFound):
         await work.order_again(db, nobody, ended, wanted, row["project_id"])
     with pytest.raises(sa.exc.IntegrityError):

@@ -61,7 +61,7 @@ async def test_an_order_that_may_have_been_accepted_keeps_its_pictures(
         await submit(*arguments)
         raise Unavailable
 
-    monkeypatch.setattr("tallyframe.api.buying.submit", cut_off)
+    monkeypatch.setattr("tallyframe.api.orders.submit", cut_off)
     files = {"images": ("a.png", picture(), "image/png")}
     answer = await alice.http.post("/v1/projects", data={"kind": "image", "prompt": "a cup"}, files=files)
     assert answer.status_code == 503

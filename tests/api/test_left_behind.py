@@ -10,13 +10,14 @@ from uuid import UUID
 
 import pytest
 
-from tallyframe.api import buying
+from tallyframe.api import orders
 from tallyframe.assets import rows
 from tallyframe.errors import Unavailable
 from tallyframe.generations.accept.submit import submit
 from tallyframe.generations.end import settle
-from tallyframe.generations.end.erase import erase
-from tallyframe.generations.steps.rows import Steps
+from tallyframe.generations.end.erase import Subject, erase
+from tallyframe.generations.steps.rows import StepRows
+from tallyframe.generations.tables import ERASE_PROJECT
 from tallyframe.settings import Settings
 from tallyframe.storages.base import StorageError
 from tallyframe.storages.local import LocalStorage
@@ -80,7 +81,7 @@ async def test_an_order_whose_answer_was_lost_after_the_commit_keeps_its_picture
         await submit(*given)
         raise Unavailable
 
-    monkeypatch.setattr(buying, "submit", cut_off)
+    monkeypatch.setattr(orders, "submit", cut_off)
     answer = await alice.http.post("/v1/projects", headers={"Idempotency-Key": "a key"}, **FORM)
     assert answer.status_code == 202, answer.text
     assert len(files(settings)) == 2
@@ -96,7 +97,7 @@ async def test_with_a_project_goes_what_an_attempt_has_stored_that_never_said_so
         raise asyncio.CancelledError
 
     with monkeypatch.context() as patched:
-        patched.setattr(Steps, "finish", dies)
+        patched.setattr(StepRows, "finish", dies)
         claim = await runner.claim_next()
         assert claim is not None
         with pytest.raises(asyncio.CancelledError):
@@ -149,7 +150,7 @@ async def test_with_a_project_goes_what_a_worker_stores_that_was_frozen_until_it
     assert len(files(settings)) == 1
 
     [again] = await owner.fetch("SELECT ref FROM outbox WHERE kind = 'erase_project'")
-    await erase(bench.db, runner.dependencies.storages.by_name, again["ref"])
+    await erase(bench.db, runner.dependencies.storages.by_name, Subject(again["ref"], ERASE_PROJECT))
     assert files(settings) == []
     left = "SELECT (SELECT count(*) FROM erased_files) + (SELECT count(*) FROM outbox WHERE kind = 'erase_project')"
     assert await owner.fetchval(left) == 0
@@ -178,7 +179,7 @@ async def test_a_project_that_is_not_deleted_is_not_erased(alice: Member, bench:
     project = await alice.order("a red cup")
     await bench.drain()
     before = await alice.project(project["id"])
-    await erase(bench.db, bench.runner().dependencies.storages.by_name, UUID(project["id"]))
+    await erase(bench.db, bench.runner().dependencies.storages.by_name, Subject(UUID(project["id"]), ERASE_PROJECT))
     assert await alice.project(project["id"]) == before
     assert before["prompt"] == "a red cup"
     assert len(files(settings)) == 1

@@ -24,6 +24,7 @@ from tallyframe.generations.run import lease
 from tallyframe.generations.run.runner import Runner
 from tallyframe.generations.tables import ERASE_PROJECT, WITHDRAW
 from tallyframe.outbox.tables import outbox
+from tallyframe.providers.base import Answer, Call, ImageTask, Task
 from tests.audit.conftest import Audits, World, subjects
 from tests.support.cast import Member
 from tests.support.quick import Quick
@@ -37,7 +38,9 @@ ENDS = "SELECT status, count(*) FROM generations GROUP BY status"
 class Moody(Scripted):
     """Most is made at once; some fails, for a while or for good, some is in doubt, some is a crash."""
 
-    async def make_image(self, order: Any, call: Any) -> Any:
+    async def start(self, task: Task, call: Call) -> Answer:
+        if not isinstance(task, ImageTask):
+            return await super().start(task, call)
         mood = random.random()
         if mood < 0.1:
             raise final()
@@ -48,7 +51,7 @@ class Moody(Scripted):
         if mood < 0.3:
             raise ValueError("a bug")
         await asyncio.sleep(random.random() / 50)
-        return await super().make_image(order, call)
+        return await super().start(task, call)
 
 
 async def place(member: Member, orders: int) -> None:

@@ -8,9 +8,8 @@ import pytest
 from tallyframe.commands.users import add_user
 from tallyframe.db import WORKER_ROLE, Database
 from tallyframe.settings import Settings
-from tests.support.calling import Desk
+from tests.support.calling import Desk, Vendor
 from tests.support.postings import Postings
-from tests.support.scripted import Scripted
 from tests.support.shared import shared_database
 
 _count = iter(range(1_000_000))
@@ -48,6 +47,7 @@ async def desk(db: Database, worker_db: Database, elsewhere: Database, owner: An
     users = [await _caller(db, owner) for _ in range(USERS)]
     generations = [await users[turn % USERS].generation(status="processing") for turn in range(12)]
     await owner.execute(LEASED, generations)
-    desk = Desk(worker_db, owner, generations, Scripted(f"vendor{next(_count)}"))
+    name = f"vendor{next(_count)}"
+    desk = Desk(worker_db, owner, generations, Vendor(name, f"{name}-1"))
     yield desk
     await desk.end_all()

@@ -1,18 +1,19 @@
 """The circuit: a vendor that fails again and again is left alone, and tried by one order before all others."""
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime
 from time import sleep
 
 import pytest
 
-from tallyframe.calls.gate import CircuitOpen, Record
+from tallyframe.calls.gate import Record
 from tallyframe.db import WORKER_ROLE, Database
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.settings import Settings
 from tests.calls.conftest import LOST
-from tests.support.calling import Desk, until_true
-from tests.support.scripted import Scripted, failing, final, limits
+from tests.support.calling import Desk, TurnedAway, until_true
+from tests.support.scripted import failing, final, limits
 
 COOLDOWN = 30.0  # seconds, in all of these tests
 LONGEST = COOLDOWN * 1.25  # with its jitter
@@ -43,8 +44,7 @@ async def test_failures_at_once_all_count(desk: Desk, elsewhere: Database) -> No
 
 
 async def test_other_models_and_other_providers_are_not_concerned(desk: Desk) -> None:
-    other_model, other_vendor = Scripted(desk.provider.name), Scripted(f"{desk.provider.name}b")
-    other_model.model = "another"
+    other_model, other_vendor = replace(desk.provider, model="another"), replace(desk.provider, name="another")
     gate = desk.gate(breaker_failures=2)
     await desk.fail(gate, provider=other_model)
     await desk.fail(gate)
@@ -86,7 +86,7 @@ async def test_one_order_tries_first_even_when_ten_ask_at_once(desk: Desk, elsew
     assert (len(desk.entered), await desk.held()) == (3 + dead + 1, dead + 1)
     answered.set()
     outcomes = await asyncio.gather(*asking, return_exceptions=True)
-    assert sum(isinstance(outcome, CircuitOpen) for outcome in outcomes) == 9
+    assert sum(isinstance(outcome, TurnedAway) for outcome in outcomes) == 9
 
 
 async def test_an_answer_closes_it_for_all(desk: Desk) -> None:

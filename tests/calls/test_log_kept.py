@@ -91,7 +91,7 @@ def cut_off(owner: Any, database_url: str) -> CutOff:
 
 
 async def test_losing_the_database_while_leaving_loses_no_answer(desk: Desk, cut_off: CutOff) -> None:
-    async with desk.gate().call(desk.provider, desk.about()) as record:
+    async with desk.calling(desk.gate()) as record:
         await cut_off()
         answer = PNG
     assert answer is PNG
@@ -132,7 +132,7 @@ async def test_an_image_is_delivered_although_its_call_could_not_be_recorded(
 )
 async def test_a_figure_that_no_row_can_hold_costs_neither_the_answer_nor_the_slot(desk: Desk, usage: Usage) -> None:
     gate = desk.gate(prices={desk.provider.model: VendorPrice(input=Decimal(1))})
-    async with gate.call(desk.provider, desk.about()) as record:
+    async with desk.calling(gate) as record:
         record.usage = usage
     assert await desk.held() == 0
     [row] = await desk.rows()

@@ -5,11 +5,11 @@ from time import monotonic, sleep
 
 import pytest
 
-from tallyframe.calls.gate import CircuitOpen, Gate, NoSlot
+from tallyframe.calls.gate import Gate
 from tallyframe.db import WORKER_ROLE, Database
 from tallyframe.settings import Settings
 from tests.calls.conftest import USERS
-from tests.support.calling import Desk, Outcome
+from tests.support.calling import Desk, Outcome, Vendor
 from tests.support.scripted import failing, final, limits
 
 LONGEST_COOLDOWN = 30 * 1.25  # seconds
@@ -33,7 +33,7 @@ async def test_twenty_calls_of_two_workers_stay_within_the_limit(
 
     async def work(number: int) -> None:
         kind = ("order", "collect")[number % 2]
-        async with gates[number % 3 % 2].call(desk.provider, desk.about(kind, turn=number)):
+        async with desk.calling(gates[number % 3 % 2], kind, turn=number):
             in_flight.add(number)
             seen.append(len(in_flight))
             await asyncio.sleep(0.02)
@@ -49,8 +49,7 @@ async def test_who_finds_no_slot_gives_up_and_has_asked_nothing(desk: Desk) -> N
     gate, answered = desk.gate(most=2), asyncio.Event()
     both = [await desk.start(gate, answered, turn=turn) for turn in range(2)]
     began = monotonic()
-    with pytest.raises(NoSlot):
-        await desk.call(gate, turn=2)
+    await desk.finds_no_slot(gate, turn=2)
     assert 0.1 <= monotonic() - began < 15
     assert len(desk.entered) == len(await desk.rows()) == 2
     answered.set()
@@ -108,8 +107,7 @@ async def test_the_slot_of_a_dead_worker_comes_back_when_its_call_must_be_over(d
     dying, living, never = desk.gate(elsewhere, most=1, timeout=30.0), desk.gate(most=1), asyncio.Event()
     await desk.start(dying, never)
     await desk.later(HOLD - 5)
-    with pytest.raises(NoSlot):
-        await desk.call(living)
+    await desk.finds_no_slot(living)
     await desk.later(10)
     await desk.call(living)
 
@@ -122,8 +120,7 @@ async def test_who_comes_back_from_the_dead_takes_no_slot_from_others(desk: Desk
     new = await desk.start(living, answered)
     late.set()
     await old
-    with pytest.raises(NoSlot):
-        await desk.call(frozen)
+    await desk.finds_no_slot(frozen)
     answered.set()
     await new
 
@@ -148,8 +145,7 @@ async def test_a_try_without_a_slot_is_not_used_up(desk: Desk) -> None:
     await desk.fail(gate, 3)
     collecting = await desk.start(gate, answered, kind="collect")
     await desk.later(LONGEST_COOLDOWN)
-    with pytest.raises((NoSlot, CircuitOpen)):
-        await desk.call(gate)
+    await desk.turned_away(gate)
     assert (await desk.circuit())["probe_until"] is None
     answered.set()
     await collecting
@@ -170,8 +166,7 @@ async def test_one_user_has_four_fifths_of_the_slots_and_others_find_the_rest(
         for number in range(share)
     ]
     for gate, kind in zip(gates, each, strict=True):
-        with pytest.raises(NoSlot):
-            await desk.call(gate, kind=kind, turn=USERS)
+        await desk.finds_no_slot(gate, kind=kind, turn=USERS)
     calls += [await desk.start(gates[0], answered, turn=1 + number) for number in range(most - share)]
     assert await desk.held() == most
     answered.set()
@@ -183,8 +178,7 @@ async def test_who_has_its_share_gets_the_next_one_when_one_of_its_own_is_back(d
     gate, first, second = desk.gate(most=4), asyncio.Event(), asyncio.Event()
     ends = await desk.start(gate, first)
     stay = [await desk.start(gate, second, turn=turn * USERS) for turn in (1, 2)]
-    with pytest.raises(NoSlot):
-        await desk.call(gate)
+    await desk.finds_no_slot(gate)
     first.set()
     await ends
     await desk.call(gate)
@@ -195,10 +189,9 @@ async def test_who_has_its_share_gets_the_next_one_when_one_of_its_own_is_back(d
 async def test_each_provider_has_slots_of_its_own(desk: Desk) -> None:
     gate, answered = Gate(desk.db, limits(desk.provider.name, "another", most=1)), asyncio.Event()
     here = await desk.start(gate, answered)
-    other = type(desk.provider)("another")
+    other = Vendor("another", "another-1")
     there = await desk.start(gate, answered, provider=other)
-    with pytest.raises(NoSlot):
-        await desk.call(gate, provider=other)
+    await desk.finds_no_slot(gate, provider=other)
     answered.set()
     await asyncio.gather(here, there)
 
@@ -217,13 +210,11 @@ async def test_the_limit_can_be_raised_and_lowered(desk: Desk) -> None:
     first = await desk.start(desk.gate(most=1), answered)
     more = [await desk.start(desk.gate(most=3), answered, turn=turn) for turn in (1, 2)]
     for most in (1, 3):
-        with pytest.raises(NoSlot):
-            await desk.call(desk.gate(most=most), turn=3)
+        await desk.finds_no_slot(desk.gate(most=most), turn=3)
     answered.set()
     await asyncio.gather(first, *more)
     lowered, last = desk.gate(most=1), asyncio.Event()
     only = await desk.start(lowered, last)
-    with pytest.raises(NoSlot):
-        await desk.call(lowered)
+    await desk.finds_no_slot(lowered)
     last.set()
     await only

@@ -37,7 +37,7 @@ def test_production_starts_when_everything_is_named(monkeypatch: pytest.MonkeyPa
     named = {"ENV": "production", "IMAGE_PROVIDERS": "offline", "VIDEO_PROVIDERS": "offline"}
     for name, value in named.items():
         monkeypatch.setenv(f"TALLYFRAME_{name}", value)
-    assert load_settings().providers_for_images == ("offline",)
+    assert load_settings().providers_for("image") == ("offline",)
 
 
 def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:

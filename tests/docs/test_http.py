@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tallyframe.api import buying, incoming, orders, services
+from tallyframe.api import incoming, orders, services
 from tallyframe.assets import fetch, pictures
 from tallyframe.errors import TallyframeError
-from tallyframe.generations.accept import capabilities
 from tallyframe.main import create_app
+from tallyframe.operations import capabilities, fields
 from tallyframe.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ def test_every_call_is_listed() -> None:
 
 
 def test_every_problem_code_is_listed_with_its_status() -> None:
-    assert buying.PromptNotFound in kinds(TallyframeError)
+    assert orders.PromptNotFound in kinds(TallyframeError)
     codes = {(kind.code, str(kind.status)) for kind in kinds(TallyframeError)} | {("method_not_allowed", "405")}
     assert set(re.findall(r"^\| `(\w+)` \| (\d{3}) \|", PAGE, re.MULTILINE)) == codes
 
@@ -46,7 +46,7 @@ def test_every_setting_it_names_exists() -> None:
 
 def test_the_limits_are_those_of_the_code() -> None:
     settings = load_settings()
-    assert f"images` | 0 to {orders.MAX_IMAGES} pictures" in FLAT
+    assert f"images` | 0 to {fields.MAX_PICTURES} pictures" in FLAT
     first, second, third = (f"`{ratio}`" for ratio in capabilities.FAVOURITE_RATIOS)
     assert f"the first of {first}, {second} and {third} that is offered" in FLAT
     assert f"the longest offered length of up to {capabilities.FAVOURITE_SECONDS} seconds" in FLAT

@@ -12,7 +12,7 @@ from tallyframe.errors import FailureCode, GenerationError, Unavailable
 from tallyframe.generations.claim import Claim
 from tallyframe.generations.end import settle
 from tallyframe.generations.end.sweep import sweep
-from tallyframe.providers.base import Call, ImageOrder, Media, Ticket
+from tallyframe.providers.base import Answer, Call, Task
 from tallyframe.providers.offline import OfflineProvider
 from tallyframe.storages.base import Storage
 from tests.support.cast import Member
@@ -85,9 +85,9 @@ async def test_no_call_outlives_its_generation(alice: Member, bench: Bench, owne
     """However it ends, and also when the call comes in while it runs or after its end."""
 
     class RungWhileRunning(OfflineProvider):
-        async def make_image(self, order: ImageOrder, call: Call) -> Media | Ticket:
+        async def start(self, task: Task, call: Call) -> Answer:
             await _ring_again(owner, generation_id)
-            return await super().make_image(order, call)
+            return await super().start(task, call)
 
     for prompt in ("a cup", "[fail:internal] a cup"):
         project = await alice.order(prompt)

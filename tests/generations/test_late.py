@@ -14,7 +14,7 @@ from tallyframe.generations.end.sweep import UNDER_WAY, sweep
 from tallyframe.generations.end.withdraw import withdraw
 from tallyframe.generations.run import lease
 from tallyframe.generations.steps import detached
-from tallyframe.generations.steps.rows import Steps
+from tallyframe.generations.steps.rows import StepRows
 from tallyframe.providers.base import Media, Ticket
 from tests.support.books import assert_books_balance
 from tests.support.cast import Member
@@ -93,14 +93,14 @@ async def test_a_ticket_that_a_stopped_worker_still_gets_is_collected_by_the_nex
 async def test_a_ticket_survives_a_blip_of_the_database(
     alice: Member, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, blips = Steps._change, [Unavailable(), Unavailable()]
+    real, blips = lease.leave, [Unavailable(), Unavailable()]
 
-    async def change(steps: Steps, name: str, attempt: int, values: dict[str, Any]) -> None:
+    async def leave(*given: Any, **more: Any) -> bool:
         if blips:
             raise blips.pop()
-        await real(steps, name, attempt, values)
+        return await real(*given, **more)
 
-    monkeypatch.setattr(Steps, "_change", change)
+    monkeypatch.setattr(lease, "leave", leave)
     monkeypatch.setattr("tallyframe.db.RETRY_PAUSE", 0.01)
     vendor = Scripted("a", make=[Ticket("t-1", 0.0)])
     await alice.order(kind="video")
@@ -111,18 +111,18 @@ async def test_a_ticket_survives_a_blip_of_the_database(
 async def test_what_was_stored_when_the_claim_was_lost_is_used_and_not_bought_again(
     alice: Member, bench: Bench, worker_db: Database, owner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Steps.finish
+    real = StepRows.finish
     taken_over: list[object] = []
 
-    async def finish(steps: Steps, *given: Any) -> None:
+    async def finish(rows: StepRows, *given: Any) -> None:
         if not taken_over:
             await owner.execute(LOST)
             taken_over.append(
                 await lease.claim(worker_db, lease.this_one(generation_id), worker="who dies at once", lease_seconds=30)
             )
-        await real(steps, *given)
+        await real(rows, *given)
 
-    monkeypatch.setattr(Steps, "finish", finish)
+    monkeypatch.setattr(StepRows, "finish", finish)
     await alice.order()
     [generation_id] = await bench.due()
     vendor = Scripted("a")

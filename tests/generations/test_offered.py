@@ -9,7 +9,7 @@ import pytest
 
 from tallyframe.db import Database
 from tallyframe.errors import ValidationFailed
-from tallyframe.generations.accept import capabilities
+from tallyframe.operations import capabilities
 from tallyframe.providers.base import Offer
 from tallyframe.settings import Settings, load_settings
 from tests.conftest import enroll, serving

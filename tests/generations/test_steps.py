@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from tallyframe.errors import FailureCode, ProviderError
-from tallyframe.providers.base import Call, Media, Ticket, VideoOrder
+from tallyframe.providers.base import Answer, Call, Task
 from tests.support.cast import Member
 from tests.support.counting import Counting
 from tests.support.working import Bench
@@ -64,11 +64,11 @@ async def test_asking_for_a_ticket_may_fail_without_ending_it(alice: Member, ben
     class Hiccup(Counting):
         asked = 0
 
-        async def collect_video(self, ticket: str, order: VideoOrder, call: Call) -> Media | Ticket:
+        async def collect(self, ticket: str, task: Task, call: Call) -> Answer:
             self.asked += 1
             if self.asked == 1:
                 raise ProviderError(FailureCode.PROVIDER_UNAVAILABLE, retryable=True)
-            return await super().collect_video(ticket, order, call)
+            return await super().collect(ticket, task, call)
 
     bench.settings = bench.settings.model_copy(update={"provider_poll": 0.1})
     await alice.order(kind="video", duration_seconds=1)

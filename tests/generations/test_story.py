@@ -8,7 +8,7 @@ import pytest
 
 from tallyframe.errors import FAILURE_POLICY, FailureCode
 from tallyframe.generations.end.sweep import sweep
-from tallyframe.providers.base import Call, ImageOrder, Media, Ticket
+from tallyframe.providers.base import Answer, Call, Task
 from tallyframe.providers.offline import OfflineProvider
 from tests.support.cast import Member
 from tests.support.working import Bench
@@ -130,8 +130,8 @@ async def test_a_success_after_the_refund_is_kept_as_an_orphan(alice: Member, be
     project = await alice.order("a cup")
 
     class CanceledMeanwhile(OfflineProvider):
-        async def make_image(self, order: ImageOrder, call: Call) -> Media | Ticket:
-            made = await super().make_image(order, call)
+        async def start(self, task: Task, call: Call) -> Answer:
+            made = await super().start(task, call)
             original = bench_runner.dependencies.storages.current.put
 
             async def put(key: str, data: bytes, content_type: str) -> None:
@@ -181,8 +181,8 @@ async def test_a_zombie_that_wakes_after_its_lease_changes_nothing(alice: Member
 
 async def test_a_bug_ends_one_generation_and_not_the_worker(alice: Member, bench: Bench) -> None:
     class Broken(OfflineProvider):
-        async def make_image(self, order: ImageOrder, call: Call) -> Media | Ticket:
-            raise ZeroDivisionError(order.prompt)
+        async def start(self, task: Task, call: Call) -> Answer:
+            raise ZeroDivisionError(task.prompt)
 
     project = await alice.order("a secret prompt")
     assert await bench.drain(bench.with_provider(Broken())) == ["failed"]

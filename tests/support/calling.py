@@ -1,7 +1,8 @@
 """Calls at one vendor through the gate, as workers make them. Time passes in the database, and not in the test."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -9,10 +10,10 @@ from uuid import UUID
 
 import pytest
 
-from tallyframe.calls.gate import CallContext, CircuitOpen, Gate, Record
+from tallyframe.calls.gate import CallContext, Gate, Record, Refused
 from tallyframe.db import Database
 from tallyframe.errors import ProviderError
-from tests.support.scripted import Scripted, failing, limits
+from tests.support.scripted import failing, limits
 
 _CIRCUITS = """
     UPDATE provider_circuits SET open_until = open_until - $1::interval, probe_until = probe_until - $1::interval
@@ -24,12 +25,28 @@ _CALLS = "UPDATE ai_operations SET created_at = created_at - $1::interval WHERE 
 Outcome = Exception | asyncio.Event | Callable[[Record], Awaitable[None]] | None
 
 
+@dataclass(frozen=True)
+class Vendor:
+    """What the gate knows of a vendor."""
+
+    name: str
+    model: str
+
+
+class TurnedAway(Exception):
+    """The gate has refused a call of a test."""
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(str(refused))
+        self.refused = refused
+
+
 @dataclass
 class Desk:
     db: Database
     owner: Any
     generation_ids: list[UUID]
-    provider: Scripted
+    provider: Vendor
     turn: int = 0
     gates: list[Gate] = field(default_factory=list)
     entered: list[UUID] = field(default_factory=list)  # the calls that were let through
@@ -44,22 +61,25 @@ class Desk:
         self.gates.append(Gate(db or self.db, limits(self.provider.name, **more)))
         return self.gates[-1]
 
-    def about(self, kind: str = "order", attempt: int = 1, turn: int = 0) -> CallContext:
-        """What a call is for; `turn` says for which of the generations."""
-        return CallContext(self.generation_ids[turn % len(self.generation_ids)], "image", attempt, kind)
-
-    async def call(
-        self,
-        gate: Gate,
-        outcome: Outcome = None,
-        *,
-        kind: str = "order",
-        provider: Scripted | None = None,
-        turn: int = 0,
-    ) -> Record:
-        """Make a call, from its beginning to its end."""
-        async with gate.call(provider or self.provider, self.about(kind, turn=turn)) as record:
+    @asynccontextmanager
+    async def calling(
+        self, gate: Gate, kind: str = "order", *, provider: Vendor | None = None, turn: int = 0, attempt: int = 1
+    ) -> AsyncIterator[Record]:
+        """Be in a call during the block; `turn` says for which of the generations. Raises TurnedAway."""
+        generation_id = self.generation_ids[turn % len(self.generation_ids)]
+        vendor = provider or self.provider
+        entered = await gate.enter(
+            vendor.name, vendor.model, CallContext(generation_id, "image", "image", attempt, kind)
+        )
+        if isinstance(entered, Refused):
+            raise TurnedAway(entered)
+        async with gate.recording(entered) as record:
             self.entered.append(record.id)
+            yield record
+
+    async def call(self, gate: Gate, outcome: Outcome = None, **more: Any) -> Record:
+        """Make a call, from its beginning to its end."""
+        async with self.calling(gate, **more) as record:
             if isinstance(outcome, Exception):
                 raise outcome
             if isinstance(outcome, asyncio.Event):
@@ -75,13 +95,23 @@ class Desk:
             with pytest.raises(ProviderError):
                 await self.call(gate, error or failing(), **{"turn": self.turn, **more})
 
-    async def refused(self, gate: Gate, **more: Any) -> float:
-        """Check that a call is stopped by the circuit; return for how many seconds it says that this will last."""
+    async def turned_away(self, gate: Gate, **more: Any) -> Refused:
+        """Check that a call is refused, and return what the gate said."""
         before = len(self.entered)
-        with pytest.raises(CircuitOpen) as stopped:
+        with pytest.raises(TurnedAway) as stopped:
             await self.call(gate, **more)
         assert len(self.entered) == before
-        return stopped.value.seconds
+        return stopped.value.refused
+
+    async def refused(self, gate: Gate, **more: Any) -> float:
+        """Check that a call is stopped by the circuit; return for how many seconds it says that this will last."""
+        refused = await self.turned_away(gate, **more)
+        assert refused.open_for is not None
+        return refused.open_for
+
+    async def finds_no_slot(self, gate: Gate, **more: Any) -> None:
+        """Check that a call is refused because no slot is free."""
+        assert await self.turned_away(gate, **more) == Refused(open_for=None)
 
     async def start(self, gate: Gate, until: asyncio.Event, **more: Any) -> "asyncio.Task[Record]":
         """Start a call that lasts until the event, and wait until it has been let through."""

@@ -1,6 +1,6 @@
 """The offline provider, with a count of what a vendor would bill."""
 
-from tallyframe.providers.base import Call, ImageOrder, Media, Ticket, VideoOrder
+from tallyframe.providers.base import Answer, Call, Task
 from tallyframe.providers.offline import OfflineProvider
 
 
@@ -12,10 +12,6 @@ class Counting(OfflineProvider):
         self.repeatable = repeatable
         self.bought: list[str] = []
 
-    async def make_image(self, order: ImageOrder, call: Call) -> Media | Ticket:
+    async def start(self, task: Task, call: Call) -> Answer:
         self.bought.append(call.key)
-        return await super().make_image(order, call)
-
-    async def make_video(self, order: VideoOrder, call: Call) -> Media | Ticket:
-        self.bought.append(call.key)
-        return await super().make_video(order, call)
+        return await super().start(task, call)

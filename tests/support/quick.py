@@ -1,6 +1,6 @@
 """A provider that answers at once with the same tiny files, for tests that are not about drawing."""
 
-from tallyframe.providers.base import Call, ImageOrder, Media, Ticket, VideoOrder
+from tallyframe.providers.base import Answer, Call, ImageTask, Media, Task, VideoTask
 from tallyframe.providers.offline import OfflineProvider
 from tests.support.drawn import GREEN, picture
 from tests.support.working import Bench
@@ -16,12 +16,12 @@ class Quick(OfflineProvider):
         super().__init__()
         self.given: list[bytes] = []
 
-    async def make_image(self, order: ImageOrder, call: Call) -> Media | Ticket:
-        self.given = [image.data for image in order.pictures]
-        return Media(IMAGE, "image/png", 8, 6)
-
-    async def make_video(self, order: VideoOrder, call: Call) -> Media | Ticket:
-        self.given = [order.first_frame.data] if order.first_frame else []
+    async def start(self, task: Task, call: Call) -> Answer:
+        if not isinstance(task, ImageTask | VideoTask):
+            return await super().start(task, call)
+        self.given = [(await each.read()).data for each in task.inputs]
+        if isinstance(task, ImageTask):
+            return Media(IMAGE, "image/png", 8, 6)
         return Media(VIDEO, "video/mp4", 8, 6, 1.0)
 
 

@@ -9,12 +9,13 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from tallyframe.db import Database
-from tallyframe.generations.accept.submit import RUN_GENERATION
 from tallyframe.generations.run.runner import Runner
+from tallyframe.generations.tables import RUN_GENERATION
 from tallyframe.outbox.tables import outbox
-from tallyframe.providers.base import Providers
+from tallyframe.providers.base import Provider
 from tallyframe.settings import Settings
 from tallyframe.worker import build_runner
+from tests.support.scripted import among
 
 
 @dataclass
@@ -35,8 +36,8 @@ class Bench:
             await runner.dependencies.detached.aclose(0)
             await runner.dependencies.gate.aclose()
 
-    def with_provider(self, provider: Any) -> Runner:
-        return self.runner(providers=Providers(image=(provider,), video=(provider,)))
+    def with_provider(self, provider: Provider) -> Runner:
+        return self.runner(providers=among(provider))
 
     async def due(self) -> list[UUID]:
         """What the outbox would ring for, now or later."""

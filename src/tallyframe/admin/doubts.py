@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from tallyframe.admin.log import Action, Decision, Subject, audit_entry
 from tallyframe.db import Database, with_writes
 from tallyframe.generations.end import settle
-from tallyframe.generations.steps.execute import IN_DOUBT
+from tallyframe.generations.steps.decide import IN_DOUBT
 from tallyframe.generations.tables import generation_steps, generations
 
 Outcome = Literal["settled", "refunded"]

@@ -89,8 +89,11 @@ async def one(db: Database, generation_id: UUID) -> Row | None:
     """Return the generation with its input, its fence, and what retrying it has to know of its project."""
     row = generations.c
     project = [projects.c.status.label("project_status"), projects.c.generation_id.label("latest_id")]
-    more = [row.input, row.fence, row.account_id, *project, projects.c.deleted_at.label("project_deleted_at")]
-    query = _generations(*more).join(projects, projects.c.id == row.project_id)
+    later = generations.alias("later")
+    replaced_by = sa.select(later.c.id).where(later.c.replaces_id == row.id).scalar_subquery().label("replaced_by")
+    own = [row.input, row.fence, row.account_id, row.slot, row.deleted_at, replaced_by]
+    query = _generations(*own, *project, projects.c.deleted_at.label("project_deleted_at"))
+    query = query.outerjoin(projects, projects.c.id == row.project_id)
     return (await db.run(query.where(row.id == generation_id))).mappings().one_or_none()
 
 

@@ -35,7 +35,7 @@ async def wake(db: Database, decision: Decision, generation_id: UUID, key: Key |
 
 
 async def order_again(
-    db: Database, decision: Decision, ended_id: UUID, order: Order, project_id: UUID, key: Key | None = None
+    db: Database, decision: Decision, ended_id: UUID, order: Order, project_id: UUID | None, key: Key | None = None
 ) -> Accepted | None:
     """Place the order of an ended generation again, as a new one that is paid; as `submit_instead` has it.
 

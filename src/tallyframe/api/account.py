@@ -84,5 +84,6 @@ async def revoke_api_key(key_id: UUID, user: CurrentUser, serving: UserServices)
 @router.get("/pricing")
 async def pricing(serving: SystemServices) -> schemas.Pricing:
     """Return what each operation costs. No sign-in is needed."""
-    prices = serving.settings.price_list
-    return schemas.Pricing(data=[schemas.Price(operation=name, credits=prices[name]) for name in serving.operations])
+    prices = serving.terms.prices
+    data = [schemas.Price(operation=name, credits=prices[name]) for name in serving.terms.operations]
+    return schemas.Pricing(data=data)

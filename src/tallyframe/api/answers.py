@@ -9,6 +9,7 @@ from tallyframe.api import schemas, views
 from tallyframe.api.services import Services
 from tallyframe.errors import NotFound
 from tallyframe.generations import queries
+from tallyframe.generations.states import LIVE
 
 PRIVATE = "private, no-cache"
 
@@ -34,6 +35,22 @@ async def answer(serving: Services, user: User, project_id: UUID, response: Resp
     """Return the user's project, and say in the headers which state it is in. Raises NotFound."""
     project = views.project(await found(serving, user, project_id), serving.storages)
     return with_headers(serving, project, response)
+
+
+async def generation(serving: Services, user: User, generation_id: UUID) -> schemas.Generation:
+    """Return the user's generation. Raises NotFound."""
+    row = await queries.receipt(serving.db, user.id, generation_id)
+    if row is None:
+        raise NotFound
+    return views.generation(row, serving.storages)
+
+
+def with_retry_after(made: schemas.Generation, response: Response) -> schemas.Generation:
+    """Say in the headers when to ask again, if it hasn't ended."""
+    response.headers["Cache-Control"] = PRIVATE
+    if made.status in LIVE:
+        response.headers["Retry-After"] = str(views.retry_after(made.created_at))
+    return made
 
 
 def with_headers(

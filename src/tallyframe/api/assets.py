@@ -12,6 +12,7 @@ from tallyframe.api.idempotent import IdempotentRequest
 from tallyframe.assets import rows
 from tallyframe.errors import NotFound, Unavailable
 from tallyframe.idempotency.keys import Key
+from tallyframe.ids import new_id
 
 router = APIRouter(prefix="/v1/assets", tags=["assets"])
 
@@ -23,7 +24,7 @@ async def create_asset(request: Request, once: IdempotentRequest) -> schemas.Ass
     data = await forms.read_only_file(request, "file", serving.settings.max_upload_bytes)
 
     async def place(key: Key | None) -> UUID:
-        asset = await pictures.store(serving, data)
+        asset = await pictures.store(serving, data, new_id())
         try:
             await rows.keep(serving.db, user.id, asset, key)
         except (Unavailable, asyncio.CancelledError):  # it may have been kept all the same

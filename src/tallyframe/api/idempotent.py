@@ -52,28 +52,28 @@ class Idempotent:
         self,
         model: type[Answer],
         asked: object,
-        place: Callable[[Key | None], Awaitable[UUID]],
-        show: Callable[[UUID], Awaitable[Answer]],
+        create: Callable[[Key | None], Awaitable[UUID]],
+        render: Callable[[UUID], Awaitable[Answer]],
         *,
         secrets: tuple[str, ...] = (),
         is_kept: bool = True,
     ) -> Answer:
-        """Return what `show` says, as a `model`, of the id that `place` has made, now or when the request came first.
+        """Return what `render` says, as a `model`, of the id that `create` has made, now or at the first request.
 
-        `asked` is the request in JSON values. `place` writes the key with what it makes. The fields `secrets` are shown
-        the first time only and kept nowhere. An answer that another version has kept, and that is no `model` any more,
-        gives way to what `show` says now; and so does every answer where none `is_kept`. Raises IdempotencyKeyReused,
-        and whatever `place` raises.
+        `asked` is the request in JSON values. `create` writes the key with what it makes. The fields `secrets` are
+        shown the first time only and kept nowhere. An answer that another version has kept, and that is no `model` any
+        more, gives way to what `render` says now, and so does every answer where none `is_kept`. Raises
+        IdempotencyKeyReused, and whatever `create` raises.
         """
         if self.key is None:
-            return await _shown(show, await place(None))
+            return await _shown(render, await create(None))
         key = Key(self.user.id, self.key, keys.fingerprint(self.path, asked))
-        kept, ref = await self._place(key, place)
+        kept, ref = await self._create(key, create)
         if kept:
             self.response.headers["Idempotent-Replayed"] = "true"
             if kept.answer is not None and (known := _read_as(model, kept.answer)):
                 return known
-        shown = await _shown(show, ref)
+        shown = await _shown(render, ref)
         if not is_kept:
             return shown
         hidden = dict.fromkeys(secrets)
@@ -81,11 +81,11 @@ class Idempotent:
         told = {name: None if kept else getattr(shown, name) for name in secrets}
         return _read_as(model, {**first, **told}) or shown
 
-    async def _place(self, key: Key, place: Callable[[Key | None], Awaitable[UUID]]) -> tuple[Kept | None, UUID]:
+    async def _create(self, key: Key, create: Callable[[Key | None], Awaitable[UUID]]) -> tuple[Kept | None, UUID]:
         kept = await keys.find(self.serving.db, key)
         if kept is None:
             try:
-                return None, await place(key)
+                return None, await create(key)
             except TallyframeError:  # perhaps because a twin was first: then its answer is ours, too
                 kept = await keys.find(self.serving.db, key)
                 if kept is None:
@@ -123,10 +123,10 @@ def _read_as(model: type[Answer], answer: dict[str, Any]) -> Answer | None:
         return None
 
 
-async def _shown(show: Callable[[UUID], Awaitable[Answer]], ref: UUID) -> Answer:
-    """Return what `show` says. Raises Internal where that is no answer: what was asked is done, so it's no 422."""
+async def _shown(render: Callable[[UUID], Awaitable[Answer]], ref: UUID) -> Answer:
+    """Return what `render` says. Raises Internal where that is no answer: what was asked is done, so it's no 422."""
     try:
-        return await show(ref)
+        return await render(ref)
     except ValidationError as error:
         wrong = ", ".join(".".join(map(str, item["loc"])) for item in error.errors(include_input=False))
         raise Internal(f"This is done, but can't be shown: {wrong}. It has been logged under the request id.") from None

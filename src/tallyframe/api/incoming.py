@@ -1,47 +1,29 @@
 """What comes in. Unknown fields are refused; every limit has a number."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 from pydantic import (
     AfterValidator,
     AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     StringConstraints,
     model_validator,
 )
 
-from tallyframe.operations.base import AspectRatio
+from tallyframe.operations.fields import MAX_PICTURES, AspectRatio, Fields, Prompt, Seconds, Text, storable
 
 
-def _no_bool(value: object) -> object:
-    """Refuse true and false, which Python takes for 1 and 0."""
-    if isinstance(value, bool):
-        raise ValueError("must be a whole number")  # noqa: TRY004  # pydantic makes a validation error of it
-    return value
+def _storable(value: Any) -> Any:  # noqa: ANN401  # any JSON value
+    """Refuse strings that Postgres can't store, wherever they stand."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    return {storable(key): _storable(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
-Seconds = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
-
-
-def _storable(text: str) -> str:
-    """Refuse what Postgres can't store as text, and lone surrogates, which are no text at all."""
-    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("contains characters that are not text")
-    return text
-
-
-Text = Annotated[str, AfterValidator(_storable)]
-Prompt = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=4000),
-    AfterValidator(_storable),
-]
-Kind = Literal["image", "video"]
 Metadata = Annotated[
     dict[
         Annotated[Text, Field(min_length=1, max_length=64)],
@@ -55,47 +37,53 @@ Metadata = Annotated[
 Moment = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(3000, 1, 1, tzinfo=UTC))]
 
 
-class Incoming(BaseModel):
-    """A request body."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class AssetRef(Incoming):
+class AssetRef(Fields):
     """A picture uploaded before with `POST /v1/assets`."""
 
     asset_id: UUID
 
 
-class UrlRef(Incoming):
+class UrlRef(Fields):
     """A picture to fetch, from a public http(s) address."""
 
     url: Annotated[Text, Field(min_length=1, max_length=2048)]
 
 
-class NewProject(Incoming):
+class NewProject(Fields):
     """An order for a new project."""
 
-    kind: Kind
+    kind: Annotated[Text, Field(min_length=1, max_length=64, description="An operation that makes media.")]
     prompt: Prompt | None = None
     prompt_id: UUID | None = None
     aspect_ratio: AspectRatio | None = Field(
         None, description="Left out: 1:1, or 9:16 for a video where no provider makes square ones."
     )
-    images: Annotated[list[AssetRef | UrlRef], Field(max_length=4)] = []
+    images: list[AssetRef | UrlRef] = Field(default=[], max_length=MAX_PICTURES)
     duration_seconds: Seconds | None = Field(None, description="Videos only; whole seconds.")
-    metadata: Metadata = {}
+    metadata: Metadata = Field(default={})
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.prompt is None and self.prompt_id is None:
             raise ValueError("a prompt or a prompt_id is needed")
-        if self.kind == "image" and self.duration_seconds is not None:
-            raise ValueError("duration_seconds is for videos")
         return self
 
 
-class NewVideo(Incoming):
+class NewGeneration(Fields):
+    """An order for any operation of `GET /v1/operations`."""
+
+    operation: Annotated[Text, Field(min_length=1, max_length=64)]
+    input: Annotated[dict[str, Any], AfterValidator(_storable)] = Field(
+        default={}, description="As `input_schema` of the operation says."
+    )
+    project_id: UUID | None = Field(None, description="The project that it is for; left out: none.")
+    max_credits: Annotated[int, Field(ge=0, strict=True)] | None = Field(
+        None, description="The order is refused as `price_changed` when it would cost more."
+    )
+    metadata: Metadata = Field(default={})
+
+
+class NewVideo(Fields):
     """An order for a video of a project; what is left out is taken from the project."""
 
     prompt: Prompt | None = None
@@ -106,14 +94,10 @@ class NewVideo(Incoming):
 NO_WISHES = NewVideo()
 
 
-class NewApiKey(Incoming):
+class NewApiKey(Fields):
     """A name for a new key."""
 
-    name: Annotated[
-        str,
-        StringConstraints(strip_whitespace=True, min_length=1, max_length=80),
-        AfterValidator(_storable),
-    ] = "API key"
+    name: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)] = "API key"
 
 
 UNNAMED = NewApiKey()

@@ -21,26 +21,31 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
-    """An order's pictures, in order. `new` are those stored just for it, not yet in the database."""
+class Given:
+    """An order's picture: the id of an asset, a URL, or bytes. `pointer` is where it stands in the request."""
 
-    ids: Sequence[UUID]
-    new: Sequence[Asset]
+    source: UUID | str | bytes
+    pointer: str
+    id: UUID
 
     @property
-    def new_rows(self) -> list[dict[str, Any]]:
-        """Return the rows to insert for the new ones."""
-        return [asdict(asset) for asset in self.new]
+    def is_new(self) -> bool:
+        """Whether it is still to be stored."""
+        return not isinstance(self.source, UUID)
 
 
-async def store(serving: Services, data: bytes) -> Asset:
+def given(source: UUID | str | bytes, pointer: str) -> Given:
+    """Return the picture with its id: of a new one, the id that it will have."""
+    return Given(source, pointer, source if isinstance(source, UUID) else new_id())
+
+
+async def store(serving: Services, data: bytes, asset_id: UUID) -> Asset:
     """Clean one picture and put it into the storage. Raises TooLarge, UnsupportedMedia, ValidationFailed."""
     limits = serving.settings
     async with serving.uploads:  # decoding takes memory and a core, so only a few at once
         media = await asyncio.to_thread(
             clean, data, max_bytes=limits.max_upload_bytes, max_pixels=limits.max_image_pixels
         )
-    asset_id = new_id()
     key = f"uploads/{asset_id}.{EXTENSIONS[media.content_type]}"
     storage = serving.storages.current
     try:
@@ -63,18 +68,21 @@ async def discard(serving: Services, assets: Sequence[Asset]) -> None:
 
 
 @asynccontextmanager
-async def stored(serving: Services, user_id: UUID, given: Sequence[UUID | str | bytes]) -> AsyncIterator[Pictures]:
+async def stored(
+    serving: Services, user_id: UUID, pictures: Sequence[Given]
+) -> AsyncIterator[Sequence[dict[str, Any]]]:
     """Have the pictures stored while the block runs; if it raises, the new ones are taken out again.
 
-    A picture is given as the id of an asset, as a URL, or as bytes.
+    The block gets the rows to insert for the new ones.
     """
-    await _check_known(serving, user_id, given)
+    await _check_known(serving, user_id, [picture for picture in pictures if not picture.is_new])
     new: list[Asset] = []
     may_be_used = False
     try:
-        ids = [await _stored(serving, item, position, new) for position, item in enumerate(given)]
+        for picture in filter(lambda each: each.is_new, pictures):
+            new.append(await store(serving, await _bytes(serving, picture), picture.id))  # noqa: PERF401  # kept one by one
         may_be_used = True
-        yield Pictures(ids, new)
+        yield [asdict(asset) for asset in new]
     except BaseException as error:
         # Then the order may be accepted all the same: an unused file is cheaper than an order without its picture.
         if not (may_be_used and isinstance(error, Unavailable | asyncio.CancelledError)):
@@ -82,20 +90,15 @@ async def stored(serving: Services, user_id: UUID, given: Sequence[UUID | str | 
         raise
 
 
-async def _check_known(serving: Services, user_id: UUID, given: Sequence[UUID | str | bytes]) -> None:
-    known = {item for item in given if isinstance(item, UUID)}
-    found = await find(serving.db, user_id, list(known))
-    if len(found) != len(known):
+async def _check_known(serving: Services, user_id: UUID, pictures: Sequence[Given]) -> None:
+    found = await find(serving.db, user_id, [picture.id for picture in pictures])
+    if len(found) != len({picture.id for picture in pictures}):
         raise NotFound("One of the pictures does not exist.")
-    for position, item in enumerate(given):
-        if isinstance(item, UUID) and not found[item].content_type.startswith("image/"):
-            raise ValidationFailed("This asset is no picture.", pointer=f"/images/{position}/asset_id")
+    for picture in pictures:
+        if not found[picture.id].content_type.startswith("image/"):
+            raise ValidationFailed("This asset is no picture.", pointer=f"{picture.pointer}/asset_id")
 
 
-async def _stored(serving: Services, item: UUID | str | bytes, position: int, new: list[Asset]) -> UUID:
-    """Return the picture's id; one that isn't stored yet is, and comes to the `new`."""
-    if isinstance(item, UUID):
-        return item
-    data = await serving.fetch(item, f"/images/{position}/url") if isinstance(item, str) else item
-    new.append(await store(serving, data))
-    return new[-1].id
+async def _bytes(serving: Services, picture: Given) -> bytes:
+    source = picture.source
+    return source if isinstance(source, bytes) else await serving.fetch(str(source), f"{picture.pointer}/url")

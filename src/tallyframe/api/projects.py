@@ -7,7 +7,7 @@ import structlog
 from fastapi import APIRouter, Header, Query, Response
 
 from tallyframe.accounts.users import User
-from tallyframe.api import cursors, incoming, schemas, views
+from tallyframe.api import cursors, schemas, views
 from tallyframe.api.answers import PRIVATE, answer, found
 from tallyframe.api.forms import NoBody
 from tallyframe.api.services import CurrentUser, Services, UserServices
@@ -20,6 +20,7 @@ from tallyframe.errors import (
 )
 from tallyframe.generations import queries
 from tallyframe.generations.end import erase, settle
+from tallyframe.generations.tables import ERASE_PROJECT
 from tallyframe.projects import publish
 from tallyframe.storages.base import StorageError
 
@@ -37,7 +38,7 @@ async def list_projects(
     status: Annotated[
         Literal["pending", "processing", "draft", "published", "failed", "canceled"] | None, Query()
     ] = None,
-    kind: Annotated[incoming.Kind | None, Query()] = None,
+    kind: Annotated[str | None, Query(max_length=64)] = None,
     cursor: cursors.Cursor = None,
     limit: cursors.Limit = 20,
 ) -> schemas.Projects:
@@ -102,7 +103,7 @@ async def delete_project(project_id: UUID, user: CurrentUser, serving: UserServi
         await found(serving, user, project_id)
         raise Generating
     try:
-        await erase.erase(serving.db, serving.storages.by_name, project_id)
+        await erase.erase(serving.db, serving.storages.by_name, erase.Subject(project_id, ERASE_PROJECT))
     except (StorageError, TallyframeError) as error:
         # The outbox row is committed, so the worker will go on trying.
         log.warning("erase_deferred", project_id=str(project_id), error=str(error))
@@ -122,8 +123,7 @@ async def _unchanged(serving: Services, user: User, project_id: UUID, if_none_ma
     if version is None:
         raise NotFound
     etag = views.etag(project_id, version["status_sequence"], serving.storages)
-    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
-    if etag not in tags and "*" not in tags:
+    if not views.is_known(etag, if_none_match):
         return None
     headers = {"ETag": etag, "Cache-Control": PRIVATE}
     if since := version["generating_since"]:

@@ -1,12 +1,10 @@
 """What goes out over the wire."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel
-
-from tallyframe.api.incoming import Kind
 
 
 class Asset(BaseModel):
@@ -18,9 +16,22 @@ class Asset(BaseModel):
     content_type: str
     bytes: int
     sha256: str
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     duration_seconds: float | None
+
+
+class Output(Asset):
+    """A file that a generation has made. `role`: what it is used as; `position`: its place among those of a role."""
+
+    role: str
+    position: int
+
+
+class Media(Output):
+    """What a project shows of one role and position: the newest of its versions, which count from 1."""
+
+    version: int
 
 
 class ErrorOut(BaseModel):
@@ -44,7 +55,7 @@ class Generation(BaseModel):
     """The receipt of one paid run."""
 
     id: UUID
-    project_id: UUID
+    project_id: UUID | None
     operation: str
     status: Literal["pending", "processing", "succeeded", "failed", "canceled"]
     step: Literal["queued", "generating", "storing", "completed"]
@@ -53,7 +64,9 @@ class Generation(BaseModel):
     model: str | None
     credits: Charge
     error: ErrorOut | None
-    outputs: list[Asset]
+    outputs: list[Output]
+    output: dict[str, Any] | None
+    metadata: dict[str, str]
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -63,15 +76,16 @@ class Project(BaseModel):
     """What the user sees and publishes."""
 
     id: UUID
-    kind: Kind
+    kind: str
     status: Literal["pending", "processing", "draft", "published", "failed", "canceled"]
     status_sequence: int
     is_generating: bool
     is_published: bool
     prompt: str
     prompt_id: UUID | None
-    aspect_ratio: str
+    aspect_ratio: str | None
     images: list[Asset]
+    media: list[Media]
     image_url: str | None
     video_url: str | None
     error: ErrorOut | None
@@ -94,13 +108,45 @@ class Generations(BaseModel):
     data: list[Generation]
 
 
+class GenerationPage(BaseModel):
+    """One page of generations, newest first."""
+
+    data: list[Generation]
+    next_cursor: str | None
+
+
+class OfferOut(BaseModel):
+    """What the providers here make for an operation; empty lists where it has no such choice."""
+
+    aspect_ratios: list[str]
+    durations_seconds: list[int]
+    max_images: int
+
+
+class OperationOut(BaseModel):
+    """Something that can be bought. `input_schema` is the JSON schema of `input`, `limits` are the settings'."""
+
+    name: str
+    credits: int
+    description: str
+    input_schema: dict[str, Any]
+    offers: OfferOut
+    limits: dict[str, int]
+
+
+class OperationList(BaseModel):
+    """All that can be bought here."""
+
+    data: list[OperationOut]
+
+
 class Published(BaseModel):
     """A published project as everybody sees it."""
 
     id: UUID
-    kind: Kind
+    kind: str
     prompt: str
-    aspect_ratio: str
+    aspect_ratio: str | None
     image_url: str | None
     video_url: str | None
     display_name: str

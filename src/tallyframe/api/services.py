@@ -17,9 +17,8 @@ from tallyframe.accounts.session_tokens import SessionTokens
 from tallyframe.accounts.users import User
 from tallyframe.db import Database
 from tallyframe.errors import Forbidden, Unauthenticated
-from tallyframe.operations.base import Operations
+from tallyframe.generations.accept.terms import Terms
 from tallyframe.outbox.relay import JobQueue
-from tallyframe.providers.base import Offers
 from tallyframe.settings import Settings
 from tallyframe.storages.base import Storages
 from tallyframe.webhooks.signatures import Signatures
@@ -61,8 +60,7 @@ class Services:
     system: Database  # sees everybody's rows: for sign-in, webhooks, Explore, metrics and administrators
     queue: JobQueue
     storages: Storages
-    operations: Operations
-    offers: Offers
+    terms: Terms  # what can be ordered here
     tokens: SessionTokens | None
     clerk: Signatures | None  # of its webhooks
     fetch: Callable[[str, str], Awaitable[bytes]]  # (URL, pointer for errors) → bytes

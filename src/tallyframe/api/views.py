@@ -1,5 +1,6 @@
 """Rows → what goes over the wire."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from time import time
 from typing import Any, cast
@@ -40,22 +41,33 @@ def generation(row: Row, storages: Storages) -> schemas.Generation:
             refunded=int(row["generation_refunded"]),
         ),
         error=error(row["generation_error_code"], row["generation_error_message"]),
-        outputs=[asset(output, storages) for output in row["generation_outputs"] or []],
+        outputs=[output(each, storages) for each in row["generation_outputs"] or []],
     )
 
 
 _GENERATION_FIELDS = [name for name in schemas.Generation.model_fields if name not in {"credits", "error", "outputs"}]
 
 
+def output(row: dict[str, Any], storages: Storages) -> schemas.Output:
+    """Return a file that a generation has made."""
+    return schemas.Output(**dict(asset(row, storages)), role=row["role"], position=row["position"])
+
+
+def media(row: Row, storages: Storages) -> list[schemas.Media]:
+    """Return what the project shows."""
+    return [schemas.Media(**dict(output(each, storages)), version=each["version"]) for each in row["media"] or []]
+
+
 def project(row: Row, storages: Storages) -> schemas.Project:
     """Return a project with the row's generation: its latest, or the one that an order made."""
-    made = generation(row, storages)
+    made, shown = generation(row, storages), media(row, storages)
     return schemas.Project(
         **{name: row[name] for name in PROJECT} | {"status": "published" if row["is_published"] else row["status"]},
         is_generating=row["status"] in LIVE,
         images=[asset(image, storages) for image in row["images"] or []],
-        image_url=url(row, "image", storages),
-        video_url=url(row, "video", storages),
+        media=shown,
+        image_url=url(shown, "image"),
+        video_url=url(shown, "video"),
         error=made.error,
         generation=made,
     )
@@ -64,14 +76,14 @@ def project(row: Row, storages: Storages) -> schemas.Project:
 def published(row: Row, storages: Storages) -> schemas.Published:
     """Return a project as everybody sees it."""
     names = ("id", "kind", "prompt", "aspect_ratio", "display_name", "published_at")
-    media = {f"{role}_url": url(row, role, storages) for role in ("image", "video")}
-    return schemas.Published(**{name: row[name] for name in names}, **media)
+    shown = media(row, storages)
+    urls = {f"{role}_url": url(shown, role) for role in ("image", "video")}
+    return schemas.Published(**{name: row[name] for name in names}, **urls)
 
 
-def url(row: Row, role: str, storages: Storages) -> str | None:
-    """Return the address of the project's image or video, if it has one."""
-    storage = row[f"{role}_storage"]
-    return storages.by_name[storage].url(row[f"{role}_key"]) if storage else None
+def url(shown: Sequence[schemas.Media], role: str) -> str | None:
+    """Return the address of a project's first image or video, if it has one."""
+    return next((each.url for each in shown if each.role == role and each.position == 0), None)
 
 
 def retry_after(created_at: datetime) -> int:
@@ -80,11 +92,17 @@ def retry_after(created_at: datetime) -> int:
     return 2 + min(int(max(age, 0) // 10), 3)
 
 
-def etag(project_id: UUID, sequence: int, storages: Storages) -> str:
-    """Return the entity tag of one state of a project.
+def etag(subject_id: UUID, state: object, storages: Storages) -> str:
+    """Return the entity tag of one state of a project or generation.
 
     Where addresses stop working, it changes twice in their lifetime, so that nobody is left with dead ones.
     """
     lifetimes = [storage.url_lifetime for storage in storages.by_name.values() if storage.url_lifetime]
     period = f"-{int(time() // (min(lifetimes) / 2))}" if lifetimes else ""
-    return f'"{str(project_id)[-12:]}-{sequence}{period}"'
+    return f'"{str(subject_id)[-12:]}-{state}{period}"'
+
+
+def is_known(etag: str, if_none_match: str | None) -> bool:
+    """Tell whether a client has this state already (RFC 9110, 13.1.2)."""
+    tags = {tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")}
+    return etag in tags or "*" in tags

@@ -22,8 +22,8 @@ class Asset:
     content_type: str
     bytes: int
     sha256: str
-    width: int  # pixels
-    height: int  # pixels
+    width: int | None  # pixels
+    height: int | None  # pixels
     duration_seconds: float | None
 
 

@@ -9,7 +9,7 @@ erased_files = sa.Table(
     "erased_files",
     metadata,
     id_column("asset_id", primary_key=True),
-    id_column("project_id", nullable=False, index=True),
+    id_column("project_id", nullable=False, index=True),  # or the generation, where there is no project
     sa.Column("storage", sa.Text, nullable=False),
     sa.Column("key", sa.Text, nullable=False),
 )
@@ -21,15 +21,28 @@ assets = sa.Table(
     id_column("user_id", sa.ForeignKey("users.id"), nullable=False, index=True),
     id_column("project_id", sa.ForeignKey("projects.id"), nullable=True, index=True),  # goes when this project goes
     id_column("generation_id", sa.ForeignKey("generations.id"), nullable=True, index=True),  # outputs only
+    sa.Column("role", sa.Text),  # of an output: what it is used as, such as "image"
+    sa.Column("position", sa.SmallInteger),  # of an output: from 0, among those of its role
     sa.Column("storage", sa.Text, nullable=False),
     sa.Column("key", sa.Text, nullable=False),
     sa.Column("content_type", sa.Text, nullable=False),
     sa.Column("bytes", sa.BigInteger, nullable=False),
     sa.Column("sha256", sa.Text, nullable=False),  # lower-case hex, of the stored bytes
-    sa.Column("width", sa.Integer, nullable=False),  # pixels
-    sa.Column("height", sa.Integer, nullable=False),  # pixels
+    sa.Column("width", sa.Integer),  # pixels; null where the type has none
+    sa.Column("height", sa.Integer),  # pixels
     sa.Column("duration_seconds", sa.Float),  # videos only
     time_column("created_at", now=True),
     sa.UniqueConstraint("storage", "key"),
     sa.CheckConstraint("bytes > 0 AND width > 0 AND height > 0", name="size"),
+    sa.CheckConstraint(
+        "width IS NOT NULL AND height IS NOT NULL OR content_type !~ '^(image|video)/'", name="media_has_size"
+    ),
+    sa.Index(
+        "uq_assets_output",
+        "generation_id",
+        "role",
+        "position",
+        unique=True,
+        postgresql_where=sa.text("generation_id IS NOT NULL"),
+    ),
 )

@@ -4,8 +4,7 @@ import sqlalchemy as sa
 
 from tallyframe.audit.base import Finding, Invariant, View
 from tallyframe.audit.looking import Offenders, ago, counted, look, look_again, words
-from tallyframe.generations.accept.submit import RUN_GENERATION
-from tallyframe.generations.tables import IS_LIVE, generations
+from tallyframe.generations.tables import IS_LIVE, RUN_GENERATION, generations
 from tallyframe.outbox.rows import not_queued
 
 #: Seconds beyond what a lease may be: the settings of workers may differ while they are being changed.
@@ -56,13 +55,14 @@ class NobodyIsOverdue(Invariant):
 
 
 class OneAtATime(Invariant):
-    """Two live generations of one project."""
+    """Two live generations in one slot of a project."""
 
     name = "one_generation_at_a_time"
-    meaning = "No project has two live generations."
+    meaning = "No slot of a project has two live generations."
 
     async def check(self, view: View) -> Finding:
         """Look."""
         detail = words("project of %s live generations", sa.func.count())
-        several: Offenders = sa.select(_row.project_id, detail).where(IS_LIVE).group_by(_row.project_id)
+        in_slots = IS_LIVE & _row.project_id.is_not(None)
+        several: Offenders = sa.select(_row.project_id, detail).where(in_slots).group_by(_row.project_id, _row.slot)
         return await look(view, _LIVE, several.having(sa.func.count() > 1))

@@ -6,7 +6,7 @@ from tallyframe.assets.tables import assets
 from tallyframe.audit.base import Finding, Invariant, View
 from tallyframe.audit.looking import counted, look, words
 from tallyframe.generations.tables import generations
-from tallyframe.projects.tables import projects
+from tallyframe.projects.tables import has_media, project_media, projects
 
 _row = generations.c
 _project = projects.c
@@ -17,14 +17,14 @@ class SuccessHasAResult(Invariant):
     """What was paid for and called a success, but isn't there."""
 
     name = "success_has_a_result"
-    meaning = "Each generation that succeeded has its output as an asset, unless its project was deleted."
+    meaning = "Each generation that succeeded has an output or data, unless it or its project was deleted."
 
     async def check(self, view: View) -> Finding:
         """Look."""
         succeeded = _row.status == "succeeded"
-        nothing = ~sa.exists().where(assets.c.generation_id == _row.id)
-        without = sa.select(_row.id, words("%s succeeded at %s, without an asset", _row.operation, _row.finished_at))
-        kept = without.join(projects, _project.id == _row.project_id).where(_is_kept)
+        nothing = _row.output.is_(None) & ~sa.exists().where(assets.c.generation_id == _row.id)
+        without = sa.select(_row.id, words("%s succeeded at %s, without a result", _row.operation, _row.finished_at))
+        kept = without.outerjoin(projects, _project.id == _row.project_id).where(_is_kept, _row.deleted_at.is_(None))
         return await look(view, counted(generations, succeeded), kept.where(succeeded, nothing))
 
 
@@ -50,27 +50,25 @@ class ProjectsShowTheirLatest(Invariant):
 
     async def check(self, view: View) -> Finding:
         """Look."""
-        has_media = sa.or_(_project.image_asset_id.is_not(None), _project.video_asset_id.is_not(None))
         is_over = _row.status.in_(("failed", "canceled"))
-        said = sa.case((_row.status == "succeeded", "draft"), (is_over & has_media, "draft"), else_=_row.status)
+        said = sa.case((_row.status == "succeeded", "draft"), (is_over & has_media(), "draft"), else_=_row.status)
         both = projects.outerjoin(generations, (_row.id == _project.generation_id) & (_row.project_id == _project.id))
         detail = words("shows %s, its generation %s is %s", _project.status, _project.generation_id, _row.status)
-        differs = sa.or_(_row.id.is_(None), _project.status != said)
+        differs = sa.or_(_row.id.is_(None), _is_kept & (_project.status != said))
         return await look(view, counted(projects), sa.select(_project.id, detail).select_from(both).where(differs))
 
 
 class ShownMediaExist(Invariant):
-    """A project whose picture or video has no row."""
+    """A project that shows itself, as a draft or to everybody, without anything to see."""
 
     name = "shown_media_exist"
-    meaning = "The image and the video that a project shows are assets that exist."
+    meaning = "Each project that is a draft or published has media, of which each is an asset."
 
     async def check(self, view: View) -> Finding:
         """Look."""
-        shown = sa.or_(_is_missing(_project.image_asset_id), _is_missing(_project.video_asset_id))
-        detail = words("shows image %s and video %s", _project.image_asset_id, _project.video_asset_id)
-        return await look(view, counted(projects, _is_kept), sa.select(_project.id, detail).where(_is_kept, shown))
-
-
-def _is_missing(asset_id: "sa.ColumnElement[object]") -> "sa.ColumnElement[bool]":
-    return asset_id.is_not(None) & ~sa.exists().where(assets.c.id == asset_id)
+        says = (_project.status == "draft") | _project.is_published
+        row = project_media.c
+        lost = sa.exists().where(row.project_id == _project.id, ~sa.exists().where(assets.c.id == row.asset_id))
+        wrong = _is_kept & ((says & ~has_media()) | lost)
+        detail = words("%s, published %s, without all of its media", _project.status, _project.is_published)
+        return await look(view, counted(projects, _is_kept), sa.select(_project.id, detail).where(wrong))

@@ -1,4 +1,4 @@
-"""What a call costs at the vendor, where its price is set; whole millionths of a US dollar, never a float."""
+"""What a call costs at the vendor, in whole millionths of a US dollar, never a float."""
 
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
@@ -26,16 +26,15 @@ class Price(Protocol):
         ...
 
 
-#: What a column can hold.
+#: The greatest number that a BIGINT column can hold.
 MOST = 2**63 - 1
 
 Prices = Mapping[str, Price]  # by model
 
 
-def cost_micros(price: Price | None, usage: Usage) -> int | None:
-    """Return the cost in millionths of a US dollar; None when the price or the usage isn't known."""
-    known = (usage.input_tokens, usage.output_tokens, usage.seconds)
-    if price is None or known == (None, None, None):
+def cost_micros(price: Price, usage: Usage) -> int | None:
+    """Return the cost in millionths of a US dollar; None when the usage isn't known."""
+    if (usage.input_tokens, usage.output_tokens, usage.seconds) == (None, None, None):
         return None
     tokens = price.input * (usage.input_tokens or 0) + price.output * (usage.output_tokens or 0)
     video = price.second * Decimal(str(usage.seconds or 0)) * 1_000_000

@@ -19,9 +19,9 @@ class CallFigures:
 
 
 async def read(reader: Reader) -> CallFigures:
-    """Count the calls under way, and look at every circuit that has ever failed."""
+    """Count the calls under way, and read all circuits; a model has one from its first failure on."""
     call, circuit = ai_operations.c, provider_circuits.c
-    # Literal, and not bound: the planner uses the partial index only if it sees that the query matches it.
+    # A literal and no parameter: the planner uses the partial index only if it sees that the query matches it.
     running = sa.select(call.provider, sa.func.count()).where(call.status == sa.literal_column("'running'"))
     is_open = sa.case((circuit.open_until > sa.func.now(), 1), else_=0)
     return CallFigures(

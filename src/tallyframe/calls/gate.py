@@ -20,45 +20,24 @@ from tallyframe.db import Database
 from tallyframe.errors import FailureCode, ProviderError, Unavailable
 from tallyframe.ids import new_id
 from tallyframe.logs import hidden
-from tallyframe.providers.base import Provider, Usage
+from tallyframe.providers.base import Usage
 
 log = structlog.get_logger()
 
-#: Seconds that a call waits for a slot before it gives its worker back.
-SLOT_WAIT = 5.0
-SLOT_LOOK = 0.2  # seconds between looks
+SLOT_WAIT = 5.0  # seconds that a call waits for a slot; then its worker does something else
+SLOT_LOOK = 0.2  # seconds between two looks for a free slot
 LEAVE_AGAIN = 1.0  # seconds between tries to write down a call while the database is away
-#: Seconds beyond the timeout of a call after which its slot counts as left by a dead worker.
-SLOT_GRACE = 60.0
-#: Failures that say something of the vendor's health, and not of the order.
+SLOT_GRACE = 60.0  # seconds beyond the timeout of a call after which its worker counts as dead, and its slot as free
+#: Failures that count against the vendor's health. All others are about the order.
 _ILL = frozenset({FailureCode.PROVIDER_UNAVAILABLE, FailureCode.PROVIDER_TIMEOUT, FailureCode.PROVIDER_QUOTA})
-
-
-class CircuitOpen(Exception):
-    """The provider's model has failed too often lately; nothing was asked. `seconds` until it may be tried.
-
-    `is_being_tried`: one order is trying it right now, so it may close at any moment.
-    """
-
-    def __init__(self, seconds: float, *, is_being_tried: bool = False) -> None:
-        super().__init__(f"open for {seconds:.1f} s")
-        self.seconds = seconds
-        self.is_being_tried = is_being_tried
-
-
-class NoSlot(Exception):
-    """As many calls are in flight at this provider as may be; nothing was asked."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
-    """The limits in force. A provider that `in_flight` doesn't name has neither a limit nor a circuit.
+    """The limits in force. A provider that `in_flight` doesn't name has neither a limit nor a circuit."""
 
-    `timeout` is seconds per call.
-    """
-
-    in_flight: Mapping[str, int]
-    timeout: float
+    in_flight: Mapping[str, int]  # calls at once, by provider
+    timeout: float  # seconds per call
     breaker_failures: int
     breaker_cooldown: float  # seconds
     retry_max_wait: float  # seconds
@@ -71,64 +50,122 @@ class CallContext:
 
     generation_id: UUID
     operation: str
+    step: str
     attempt: int
     kind: str
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The call may not be made now: its provider was not asked, and no slot is held.
+
+    `open_for`: seconds until the circuit of the model lets one order through; None if there was just no free slot.
+    `is_being_tried`: one order is trying the model right now, so the circuit may close at any moment.
+    """
+
+    open_for: float | None
+    is_being_tried: bool = False
+
+
 @dataclass(slots=True)
 class Record:
-    """A call under way. Set `status` to accepted or waiting where that's what came of it; `usage` is the adapter's."""
+    """A call under way. The caller sets `status` to accepted or waiting where it applies; the adapter fills `usage`."""
 
     id: UUID
+    provider: str
+    model: str
+    context: CallContext
     usage: Usage = field(default_factory=Usage)
     status: str = "succeeded"
     error: ProviderError | None = None
     probes: bool = False  # it is the one order that tries a circuit which was open
     started: float = field(default_factory=monotonic)
 
+    @property
+    def usage_is_final(self) -> bool:
+        """Whether the usage counts. A question about the same work that is asked again reports it again."""
+        is_asked_again = self.context.kind == "collect" and self.error is not None and self.error.retryable
+        return self.status not in {"accepted", "waiting"} and not is_asked_again
+
 
 class Gate:
-    """Through which all calls of this process go."""
+    """All calls of this process to vendors go through it."""
 
     def __init__(self, db: Database, limits: CallLimits) -> None:
         self._db = db
         self._limits = limits
-        self._prepared: set[str] = set()
+        self._prepared: set[str] = set()  # providers that have their slots
         self._leaving: set[asyncio.Task[None]] = set()  # kept here, because the event loop itself would forget them
 
+    async def enter(self, provider: str, model: str, context: CallContext) -> Record | Refused:
+        """Take a slot and record the call as running, or return why it may not be made now.
+
+        Waits SLOT_WAIT seconds for a slot at most. Raises Unavailable when the database is away. Go on with `recording`
+        at once: if anything is awaited in between and cancelled, the slot is held until it runs out.
+        """
+        most = self._limits.in_flight.get(provider)
+        if most is not None and provider not in self._prepared:
+            await self._db.run(statements.MAKE_SLOTS, {"provider": provider, "most": most})
+            self._prepared.add(provider)
+        record = Record(new_id(), provider, model, context)
+        until = monotonic() + SLOT_WAIT
+        while True:
+            row = await self._ask(record)
+            if row.entered:
+                record.started, record.probes = monotonic(), row.probes
+                return record
+            if row.open_for is not None:
+                return Refused(float(row.open_for), is_being_tried=row.open_for <= 0)
+            if monotonic() > until:
+                return Refused(open_for=None)
+            await asyncio.sleep(SLOT_LOOK * random.uniform(0.75, 1.25))  # noqa: S311  # jitter, no secret
+
     @asynccontextmanager
-    async def call(self, provider: Provider, about: CallContext) -> AsyncIterator[Record]:
-        """Make the call inside of the block. Raises CircuitOpen or NoSlot before it, when it may not be made now."""
-        record = Record(new_id())
-        await self._enter(provider, about, record)
+    async def recording(self, record: Record) -> AsyncIterator[Record]:
+        """Make the call inside of the block: when it ends, its result is written down and its slot is free again."""
         try:
             yield record
         except ProviderError as error:
             record.status, record.error = "in_doubt" if error.in_doubt else "failed", error
             raise
-        except BaseException:  # also a cancellation; whatever came of the call, nobody will hear it
+        except BaseException:  # also a cancellation: the call may still succeed, but nobody waits for its answer
             record.status = "abandoned"
             raise
         finally:
-            await asyncio.shield(self._leave(provider, about, record))
+            await asyncio.shield(self._leave(record))
 
-    async def _enter(self, provider: Provider, about: CallContext, record: Record) -> None:
-        await self._prepare(provider.name)
-        until = monotonic() + SLOT_WAIT
-        while True:
-            row = await self._ask(provider, about, record)
-            if row.entered:
-                record.started, record.probes = monotonic(), row.probes
-                return
-            if row.open_for is not None:
-                raise CircuitOpen(float(row.open_for), is_being_tried=row.open_for <= 0)
-            if monotonic() > until:
-                raise NoSlot
-            await asyncio.sleep(SLOT_LOOK * random.uniform(0.75, 1.25))  # noqa: S311  # jitter, no secret
+    async def failures(self, context: CallContext, code: FailureCode) -> int:
+        """Return how many calls of this kind have failed so for this try of the step."""
+        row = ai_operations.c
+        mine = sa.and_(row.generation_id == context.generation_id, row.kind == context.kind)
+        this = (row.step == context.step) & (row.attempt == context.attempt)
+        query = sa.select(sa.func.count()).where(mine, this, row.error_code == code.value)
+        return int((await self._db.run(query)).scalar_one())
 
-    async def _ask(self, provider: Provider, about: CallContext, record: Record) -> "sa.Row[*tuple[Any, ...]]":
-        """Ask to be let through. Who is cancelled meanwhile leaves again, should the answer be yes."""
-        asking = asyncio.ensure_future(self._db.run(statements.ENTER, self._entry(provider, about, record)))
+    async def aclose(self) -> None:
+        """Give up what could not be written down so far; call it before the database is closed."""
+        for task in list(self._leaving):
+            task.cancel()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
+
+    async def _ask(self, record: Record) -> "sa.Row[*tuple[Any, ...]]":
+        """Run ENTER. If we are cancelled meanwhile, wait for the answer and leave again should it be yes."""
+        context = record.context
+        most = None if context.kind == "cancel" else self._limits.in_flight.get(record.provider)
+        parameters = {
+            "id": record.id,
+            "generation_id": context.generation_id,
+            "operation": context.operation,
+            "step": context.step,
+            "kind": context.kind,
+            "attempt": context.attempt,
+            "provider": record.provider,
+            "model": record.model,
+            "most": most,
+            "guarded": self._is_guarded(record),
+            "hold": timedelta(seconds=longest_call(self._limits.timeout, context.kind)),
+        }
+        asking = asyncio.ensure_future(self._db.run(statements.ENTER, parameters))
         try:
             return (await asyncio.shield(asking)).one()
         except asyncio.CancelledError:
@@ -136,63 +173,28 @@ class Gate:
             record.status = "abandoned"
             if not asking.cancelled() and not asking.exception():
                 record.probes = asking.result().one().probes
-            await self._leave(provider, about, record)
+            await self._leave(record)
             raise
 
-    def _entry(self, provider: Provider, about: CallContext, record: Record) -> dict[str, Any]:
-        hold = timedelta(seconds=longest_call(self._limits.timeout, about.kind))
-        return {
-            "id": record.id,
-            "generation_id": about.generation_id,
-            "operation": about.operation,
-            "kind": about.kind,
-            "attempt": about.attempt,
-            "provider": provider.name,
-            "model": provider.model,
-            "most": None if about.kind == "cancel" else self._limits.in_flight.get(provider.name),
-            "guarded": self._is_guarded(provider, about),
-            "hold": hold,
-        }
+    def _is_guarded(self, record: Record) -> bool:
+        """Tell whether a circuit applies. Orders only: whoever collects or cancels spends nothing more."""
+        return record.context.kind == "order" and record.provider in self._limits.in_flight
 
-    def _is_guarded(self, provider: Provider, about: CallContext) -> bool:
-        """Only orders open a circuit and are stopped by it: what is collected or canceled costs nothing more."""
-        return about.kind == "order" and provider.name in self._limits.in_flight
-
-    async def _prepare(self, provider: str) -> None:
-        """Make the provider's slots, once per process."""
-        most = self._limits.in_flight.get(provider)
-        if most is None or provider in self._prepared:
-            return
-        await self._db.run(statements.MAKE_SLOTS, {"provider": provider, "most": most})
-        self._prepared.add(provider)
-
-    async def aclose(self) -> None:
-        """Give up what could not be written down so far; before the database is closed."""
-        for task in list(self._leaving):
-            task.cancel()
-        await asyncio.gather(*self._leaving, return_exceptions=True)
-
-    async def failures(self, about: CallContext, code: FailureCode) -> int:
-        """Return how many calls of this kind have failed so for this generation."""
-        row = ai_operations.c
-        same = (row.generation_id == about.generation_id) & (row.kind == about.kind) & (row.error_code == code.value)
-        return int((await self._db.run(sa.select(sa.func.count()).where(same))).scalar_one())
-
-    async def _leave(self, provider: Provider, about: CallContext, record: Record) -> None:
-        """Write down what came of the call. The answer counts, and not its record: it waits for no database."""
+    async def _leave(self, record: Record) -> None:
+        """Run LEAVE. While the database is away, go on trying in the background: the answer must not wait for it."""
         try:
-            parameters = self._exit(provider, about, record)
+            parameters = self._outcome(record)
             await self._db.run(statements.LEAVE, parameters)
         except Unavailable:
-            task = asyncio.create_task(self._leave_later(parameters, longest_call(self._limits.timeout)))
+            task = asyncio.create_task(self._leave_later(parameters))
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
         except (sa.exc.SQLAlchemyError, ArithmeticError) as error:
             log.warning("call_not_recorded", call_id=str(record.id), error=type(error).__name__)
 
-    async def _leave_later(self, parameters: dict[str, Any], seconds: float) -> None:
-        """Go on trying while the slot would be held without it."""
-        until = monotonic() + seconds
+    async def _leave_later(self, parameters: dict[str, Any]) -> None:
+        """Try LEAVE again and again, until the slot has run out by itself."""
+        until = monotonic() + longest_call(self._limits.timeout)
         while monotonic() < until:
             await asyncio.sleep(LEAVE_AGAIN)
             with suppress(Unavailable):
@@ -200,49 +202,41 @@ class Gate:
                 return
         log.warning("call_not_recorded", call_id=str(parameters["id"]), error="Unavailable")
 
-    def _exit(self, provider: Provider, about: CallContext, record: Record) -> dict[str, Any]:
-        error = record.error
-        told = record.usage.sound()
-        usage = told if _is_last_word(about, record) else Usage(request_id=told.request_id)
-        pause = _pause(error, self._limits.retry_max_wait)
-        cooldown = self._limits.breaker_cooldown * random.uniform(1.0, 1.25)  # noqa: S311  # jitter, no secret
+    def _outcome(self, record: Record) -> dict[str, Any]:
+        """Return the parameters of LEAVE."""
+        error, limits = record.error, self._limits
+        usage = record.usage.sound()
+        if not record.usage_is_final:
+            usage = Usage(request_id=usage.request_id)
+        pause = None  # for which the vendor has asked everybody to stay away
+        if error and error.code is FailureCode.PROVIDER_QUOTA and error.retry_after:
+            pause = timedelta(seconds=min(error.retry_after, limits.retry_max_wait))
+        price = limits.prices.get(record.model)
+        cooldown = limits.breaker_cooldown * random.uniform(1.0, 1.25)  # noqa: S311  # jitter, no secret
         return {
             "id": record.id,
-            "provider": provider.name,
-            "model": provider.model,
+            "generation_id": record.context.generation_id,
+            "provider": record.provider,
+            "model": record.model,
             "status": record.status,
             "error_code": error.code.value if error else None,
             "error": hidden(error.operator_message)[:2000] if error and error.operator_message else None,
             "input_tokens": usage.input_tokens,
             "output_tokens": usage.output_tokens,
             "video_seconds": usage.seconds,
-            "cost_micros": cost_micros(self._limits.prices.get(provider.model), usage),
+            "cost_micros": cost_micros(price, usage) if price else None,
             "duration_ms": round((monotonic() - record.started) * 1000),
             "vendor_request_id": hidden(usage.request_id) if usage.request_id else None,
-            "guarded": self._is_guarded(provider, about),
-            "generation_id": about.generation_id,
+            "guarded": self._is_guarded(record),
             "ill": error is not None and (error.alarm or error.in_doubt or error.code in _ILL),
             "answered": record.status != "abandoned",
             "probes": record.probes,
-            "failures": self._limits.breaker_failures,
+            "failures": limits.breaker_failures,
             "cooldown": timedelta(seconds=cooldown),
-            "pause": timedelta(seconds=pause) if pause else None,
+            "pause": pause,
         }
 
 
-def _is_last_word(about: CallContext, record: Record) -> bool:
-    """Tell whether the figures of a call count: who is asked again about the same work tells them again."""
-    asked_in_vain = about.kind == "collect" and record.error is not None and record.error.retryable
-    return record.status not in {"accepted", "waiting"} and not asked_in_vain
-
-
 def longest_call(timeout: float, kind: str = "collect") -> float:
-    """Return the seconds after which a call's worker must be dead: a collect may look, and then download."""
+    """Return the seconds after which a call's worker must be dead. A collect may ask and then download."""
     return (2 if kind == "collect" else 1) * timeout + SLOT_GRACE
-
-
-def _pause(error: ProviderError | None, longest: float) -> float | None:
-    """Return the seconds for which a vendor has asked everybody to stay away."""
-    if error is None or error.code is not FailureCode.PROVIDER_QUOTA or error.retry_after is None:
-        return None
-    return min(error.retry_after, longest)

@@ -1,4 +1,4 @@
-"""The gate's SQL. As text, because each is one statement of several parts that reads best as what it is."""
+"""The gate's SQL. It is text, because each statement has many parts, and they read best as SQL."""
 
 import sqlalchemy as sa
 
@@ -8,16 +8,19 @@ MAKE_SLOTS = sa.text("""
     ON CONFLICT DO NOTHING
 """).bindparams(sa.bindparam("provider", type_=sa.Text()), sa.bindparam("most", type_=sa.Integer()))
 
-#: A slot is locked first and a probe is taken second, so that neither is used up when the other is missing.
+#: Lets a call in, if a slot is free and the circuit is closed, or due to be probed. A probe is the one order that tries
+#: the vendor while the circuit is open. The slot is locked first and the probe is taken second, so that a call which
+#: gets only one of the two takes neither.
 #:
-#: A probe counts while somebody leases its generation, so that a dead worker's is over with its lease. The probe is the
-#: order that entered after the circuit was due; a pause named meanwhile moves that time, hence the second one. Whoever
-#: probes next does so on condition that the circuit is as it was seen: those who waited for its row see nothing else.
+#: A probe counts while its generation is leased, so that it ends with the lease of a worker that died. To find it, we
+#: look for an order that entered after `open_until`. A pause that the vendor asked for meanwhile moves `open_until`,
+#: hence the start of the probe as the other bound. The UPDATE of a new probe compares the circuit with what was read,
+#: because a call that waited for the row's lock would otherwise become a second probe.
 #:
-#: One user has four fifths of the slots at most, as of a worker's: whoever asks most often would have them all. Calls
-#: of one user that ask at the same instant don't see each other, so a burst may get more. It doesn't matter: that
-#: lasts for one call, as who has too many gets none until they are back. Exact would mean a lock that all calls of a
-#: user wait for.
+#: One user has four fifths of the slots at most, as of a worker's; otherwise the user who asks most often would have
+#: them all. Calls of one user that ask at the same instant don't see each other, so a burst may get more slots. That
+#: is harmless: it lasts for one call, because the user gets no further slot until enough are back. An exact count would
+#: need a lock for which all calls of a user wait.
 ENTER = sa.text("""
     WITH circuit AS (
         SELECT open_until, probe_until, open_until <= now() AND (
@@ -54,8 +57,8 @@ ENTER = sa.text("""
           AND (NOT EXISTS (SELECT FROM circuit) OR EXISTS (SELECT FROM probe))
         RETURNING provider_slots.number
     ), call AS (
-        INSERT INTO ai_operations (id, generation_id, operation, kind, attempt, provider, model, created_at)
-        SELECT :id, :generation_id, :operation, :kind, :attempt, :provider, :model, clock_timestamp()
+        INSERT INTO ai_operations (id, generation_id, operation, step, kind, attempt, provider, model, created_at)
+        SELECT :id, :generation_id, :operation, :step, :kind, :attempt, :provider, :model, clock_timestamp()
         WHERE (:most IS NULL OR EXISTS (SELECT FROM held))
           AND (NOT EXISTS (SELECT FROM circuit) OR EXISTS (SELECT FROM probe))
         RETURNING id
@@ -64,14 +67,14 @@ ENTER = sa.text("""
            (SELECT extract(epoch FROM open_until - now()) FROM circuit) AS open_for
 """).bindparams(
     *(sa.bindparam(name, type_=sa.Uuid()) for name in ("id", "generation_id")),
-    *(sa.bindparam(name, type_=sa.Text()) for name in ("operation", "kind", "provider", "model")),
+    *(sa.bindparam(name, type_=sa.Text()) for name in ("operation", "step", "kind", "provider", "model")),
     *(sa.bindparam(name, type_=sa.Integer()) for name in ("attempt", "most")),
     sa.bindparam("guarded", type_=sa.Boolean()),
     sa.bindparam("hold", type_=sa.Interval()),
 )
 
-#: A sick vendor opens its circuit after some failures in a row, each of another generation, or as soon as it asks for a
-#: pause. Only the order that tries it again closes it: an answer to one from before says nothing of now.
+#: Ends a call. A circuit opens after `failures` ill answers in a row, each for another generation, or as soon as the
+#: vendor asks for a pause. Only the probe closes it: an answer to an older order says nothing about the vendor now.
 LEAVE = sa.text("""
     WITH ended AS (
         UPDATE ai_operations
@@ -118,7 +121,7 @@ LEAVE = sa.text("""
     *(sa.bindparam(name, type_=sa.Interval()) for name in ("cooldown", "pause")),
 )
 
-#: What no worker will finish: its slot has run out.
+#: Marks calls that no worker will finish: they have run for longer than a call may take.
 ABANDON = sa.text("""
     UPDATE ai_operations SET status = 'abandoned'
     WHERE id IN (
@@ -127,6 +130,7 @@ ABANDON = sa.text("""
     )
 """).bindparams(sa.bindparam("age", type_=sa.Interval()), sa.bindparam("batch", type_=sa.Integer()))
 
+#: Removes old calls.
 PRUNE = sa.text("""
     DELETE FROM ai_operations
     WHERE id IN (SELECT id FROM ai_operations WHERE created_at < now() - :age ORDER BY created_at LIMIT :batch)

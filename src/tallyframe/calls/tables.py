@@ -1,10 +1,10 @@
-"""The rows of vendor calls, and of what holds them back."""
+"""The tables of vendor calls, circuits and slots."""
 
 import sqlalchemy as sa
 
 from tallyframe.db import id_column, metadata, time_column
 
-#: running → one of the rest. abandoned: the worker died, was stopped, or had lost its claim before an answer came.
+#: running → one of the rest. abandoned: the worker died, was stopped, or lost its claim before the answer came.
 STATUSES = ("running", "succeeded", "accepted", "waiting", "failed", "in_doubt", "abandoned")
 KINDS = ("order", "collect", "cancel")
 
@@ -14,6 +14,7 @@ ai_operations = sa.Table(
     id_column(primary_key=True),
     id_column("generation_id", sa.ForeignKey("generations.id"), nullable=False, index=True),
     sa.Column("operation", sa.Text, nullable=False),
+    sa.Column("step", sa.Text),  # null in rows from before 0011
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("provider", sa.Text, nullable=False),
@@ -34,7 +35,7 @@ ai_operations = sa.Table(
     sa.Index("ix_ai_operations_running", "created_at", postgresql_where=sa.text("status = 'running'")),
 )
 
-#: A row appears with the first failure. Open: no order goes through until then, and after it one tries first.
+#: A row appears with the first failure. No order goes through before `open_until`; after it, one goes first, the probe.
 provider_circuits = sa.Table(
     "provider_circuits",
     metadata,
@@ -43,15 +44,15 @@ provider_circuits = sa.Table(
     sa.Column("failures", sa.Integer, nullable=False, server_default="0"),  # in a row, each of another generation
     id_column("failed_generation_id", nullable=True),  # the latest that failed
     time_column("open_until", nullable=True),
-    time_column("probe_until", nullable=True),  # one order is trying until then
+    time_column("probe_until", nullable=True),  # when the probe counts as dead
 )
 
-#: As many rows per provider as calls may be in flight; a free one has run out.
+#: One row per call that a provider may have in flight. A slot is free when its time has run out.
 provider_slots = sa.Table(
     "provider_slots",
     metadata,
     sa.Column("provider", sa.Text, primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True),  # from 1
-    id_column("holder", nullable=True),  # the call
+    id_column("holder", nullable=True),  # the call that has it
     time_column("held_until", now=True),
 )

@@ -4,6 +4,7 @@ Each claim raises `fence`, and every write asks for the same fence. So a worker 
 reason, changes nothing any more. Time is the database's.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -14,10 +15,22 @@ from tallyframe.generations.states import Status
 from tallyframe.generations.tables import generations
 from tallyframe.projects.tables import changed, projects
 
+#: Further writes that stand or fall with a move: made from the row that it hangs on, which has an `id`.
+ExtraWrites = Callable[[sa.FromClause], Sequence[sa.Insert | sa.Update]]
+
+
+def no_writes(_: sa.FromClause) -> Sequence[sa.Insert]:
+    """Return no further writes."""
+    return ()
+
+
+class ClaimLost(Exception):
+    """The generation has been taken over, canceled or expired; what this worker does no longer counts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A generation that this worker runs now."""
+    """A generation that this worker runs now. `attempt` counts the tries of the whole generation from 1."""
 
     id: UUID
     user_id: UUID
@@ -25,7 +38,6 @@ class Claim:
     input: dict[str, Any]
     fence: int
     attempt: int
-    retries: int
 
 
 def held(claim: Claim) -> "sa.ColumnElement[bool]":
@@ -40,12 +52,7 @@ def unheld() -> "sa.ColumnElement[bool]":
     return sa.or_(generations.c.lease_until.is_(None), generations.c.lease_until < sa.func.now())
 
 
-def is_latest(generation: sa.CTE) -> "tuple[sa.ColumnElement[bool], ...]":
-    """Return the condition that a project shows the generation; found by its own id, the only one that has an index."""
-    latest = projects.c.generation_id == sa.select(generation.c.id).scalar_subquery()
-    return projects.c.id == sa.select(generation.c.project_id).scalar_subquery(), latest
-
-
 def bump_project(generation: sa.CTE) -> sa.Update:
-    """Return the update that lets pollers see that the generation's receipt has changed."""
-    return sa.update(projects).where(*is_latest(generation)).values(**changed())
+    """Return the update that lets pollers of its project, if it has one, see that the generation has changed."""
+    mine = projects.c.id == sa.select(generation.c.project_id).scalar_subquery()
+    return sa.update(projects).where(mine).values(**changed())

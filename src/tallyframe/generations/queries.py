@@ -3,6 +3,7 @@
 Everything but `explore` asks for the owner, so that other people's things are simply not there.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,15 +17,19 @@ from tallyframe.db import Database
 from tallyframe.generations.states import LIVE
 from tallyframe.generations.tables import IS_LIVE, generations
 from tallyframe.ledger.history import charges
-from tallyframe.projects.tables import project_images, projects
+from tallyframe.projects import media
+from tallyframe.projects.tables import project_images, project_media, projects
 
 Row = sa.RowMapping
 
 _ASSET = ("id", "storage", "key", "content_type", "bytes", "sha256", "width", "height", "duration_seconds")
+_OUTPUT = ("role", "position", *_ASSET)
 _GENERATION = (
     "id",
     "project_id",
     "operation",
+    "output",
+    "metadata",
     "status",
     "step",
     "attempt",
@@ -53,22 +58,34 @@ PROJECT = (
 )
 
 
-def _json(*conditions: "sa.ColumnElement[bool]", position: "sa.ColumnElement[Any]") -> "sa.ScalarSelect[Any]":
-    """Return the assets that meet the conditions as a JSON list, in the order of `position`."""
-    pairs = [item for name in _ASSET for item in (name, assets.c[name])]
-    ordered = aggregate_order_by(sa.func.jsonb_build_object(*pairs), position)
+def _json(
+    columns: Sequence["sa.ColumnElement[Any]"], *conditions: "sa.ColumnElement[bool]", by: "tuple[Any, ...]"
+) -> "sa.ScalarSelect[Any]":
+    """Return what meets the conditions as a JSON list of objects with these columns, in the order of `by`."""
+    pairs = [item for column in columns for item in (str(column.name), column)]
+    ordered = aggregate_order_by(sa.func.jsonb_build_object(*pairs), *by)
     return sa.select(sa.func.jsonb_agg(ordered, type_=JSONB)).where(*conditions).scalar_subquery()
 
 
 _charges = charges(generations.c.id)
-_outputs = _json(assets.c.generation_id == generations.c.id, position=assets.c.id).label("outputs")
+_outputs = _json(
+    [assets.c[name] for name in _OUTPUT],
+    assets.c.generation_id == generations.c.id,
+    by=(assets.c.role, assets.c.position),
+).label("outputs")
 _images = _json(
+    [assets.c[name] for name in _ASSET],
     project_images.c.project_id == projects.c.id,
     project_images.c.asset_id == assets.c.id,
-    position=project_images.c.position,
+    by=(project_images.c.position,),
 ).label("images")
-_image = assets.alias("image")
-_video = assets.alias("video")
+_media = _json(
+    [*(project_media.c[name] for name in ("role", "position", "version")), *(assets.c[name] for name in _ASSET)],
+    project_media.c.project_id == projects.c.id,
+    project_media.c.asset_id == assets.c.id,
+    media.is_current(),
+    by=(project_media.c.role, project_media.c.position),
+).label("media")
 
 _generation_columns = [
     *(generations.c[name].label(f"generation_{name}") for name in _GENERATION),
@@ -82,22 +99,14 @@ _receipts = sa.select(*_generation_columns).select_from(generations.join(_charge
 _project_columns = [
     *(projects.c[name] for name in PROJECT),
     _images,
-    _image.c.storage.label("image_storage"),
-    _image.c.key.label("image_key"),
-    _video.c.storage.label("video_storage"),
-    _video.c.key.label("video_key"),
+    _media,
     *_generation_columns,
 ]
 
 
 def _projects_with(which: "sa.ColumnElement[bool]") -> sa.Select[Any]:
     """Return the query for projects with those of their generations that meet the condition."""
-    return sa.select(*_project_columns).select_from(
-        projects.join(generations, which)
-        .join(_charges, sa.true())
-        .outerjoin(_image, _image.c.id == projects.c.image_asset_id)
-        .outerjoin(_video, _video.c.id == projects.c.video_asset_id)
-    )
+    return sa.select(*_project_columns).select_from(projects.join(generations, which).join(_charges, sa.true()))
 
 
 _projects = _projects_with(generations.c.id == projects.c.generation_id)
@@ -109,6 +118,9 @@ def _of(user_id: UUID) -> "sa.ColumnElement[bool]":
 
 # What polls run is put together once: building it per request costs more than running it.
 _MINE = (projects.c.user_id == sa.bindparam("user_id", type_=sa.Uuid())) & projects.c.deleted_at.is_(None)
+_MY_GENERATION = (generations.c.user_id == sa.bindparam("user_id", type_=sa.Uuid())) & generations.c.deleted_at.is_(
+    None
+)
 _THIS_PROJECT = (projects.c.id == sa.bindparam("project_id", type_=sa.Uuid())) & _MINE
 _PROJECT = _projects.where(_THIS_PROJECT)
 _ORDERED = _projects_with(generations.c.project_id == projects.c.id).where(
@@ -164,8 +176,24 @@ def _has_status(status: str) -> "sa.ColumnElement[bool]":
 
 async def receipt(db: Database, user_id: UUID, generation_id: UUID) -> Row | None:
     """Return the user's generation."""
-    mine = (generations.c.user_id == user_id) & (generations.c.id == generation_id)
-    return (await db.run(_receipts.where(mine))).mappings().one_or_none()
+    mine = _MY_GENERATION & (generations.c.id == sa.bindparam("generation_id", type_=sa.Uuid()))
+    found = await db.run(_receipts.where(mine), {"user_id": user_id, "generation_id": generation_id})
+    return found.mappings().one_or_none()
+
+
+async def generations_of(
+    db: Database, user_id: UUID, *, operation: str | None, status: str | None, before: UUID | None, limit: int
+) -> list[Row]:
+    """Return up to `limit` of the user's generations, newest first, older than `before`."""
+    query = _receipts.where(_MY_GENERATION)
+    if operation:
+        query = query.where(generations.c.operation == operation)
+    if status:
+        query = query.where(generations.c.status == status)
+    if before:
+        query = query.where(generations.c.id < before)
+    query = query.order_by(generations.c.id.desc()).limit(limit)
+    return list((await db.run(query, {"user_id": user_id})).mappings())
 
 
 def everybodys_receipts(*columns: "sa.ColumnElement[Any]") -> sa.Select[Any]:
@@ -179,6 +207,15 @@ async def receipts(db: Database, user_id: UUID, project_id: UUID) -> list[Row]:
     return list((await db.run(_receipts.where(mine).order_by(generations.c.id.desc()).limit(200))).mappings())
 
 
+_first_image = (
+    sa.select(project_media.c.asset_id)
+    .where(project_media.c.project_id == projects.c.id, project_media.c.role == "image", project_media.c.position == 0)
+    .order_by(project_media.c.version.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+
+
 async def order_of(db: Database, user_id: UUID, project_id: UUID) -> Row | None:
     """Return what is needed to order for this project again: its latest order, and its pictures."""
     query = (
@@ -187,7 +224,7 @@ async def order_of(db: Database, user_id: UUID, project_id: UUID) -> Row | None:
             generations.c.input,
             projects.c.prompt,
             projects.c.aspect_ratio,
-            projects.c.image_asset_id,
+            _first_image.label("image_asset_id"),
         )
         .join(generations, generations.c.id == projects.c.generation_id)
         .where(_of(user_id), projects.c.id == project_id)
@@ -212,20 +249,9 @@ async def reserved(db: Database, account_id: UUID) -> int:
 async def explore(db: Database, *, before: tuple[datetime, UUID] | None, limit: int) -> list[Row]:
     """Return up to `limit` published projects of everybody, latest published first."""
     columns = [projects.c[name] for name in ("id", "kind", "prompt", "aspect_ratio", "published_at")]
-    media = [
-        column.label(label)
-        for column, label in (
-            (_image.c.storage, "image_storage"),
-            (_image.c.key, "image_key"),
-            (_video.c.storage, "video_storage"),
-            (_video.c.key, "video_key"),
-        )
-    ]
     query = (
-        sa.select(*columns, users.c.display_name, *media)
+        sa.select(*columns, users.c.display_name, _media)
         .join(users, users.c.id == projects.c.user_id)
-        .outerjoin(_image, _image.c.id == projects.c.image_asset_id)
-        .outerjoin(_video, _video.c.id == projects.c.video_asset_id)
         .where(projects.c.is_published, users.c.deleted_at.is_(None))
         .order_by(projects.c.published_at.desc(), projects.c.id.desc())
         .limit(limit)

@@ -9,15 +9,23 @@ from tallyframe.generations.states import FINAL, LIVE
 _final = ", ".join(f"'{state}'" for state in FINAL)
 _live = ", ".join(f"'{state}'" for state in LIVE)
 
+#: The slot of a project whose generation is the state that the project shows.
+MAIN = "main"
+
 generations = sa.Table(
     "generations",
     metadata,
     id_column(primary_key=True),
-    id_column("project_id", sa.ForeignKey("projects.id"), nullable=False, index=True),
+    id_column("project_id", sa.ForeignKey("projects.id"), nullable=True, index=True),
+    # Of a project's live generations, one per slot. What it shows as its own state is that of `main`.
+    sa.Column("slot", sa.Text, nullable=False, server_default=MAIN),
+    id_column("replaces_id", sa.ForeignKey("generations.id"), nullable=True, unique=True),  # the failed one
     id_column("user_id", sa.ForeignKey("users.id"), nullable=False),
     id_column("account_id", sa.ForeignKey("accounts.id"), nullable=False),
     sa.Column("operation", sa.Text, nullable=False),
     sa.Column("input", postgresql.JSONB, nullable=False),
+    sa.Column("output", postgresql.JSONB(none_as_null=True)),  # data, where the operation gives some
+    sa.Column("metadata", postgresql.JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
     sa.Column("credits", sa.BigInteger, nullable=False),  # the price, as quoted and debited
     sa.Column("status", sa.Text, nullable=False, server_default="pending"),
     sa.Column("step", sa.Text, nullable=False, server_default="queued"),
@@ -39,6 +47,7 @@ generations = sa.Table(
     time_column("created_at", now=True),
     time_column("started_at", nullable=True),
     time_column("finished_at", nullable=True),
+    time_column("deleted_at", nullable=True),  # of one without a project
     sa.CheckConstraint(f"status IN ({_live}, {_final})", name="status"),
     sa.CheckConstraint("step IN ('queued', 'generating', 'storing', 'completed')", name="step"),
     sa.CheckConstraint(f"(finished_at IS NOT NULL) = (status IN ({_final}))", name="final_is_finished"),
@@ -47,11 +56,21 @@ generations = sa.Table(
     sa.CheckConstraint("credits >= 0", name="credits"),
     sa.Index("ix_generations_live", "turn", "id", postgresql_where=sa.text(f"status IN ({_live})")),
     sa.Index("ix_generations_user_id", "user_id", "id"),
+    sa.Index(
+        "uq_generations_one_live_per_slot",
+        "project_id",
+        "slot",
+        unique=True,
+        postgresql_where=sa.text(f"status IN ({_live})"),
+    ),
     sa.Index("ix_generations_live_by_user", "user_id", "turn", postgresql_where=sa.text(f"status IN ({_live})")),
 )
 
 #: Literal, and not bound: the planner uses the partial indexes above only if it sees that the query matches them.
 IS_LIVE = generations.c.status.in_([sa.literal_column(f"'{state}'") for state in LIVE])
+
+#: The worker's function that the outbox row of an accepted order calls.
+RUN_GENERATION = "run_generation"
 
 #: The worker's function that tells a vendor that nobody waits any more.
 WITHDRAW = "withdraw"
@@ -59,13 +78,16 @@ WITHDRAW = "withdraw"
 #: The worker's function that removes the media of a deleted project.
 ERASE_PROJECT = "erase_project"
 
+#: The same for a deleted generation that has no project.
+ERASE_GENERATION = "erase_generation"
+
 #: One row per try of a durable step. `intent` is committed before a vendor is called, `ticket` before anything waits.
 generation_steps = sa.Table(
     "generation_steps",
     metadata,
     id_column("generation_id", sa.ForeignKey("generations.id"), primary_key=True),
     sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("attempt", sa.Integer, primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),  # the step's tries, from 1
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("provider", sa.Text, nullable=False),
     sa.Column("model", sa.Text, nullable=False),
@@ -75,6 +97,9 @@ generation_steps = sa.Table(
     sa.Column("is_final", sa.Boolean, nullable=False, server_default=sa.false()),  # no further try may be made
     sa.Column("operator_message", sa.Text),  # the vendor's own words
     sa.Column("resolution", sa.Text),  # what an administrator found out about a doubt
+    time_column("poll_at", nullable=True),  # when the vendor is asked for the ticket again
+    # Each claim that may have stored a file for it: the file's name has the fence.
+    sa.Column("fences", postgresql.ARRAY(sa.Integer), nullable=False, server_default=sa.text("'{}'::integer[]")),
     time_column("created_at", now=True),
     time_column("ended_at", nullable=True),
     sa.CheckConstraint(

@@ -19,9 +19,9 @@ from sqlalchemy.exc import DBAPIError
 from tallyframe.db import Database, Transaction
 from tallyframe.errors import IdempotencyKeyReused, RequestInProgress
 from tallyframe.idempotency.tables import idempotency_keys
-from tallyframe.lost import sqlstate
+from tallyframe.lost import constraint
 
-_TAKEN = "23505", "pk_idempotency_keys"
+_TAKEN = "pk_idempotency_keys"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,7 @@ def in_progress_when_taken() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        constraint = getattr(getattr(error.orig, "__cause__", None), "constraint_name", None)
-        if (sqlstate(error), constraint) == _TAKEN:
+        if constraint(error) == _TAKEN:
             raise RequestInProgress from error
         raise
 

@@ -43,11 +43,11 @@ async def grant(
 def debit(generation: sa.FromClause) -> sa.Insert:
     """Return the insert that takes `credits` from `account_id` for each row of `generation` that costs any.
 
-    The statement needs the parameter `entry_id`, a new id.
+    Its columns are `id`, `account_id`, `credits` and `entry_id`, a new id.
     """
     columns = ["id", "account_id", "kind", "amount", "generation_id", "reference"]
     row = sa.select(
-        sa.bindparam("entry_id", type_=sa.Uuid()),
+        generation.c.entry_id,
         generation.c.account_id,
         sa.literal("debit", sa.Text()),
         -generation.c.credits,

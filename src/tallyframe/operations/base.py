@@ -1,71 +1,126 @@
-"""The shape of an operation, and what its run is given to work with."""
+"""The shape of an operation: what it asks for, what it costs, how it is run, and what its run is given to work with."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, overload
 from uuid import UUID
 
 from pydantic import BaseModel
 
-from tallyframe.credits import Credits
-from tallyframe.providers.base import ImageOrder, Media, VideoOrder
+from tallyframe.catalog import Capability
+from tallyframe.credits import Credits, whole_credits
+from tallyframe.providers.base import ImageTask, InputRef, Offers, Task, TextTask, VideoTask, VisionTask
 
-AspectRatio = Literal["1:1", "9:16", "16:9", "4:5", "3:4"]
-
-I_contra = TypeVar("I_contra", bound=BaseModel, contravariant=True)
+A = TypeVar("A", bound=BaseModel)
+I = TypeVar("I", bound=BaseModel)  # noqa: E741  # the operation's Input
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A result whose bytes are in the storage; `role` says what the project uses it as."""
+    """A file in the storage. Sizes are null where its type has none."""
 
-    role: Literal["image", "video"]
     storage: str
     key: str
     content_type: str
     bytes: int
     sha256: str
-    width: int  # pixels
-    height: int  # pixels
+    width: int | None  # pixels
+    height: int | None  # pixels
     duration_seconds: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One file of a result. `role` says what it is used as, `position` (from 0) tells those of one role apart."""
+
+    role: str
+    position: int
+    stored: Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run has made: files, data (JSON values), or both."""
+
+    outputs: Sequence[Output] = ()
+    data: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLimits:
+    """The limits of the settings that an order must keep to."""
+
+    max_video_seconds: int
+
+
 class Context(Protocol):
-    """What a run may do. Everything billable or slow goes through here, so that a restart repeats nothing."""
+    """What a run may do. Everything billable or slow goes through here, so that a restart repeats nothing.
 
-    async def pictures(self, asset_ids: Sequence[UUID]) -> tuple[Media, ...]:
-        """Return the bytes of the order's input pictures, in that order."""
+    Each step has a name, which is its identity: after a restart the step of the same name gives the same result. A step
+    that has to wait doesn't return: the run is dropped, and started again from the top when it is time.
+    """
+
+    def input(self, picture: UUID | Stored) -> InputRef:
+        """Return a reference to a picture of the order, by its id, or to a file that a step before has made."""
         ...
 
-    async def image(self, order: ImageOrder) -> Stored:
-        """Have an image made and stored, once. Raises GenerationError, or leaves to be woken later."""
+    @overload
+    async def step(self, name: str, task: ImageTask | VideoTask) -> Stored: ...
+    @overload
+    async def step(self, name: str, task: TextTask[A] | VisionTask[A]) -> A: ...
+    async def step(self, name: str, task: Task) -> Any:
+        """Have one task done, once, and return its result: a stored file, or an instance of the task's model."""
         ...
 
-    async def video(self, order: VideoOrder) -> Stored:
-        """Have a video made and stored, once. Raises GenerationError, or leaves to be woken later."""
+    async def steps(self, tasks: Mapping[str, Task]) -> dict[str, Any]:
+        """Have several tasks done side by side, each once, and return all results by their names."""
         ...
 
 
-class Operation(Protocol[I_contra]):
-    """A kind of thing that can be bought."""
+class Operation(Generic[I]):
+    """A kind of thing that can be bought. A new one is a subclass in a file of its own and a line in `registry.py`.
+
+    `uses`: it can be bought only where somebody serves these capabilities. `gives`: "media" where each success has
+    outputs, "data" where each has data. `Fields` is what a client sends, where that isn't the `Input` that is kept.
+    """
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+    default_price: ClassVar[int]  # credits
+    uses: ClassVar[tuple[Capability, ...]]
+    gives: ClassVar[frozenset[Literal["media", "data"]]]
+    Input: type[I]
+    Fields: type[BaseModel] | None = None
 
     @property
-    def name(self) -> str:
-        """What it is called in orders, prices and receipts."""
-        ...
+    def fields(self) -> type[BaseModel]:
+        """The model of what a client sends."""
+        return self.Fields or self.Input
 
     @property
-    def Input(self) -> type[BaseModel]:  # noqa: N802  # it is a class
-        """The model of its order, as kept with the generation."""
-        ...
+    def slot(self) -> str:
+        """Which of a project's slots it takes: who gives no media takes one of its own beside the main one."""
+        return "main" if "media" in self.gives else self.name
 
-    def price(self, order: I_contra, prices: Mapping[str, int]) -> Credits:
-        """Return what this order costs; pure."""
-        ...
+    def accept(self, fields: Mapping[str, Any], offers: Offers, limits: OrderLimits) -> I:
+        """Return the order as it is kept: what is left open in `fields` is chosen here.
 
-    async def run(self, order: I_contra, context: Context) -> Sequence[Stored]:
-        """Make what was ordered and return what is stored. May be run again from the top at any time."""
-        ...
+        Pictures are ids by now. Raises ValidationFailed or pydantic's ValidationError.
+        """
+        order = self.Input.model_validate(dict(fields))
+        self.check(order, offers, limits)
+        return order
+
+    def check(self, order: I, offers: Offers, limits: OrderLimits) -> None:
+        """Raise ValidationFailed for what no provider makes here; also asked when an order is placed again."""
+
+    def price(self, order: I, prices: Mapping[str, int]) -> Credits:  # noqa: ARG002  # for those with several prices
+        """Return what this order costs; pure. `prices` has the credits of each operation."""
+        return whole_credits(prices[self.name])
+
+    async def run(self, order: I, context: Context) -> Result:
+        """Make what was ordered. May be run again from the top at any time."""
+        raise NotImplementedError
 
 
 #: What can be bought, by name.

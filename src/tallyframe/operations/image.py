@@ -1,13 +1,23 @@
 """One image from a prompt and 0 to 4 pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tallyframe.credits import Credits, whole_credits
-from tallyframe.operations.base import AspectRatio, Context, Stored
-from tallyframe.providers.base import ImageOrder
+from tallyframe.operations import capabilities, fields
+from tallyframe.operations.base import Context, Operation, OrderLimits, Output, Result
+from tallyframe.operations.fields import MAX_PICTURES, AspectRatio, Picture, Prompt
+from tallyframe.providers.base import ImageTask, Offers
+
+
+class ImageFields(fields.Fields):
+    """An order for an image."""
+
+    prompt: Prompt
+    aspect_ratio: AspectRatio | None = Field(None, description="Left out: 1:1.")
+    images: list[Picture] = Field(default=[], max_length=MAX_PICTURES)
 
 
 class ImageInput(BaseModel):
@@ -17,20 +27,34 @@ class ImageInput(BaseModel):
 
     prompt: str
     aspect_ratio: AspectRatio
-    images: list[UUID] = Field(default=[], max_length=4)
+    images: list[UUID] = Field(default=[], max_length=MAX_PICTURES)
 
 
-class Image:
+class Image(Operation[ImageInput]):
     """The `image` operation."""
 
     name = "image"
+    description = "One image from a prompt and up to four pictures."
+    default_price = 5
+    uses = ("image",)
+    gives = frozenset({"media"})
     Input = ImageInput
+    Fields = ImageFields
 
-    def price(self, order: ImageInput, prices: Mapping[str, int]) -> Credits:  # noqa: ARG002  # one price for all
-        """Return the price of any image."""
-        return whole_credits(prices["image"])
+    def accept(self, fields: Mapping[str, Any], offers: Offers, limits: OrderLimits) -> ImageInput:
+        """Return the order with its shape: as asked for, or the first favourite that is offered."""
+        asked = ImageFields.model_validate(dict(fields))
+        ratio = capabilities.choose_ratio(offers["image"], asked.aspect_ratio)
+        order = ImageInput.model_validate({**asked.model_dump(), "aspect_ratio": ratio})
+        self.check(order, offers, limits)
+        return order
 
-    async def run(self, order: ImageInput, context: Context) -> Sequence[Stored]:
+    def check(self, order: ImageInput, offers: Offers, limits: OrderLimits) -> None:  # noqa: ARG002  # none for images
+        """Raise ValidationFailed for a shape that no provider makes here."""
+        capabilities.check_shape(offers["image"], order.aspect_ratio)
+
+    async def run(self, order: ImageInput, context: Context) -> Result:
         """Have the image made from the prompt and the pictures."""
-        pictures = await context.pictures(order.images)
-        return [await context.image(ImageOrder(order.prompt, order.aspect_ratio, pictures))]
+        pictures = tuple(context.input(picture) for picture in order.images)
+        stored = await context.step("image", ImageTask(order.prompt, order.aspect_ratio, pictures))
+        return Result([Output("image", 0, stored)])

@@ -1,10 +1,31 @@
-"""Every operation that can be bought, by name."""
+"""Every operation that can be bought, by name, and what each costs."""
 
-from tallyframe.operations.base import Operations
+from collections.abc import Mapping
+from typing import Any
+
+from tallyframe.operations.base import Operation, Operations
 from tallyframe.operations.image import Image
 from tallyframe.operations.video import Video
+from tallyframe.settings import Settings, SettingsError
+
+OPERATIONS: tuple[Operation[Any], ...] = (
+    Image(),
+    Video(),
+)
 
 
-def operations() -> Operations:
-    """Return a fresh table of the operations."""
-    return {operation.name: operation for operation in (Image(), Video())}
+def operations(settings: Settings) -> Operations:
+    """Return those whose capabilities somebody serves here."""
+    served = (each for each in OPERATIONS if all(settings.providers_for(capability) for capability in each.uses))
+    return {operation.name: operation for operation in served}
+
+
+def price_list(settings: Settings) -> Mapping[str, int]:
+    """Return the credits per operation: the defaults, with TALLYFRAME_PRICES over them. Raises SettingsError."""
+    defaults = {operation.name: operation.default_price for operation in OPERATIONS}
+    unknown = sorted(set(settings.prices) - set(defaults))
+    if unknown:
+        said = f"known are: {', '.join(defaults)}"
+        lines = (f"TALLYFRAME_PRICES: unknown operation {name!r}; {said}" for name in unknown)
+        raise SettingsError("\n".join(lines))
+    return defaults | settings.prices

@@ -6,14 +6,13 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from tallyframe.db import Database
-from tallyframe.projects.tables import projects
+from tallyframe.projects.tables import has_media, projects
 
 
 async def publish(db: Database, user_id: UUID, project_id: UUID) -> bool:
     """Publish the user's project; publishing again changes nothing. False: it has no media, or isn't theirs."""
-    has_media = projects.c.image_asset_id.is_not(None) | projects.c.video_asset_id.is_not(None)
     values = {"is_published": True, "published_at": sa.func.coalesce(projects.c.published_at, sa.func.now())}
-    return await _change(db, user_id, project_id, has_media, sa.not_(projects.c.is_published), values)
+    return await _change(db, user_id, project_id, has_media(), sa.not_(projects.c.is_published), values)
 
 
 async def unpublish(db: Database, user_id: UUID, project_id: UUID) -> bool:

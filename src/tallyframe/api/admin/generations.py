@@ -1,5 +1,6 @@
 """Everybody's generations: find them, look into one, cancel, retry, resolve its doubt."""
 
+from dataclasses import dataclass, replace
 from typing import Annotated
 from uuid import UUID
 
@@ -37,9 +38,8 @@ from tallyframe.errors import (
     ValidationFailed,
 )
 from tallyframe.generations import queries
-from tallyframe.generations.accept import capabilities
-from tallyframe.generations.accept.submit import RUN_GENERATION, Order
 from tallyframe.generations.states import LIVE, Status
+from tallyframe.generations.tables import MAIN, RUN_GENERATION
 from tallyframe.idempotency.keys import Key
 from tallyframe.outbox.relay import wake
 
@@ -130,19 +130,27 @@ async def _retried(serving: Services, admin: User, generation_id: UUID, wanted: 
 
 
 async def _order_again(serving: Services, decision: Decision, row: Row, key: Key | None) -> UUID:
-    _check_shape(serving, row)
-    order, limits = row["generation_operation"], serving.settings
+    terms = serving.terms
+    operation = terms.operation(row["generation_operation"], pointer="")
+    order = terms.again(_Owner(row["owner_id"], row["account_id"]), operation, row["input"])
     # For the price of the first time: the user agreed to that one, and isn't asked now.
-    price, owner_id = Credits(row["generation_credits"]), row["owner_id"]
-    most, age = limits.max_active_generations, limits.generation_max_age
-    wanted = Order(owner_id, row["account_id"], order, row["input"], price, most, age)
+    order = replace(order, credits=Credits(row["generation_credits"]), metadata=row["generation_metadata"])
     ended_id, project_id = row["generation_id"], row["generation_project_id"]
-    accepted = await work.order_again(serving.system, decision, ended_id, wanted, project_id, key)
+    accepted = await work.order_again(serving.system, decision, ended_id, order, project_id, key)
     if accepted is None:
         now = await _found(serving, ended_id)
         _refuse_what_cannot_be(now)
-        raise TooManyActiveGenerations if await queries.active(serving.system, owner_id) >= most else Generating
+        full = await queries.active(serving.system, order.user_id) >= terms.max_active
+        raise TooManyActiveGenerations if full else Generating
     return accepted.generation_id
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """Who pays again."""
+
+    id: UUID
+    account_id: UUID
 
 
 def _refuse_what_cannot_be(row: Row) -> None:
@@ -150,21 +158,16 @@ def _refuse_what_cannot_be(row: Row) -> None:
         raise NotRetryable("This has succeeded.")
     if row["owner_deleted_at"]:
         raise UserDeleted
-    if row["project_deleted_at"]:
+    if row["project_deleted_at"] or row["deleted_at"]:
         raise NotRetryable("The project has been deleted.")
+    if row["replaced_by"]:
+        raise NotRetryable("This has been ordered again already.")
+    if row["generation_project_id"] is None or row["slot"] != MAIN:
+        return
     if row["project_status"] in LIVE:
         raise Generating
     if row["latest_id"] != row["generation_id"]:
         raise NotRetryable("Something else has been ordered for this project since; look at its latest generation.")
-
-
-def _check_shape(serving: Services, row: Row) -> None:
-    order, operation = row["input"], row["generation_operation"]
-    if operation == "image":
-        capabilities.check_shape(serving.offers.image, order["aspect_ratio"])
-    else:
-        longest = serving.settings.max_video_seconds
-        capabilities.check_video(serving.offers.video, order["aspect_ratio"], order["duration_seconds"], longest)
 
 
 async def _found(serving: Services, generation_id: UUID) -> Row:

@@ -8,10 +8,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from tallyframe.admin.doubts import Outcome
 from tallyframe.admin.log import Action
-from tallyframe.api.incoming import Incoming, Moment, Text
+from tallyframe.api.incoming import Moment
 from tallyframe.api.schemas import Charge, ErrorOut
 from tallyframe.credits import MAX_CREDITS
 from tallyframe.errors import FailureCode
+from tallyframe.operations.fields import Fields, Text
 
 Name = Annotated[Text, Field(max_length=200)]
 Status = Literal["pending", "processing", "succeeded", "failed", "canceled"]
@@ -34,7 +35,7 @@ def _not_zero(amount: int) -> int:
     return amount
 
 
-class Because(Incoming):
+class Because(Fields):
     """Why something is done."""
 
     reason: Reason
@@ -63,7 +64,7 @@ class Resolution(Because):
     outcome: Outcome = Field(description="settled: the vendor has billed it; refunded: it hasn't, or has paid it back")
 
 
-class AskedUsers(Incoming):
+class AskedUsers(Fields):
     """Which users to show."""
 
     query: Annotated[Text, Field(min_length=1, max_length=200)] | None = Field(
@@ -73,7 +74,7 @@ class AskedUsers(Incoming):
     limit: int = Field(20, ge=1, le=100, description="How many at most.")
 
 
-class AskedGenerations(Incoming):
+class AskedGenerations(Fields):
     """Which generations to show."""
 
     since: Moment | None = Field(None, alias="from", description="With its time zone.")
@@ -89,7 +90,7 @@ class AskedGenerations(Incoming):
     limit: int = Field(20, ge=1, le=100, description="How many at most.")
 
 
-class AskedLog(Incoming):
+class AskedLog(Fields):
     """Which lines of the log to show."""
 
     user_id: UUID | None = Field(None, description="To whom it was done.")
@@ -144,11 +145,13 @@ class Output(BaseModel):
     """A stored file without its address: who has that has the picture."""
 
     id: UUID
+    role: str
+    position: int
     content_type: str
     bytes: int
     sha256: str
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     duration_seconds: float | None
 
 
@@ -156,7 +159,7 @@ class AdminGeneration(BaseModel):
     """A receipt, whose it is, and how it is going."""
 
     id: UUID
-    project_id: UUID
+    project_id: UUID | None
     owner: Owner
     operation: str
     status: Status

@@ -8,10 +8,11 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from tallyframe.api.incoming import Incoming, Moment
+from tallyframe.api.incoming import Moment
 from tallyframe.api.services import SystemServices, administrator
 from tallyframe.db import Reader
 from tallyframe.errors import ValidationFailed
+from tallyframe.operations.fields import Fields
 from tallyframe.reports import failed, load, stats
 from tallyframe.reports.span import Span
 
@@ -157,7 +158,7 @@ class Stats(BaseModel):
     workers: WorkersUse
 
 
-class Asked(Incoming):
+class Asked(Fields):
     """Which generations to count: those accepted in this span, whenever they ended."""
 
     since: Moment | None = Field(

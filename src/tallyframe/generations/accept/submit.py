@@ -1,10 +1,12 @@
 """② Accept an order: project, pictures, generation, debit and outbox row in ONE statement, all or nothing.
 
-Everything hangs on the `project` row that the statement's first part inserts or updates: no such row, no debit.
+Everything hangs on the row of the `subject`, which the statement's first part makes, changes or finds: a project, or
+the user's own room where there is none. No such row, no debit.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -14,36 +16,28 @@ from sqlalchemy.exc import DBAPIError
 
 from tallyframe.assets.tables import assets
 from tallyframe.credits import Credits
-from tallyframe.db import Database, with_writes
+from tallyframe.db import Database, insert_per_row, with_writes
 from tallyframe.errors import NotFound
-from tallyframe.generations.tables import IS_LIVE, generations
+from tallyframe.generations.accept import subjects
+from tallyframe.generations.tables import MAIN, RUN_GENERATION, generations
 from tallyframe.idempotency import keys
 from tallyframe.idempotency.keys import Key
 from tallyframe.ids import new_id
 from tallyframe.ledger import entries
-from tallyframe.lost import sqlstate
+from tallyframe.lost import constraint, sqlstate
 from tallyframe.outbox.rows import enqueue
-from tallyframe.projects.tables import project_images, projects
-
-#: The worker's function that the outbox row calls.
-RUN_GENERATION = "run_generation"
+from tallyframe.projects.tables import project_images
 
 #: The SQLSTATE for a foreign key that leads nowhere: a picture was deleted since it was looked up.
 PICTURE_GONE = "23503"
+#: What refuses a second live generation of a slot, and a second order in place of the same failed one.
+TAKEN = frozenset({"uq_generations_one_live_per_slot", "uq_generations_replaces_id"})
 
-#: Seconds before the relay rings: the submitter rings by itself at once, and that is usually enough.
+#: Seconds before the relay wakes a worker: the submitter does so by itself at once, and that is usually enough.
 RELAY_GRACE = 2.0
 
-#: Further writes that stand or fall with a move: made from the row that it hangs on, which has an `id`.
-ExtraWrites = Callable[[sa.FromClause], Sequence[sa.Insert | sa.Update]]
 
-
-def no_writes(_: sa.FromClause) -> Sequence[sa.Insert]:
-    """Return no further writes."""
-    return ()
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """What is bought, by whom, for how many credits. `max_active` and `max_age` (seconds) are the limits in force."""
 
@@ -54,47 +48,54 @@ class Order:
     credits: Credits
     max_active: int
     max_age: float
+    slot: str = MAIN
+    metadata: dict[str, str] = field(default_factory=dict)
+    new_assets: Sequence[dict[str, Any]] = ()  # rows of pictures stored just for it
 
 
 @dataclass(frozen=True, slots=True)
 class NewProject:
-    """A project to make with the order. `new_assets` are rows of pictures stored just for it."""
+    """A project to make with the order."""
 
     kind: str
     prompt: str
     prompt_id: UUID | None
-    aspect_ratio: str
+    aspect_ratio: str | None
     metadata: dict[str, str]
     images: Sequence[UUID]
-    new_assets: Sequence[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """What the order became."""
 
-    project_id: UUID
+    project_id: UUID | None
     generation_id: UUID
 
 
-async def submit(db: Database, order: Order, draft: NewProject, key: Key | None = None) -> Accepted | None:
-    """Make the project and its first generation, and keep the key of the request that did.
+async def submit(db: Database, order: Order, project: NewProject | None, key: Key | None = None) -> Accepted | None:
+    """Make the generation, with its project if there is to be one, and keep the key of the request that did.
 
     None: too many generations are active. Raises InsufficientCredits, and RequestInProgress where the key is taken.
     """
-    accepted = Accepted(new_id(), new_id())
-    wanted = {name: getattr(draft, name) for name in _DRAFTED}
-    built = _statement(_NEW_PROJECT, _pictures(order, draft), keyed=key is not None) if draft.images else None
-    return await _accept(db, _SUBMIT if built is None else {key is not None: built}, accepted, order, wanted, key)
+    accepted = Accepted(new_id() if project else None, new_id())
+    subject = subjects.NEW_PROJECT if project else subjects.NO_PROJECT
+    wanted = {name: getattr(project, name) for name in subjects.PROJECT} if project else {}
+    pictures = [*_assets(order, subject), *(_images(project.images, subject) if project else ())]
+    statement = _statement(subject, pictures, keyed=key is not None) if pictures else _READY[subject, key is not None]
+    return await _accept(db, statement, accepted, order, wanted, key)
 
 
-async def submit_again(db: Database, order: Order, project_id: UUID, key: Key | None = None) -> Accepted | None:
-    """Start a generation for a project that isn't generating, and keep the key of the request that did.
+async def submit_for(db: Database, order: Order, project_id: UUID, key: Key | None = None) -> Accepted | None:
+    """Start a generation in a free slot of the user's project, and keep the key of the request that did.
 
-    None: it is, or it's gone, or too many generations are active. Raises InsufficientCredits, and RequestInProgress
-    where the key is taken.
+    None: the slot isn't free, or the project is gone, or too many generations are active. Raises InsufficientCredits,
+    and RequestInProgress where the key is taken.
     """
-    return await _accept(db, _SUBMIT_AGAIN, Accepted(project_id, new_id()), order, {}, key)
+    subject = subjects.IDLE_PROJECT if order.slot == MAIN else subjects.ANY_PROJECT
+    pictures = _assets(order, subject)
+    statement = _statement(subject, pictures, keyed=key is not None) if pictures else _READY[subject, key is not None]
+    return await _accept(db, statement, Accepted(project_id, new_id()), order, {}, key)
 
 
 async def submit_instead(
@@ -104,30 +105,63 @@ async def submit_instead(
     ended_id: UUID,
     also: Callable[[sa.FromClause], Sequence[sa.Insert]],
 ) -> Accepted | None:
-    """Start a generation in place of one that has ended, which must still be its project's latest.
+    """Start a generation in place of one that has ended; of a project's main slot, it must still be the latest.
 
-    So one failure is made good, and paid, once, however many ask for it. `also` hangs on the project's row. None: as
-    `submit_again`, or the place has been taken, or the user has been deleted. Raises InsufficientCredits, and
+    So one failure is made good, and paid, once, however many ask for it. `also` hangs on the subject's row. None: as
+    `submit_for`, or the place has been taken, or the user has been deleted. Raises InsufficientCredits, and
     RequestInProgress where a key that `also` keeps is taken.
     """
-    project = _unanswered_project()
-    statements = {False: _statement(project, also(project))}
-    return await _accept(db, statements, accepted, order, {"ended_id": ended_id}, None)
+    in_main = accepted.project_id is not None and order.slot == MAIN
+    subject = subjects.UNANSWERED_PROJECT if in_main else subjects.ENDED
+    statement = _statement(subject, also(subject), replaces=True)
+    return await _accept(db, statement, accepted, order, {"ended_id": ended_id}, None)
 
 
-async def _accept(  # by position, two callers
+async def submit_many(db: Database, orders: Sequence[Order]) -> Sequence[Accepted] | None:
+    """Start a generation for each order, all of one user and without a project, in one statement: all or none.
+
+    None: so many generations would be too many. Raises InsufficientCredits when they can't be paid together.
+    """
+    if not orders:
+        return ()
+    accepted = [Accepted(None, new_id()) for _ in orders]
+    first = orders[0]
+    parameters = {
+        "ids": [each.generation_id for each in accepted],
+        "entry_ids": [new_id() for _ in orders],
+        "inputs": [json.dumps(order.input) for order in orders],
+        "metadatas": [json.dumps(order.metadata) for order in orders],
+        "operations": [order.operation for order in orders],
+        "slots": [order.slot for order in orders],
+        "prices": [order.credits for order in orders],
+        "user_id": first.user_id,
+        "account_id": first.account_id,
+        "room_for": len(orders),
+        "max_active": first.max_active,
+        "max_age": timedelta(seconds=first.max_age),
+    }
+    try:
+        rows = (await db.run(_MANY, parameters)).all()
+    except DBAPIError as error:
+        raise entries.insufficient_credits(error, sum(each.credits for each in orders)) or error from error
+    return accepted if rows else None
+
+
+async def _accept(  # by position, three callers
     db: Database,
-    statements: Mapping[bool, sa.Executable],
+    statement: sa.Executable,
     accepted: Accepted,
     order: Order,
-    wanted: dict[str, Any],
+    wanted: Mapping[str, Any],
     key: Key | None,
 ) -> Accepted | None:
     parameters = {
         "project_id": accepted.project_id,
         "generation_id": accepted.generation_id,
         "entry_id": new_id(),
-        **{name: getattr(order, name) for name in _ORDERED},
+        **{f"order_{name}": getattr(order, name) for name in subjects.ORDER},
+        "user_id": order.user_id,
+        "room_for": 1,
         "max_active": order.max_active,
         "max_age": timedelta(seconds=order.max_age),
         **wanted,
@@ -135,112 +169,78 @@ async def _accept(  # by position, two callers
     }
     try:
         with keys.in_progress_when_taken():
-            row = (await db.run(statements[key is not None], parameters)).one_or_none()
+            row = (await db.run(statement, parameters)).one_or_none()
     except DBAPIError as error:
+        if constraint(error) in TAKEN:
+            return None
         if sqlstate(error) == PICTURE_GONE:
             raise NotFound("One of the pictures does not exist.") from error
         raise entries.insufficient_credits(error, order.credits) or error from error
     return accepted if row else None
 
 
-# The statement's parts. They are put together once, with parameters, because building SQL costs more than running it.
-
-_ORDERED = ("user_id", "account_id", "operation", "input", "credits")
-_DRAFTED = ("kind", "prompt", "prompt_id", "aspect_ratio", "metadata")
-
-
-def _parameters(table: sa.Table, names: Sequence[str]) -> "list[sa.ColumnElement[Any]]":
-    return [sa.bindparam(name, type_=table.c[name].type) for name in names]
-
-
-def _turn() -> "sa.ColumnElement[int]":
-    """Return when it is this generation's turn: after the user's own, and not before what is being served now.
-
-    Start-time fair queueing (Goyal, Vin, Cheng 1996), where each generation counts the same: who orders a thousand
-    stands in line with each of them, and who orders one comes next.
-    """
-    mine = (generations.c.user_id == sa.bindparam("user_id", type_=sa.Uuid())) & IS_LIVE
-    own_last = sa.select(sa.func.max(generations.c.turn)).where(mine).scalar_subquery()
-    served_now = sa.func.turn_served_now(type_=sa.BigInteger())
-    return sa.func.greatest(served_now, own_last + 1)
-
-
-def _has_room() -> "sa.ColumnElement[bool]":
-    # Not exact: orders that arrive at the same instant don't see each other, so a burst may overshoot by its size.
-    mine = (generations.c.user_id == sa.bindparam("user_id", type_=sa.Uuid())) & IS_LIVE
-    active = sa.select(sa.func.count()).select_from(generations).where(mine).scalar_subquery()
-    return active < sa.bindparam("max_active", type_=sa.BigInteger())
-
-
-def _new_project() -> sa.CTE:
-    ids = [sa.bindparam("project_id", type_=sa.Uuid()), sa.bindparam("generation_id", type_=sa.Uuid())]
-    row = sa.select(*ids, sa.literal("pending", sa.Text()), *_parameters(projects, ("user_id", *_DRAFTED)))
-    columns = ["id", "generation_id", "status", "user_id", *_DRAFTED]
-    insert = sa.insert(projects).from_select(columns, row.where(_has_room()))
-    return insert.returning(projects.c.id).cte("project")
-
-
-#: As text, because SQLAlchemy mistakes an inner UPDATE's columns for parameters when there are some of the same name.
-_IDLE_PROJECT = """
-    UPDATE projects SET generation_id = :generation_id, status = 'pending', status_sequence = status_sequence + 1,
-                        updated_at = clock_timestamp()
-    WHERE id = :project_id AND user_id = :user_id AND deleted_at IS NULL AND status NOT IN ('pending', 'processing')
-      AND (SELECT count(*) FROM generations WHERE user_id = :user_id AND status IN ('pending', 'processing'))
-          < :max_active
-    RETURNING id"""
-
-
-def _idle_project() -> sa.CTE:
-    ids = [sa.bindparam(name, type_=sa.Uuid()) for name in ("generation_id", "project_id", "user_id")]
-    update = sa.text(_IDLE_PROJECT).bindparams(*ids, sa.bindparam("max_active", type_=sa.BigInteger()))
-    return update.columns(id=sa.Uuid()).cte("project")
-
-
-#: The same for a project whose latest generation is still `ended_id`.
-_UNANSWERED_PROJECT = _IDLE_PROJECT.replace(
-    "WHERE id = :project_id",
-    """WHERE id = :project_id AND generation_id = :ended_id
-      AND EXISTS (SELECT FROM users WHERE id = :user_id AND deleted_at IS NULL)""",
-)
-
-
-def _unanswered_project() -> sa.CTE:
-    names = ("generation_id", "project_id", "user_id", "ended_id")
-    ids = [sa.bindparam(name, type_=sa.Uuid()) for name in names]
-    update = sa.text(_UNANSWERED_PROJECT).bindparams(*ids, sa.bindparam("max_active", type_=sa.BigInteger()))
-    return update.columns(id=sa.Uuid()).cte("project")
-
-
-def _statement(project: sa.CTE, pictures: "Sequence[sa.Insert]" = (), *, keyed: bool = False) -> sa.Executable:
-    row = sa.select(
-        sa.bindparam("generation_id", type_=sa.Uuid()),
-        project.c.id,
-        _turn(),
-        sa.func.clock_timestamp() + sa.bindparam("max_age", type_=sa.Interval()),
-        *_parameters(generations, _ORDERED),
+def _statement(
+    subject: sa.CTE, writes: Sequence[sa.Insert] = (), *, keyed: bool = False, replaces: bool = False
+) -> sa.Executable:
+    ended = {"replaces_id": sa.bindparam("ended_id", type_=sa.Uuid())} if replaces else {}
+    insert = insert_per_row(
+        generations,
+        subject,
+        id=sa.bindparam("generation_id", type_=sa.Uuid()),
+        project_id=subject.c.id,
+        turn=subjects.turn(),
+        expires_at=sa.func.clock_timestamp() + sa.bindparam("max_age", type_=sa.Interval()),
+        **{name: sa.bindparam(f"order_{name}", type_=generations.c[name].type) for name in subjects.ORDER},
+        **ended,
     )
-    insert = sa.insert(generations).from_select(["id", "project_id", "turn", "expires_at", *_ORDERED], row)
-    returned = insert.returning(generations.c.id, generations.c.account_id, generations.c.credits)
-    generation = returned.cte("generation")
-    grace = sa.func.clock_timestamp() + sa.literal(timedelta(seconds=RELAY_GRACE), sa.Interval())
-    ring = enqueue(RUN_GENERATION, generation, grace)
+    generation = insert.returning(generations.c.id, generations.c.account_id, generations.c.credits).cte("generation")
+    paid = sa.select(generation, sa.bindparam("entry_id", type_=sa.Uuid()).label("entry_id")).subquery("paid")
     once = [keys.keep(generation)] if keyed else []
-    return with_writes(sa.select(generation.c.id), *once, *pictures, entries.debit(generation), ring)
+    result = sa.select(generation.c.id)
+    return with_writes(result, *once, *writes, entries.debit(paid), enqueue(RUN_GENERATION, generation, _in_a_moment()))
 
 
-_NEW_PROJECT, _SAME_PROJECT = _new_project(), _idle_project()
-#: Without and with a key.
-_SUBMIT = {keyed: _statement(_NEW_PROJECT, keyed=keyed) for keyed in (False, True)}
-_SUBMIT_AGAIN = {keyed: _statement(_SAME_PROJECT, keyed=keyed) for keyed in (False, True)}
+def _in_a_moment() -> "sa.ColumnElement[Any]":
+    return sa.func.clock_timestamp() + sa.literal(timedelta(seconds=RELAY_GRACE), sa.Interval())
 
 
-def _pictures(order: Order, draft: NewProject) -> list[sa.Insert]:
-    new = [_insert(assets, {**asset, "user_id": order.user_id}) for asset in draft.new_assets]
-    positions = enumerate(draft.images)
-    return new + [_insert(project_images, {"position": place, "asset_id": asset}) for place, asset in positions]
+def _assets(order: Order, subject: sa.CTE) -> list[sa.Insert]:
+    """Return the inserts of new pictures; they go with the project, if there is one."""
+    mine = {"user_id": order.user_id, "project_id": subject.c.id}
+    return [insert_per_row(assets, subject, **row, **mine) for row in order.new_assets]
 
 
-def _insert(table: sa.Table, values: dict[str, Any]) -> sa.Insert:
-    """Return the insert of one row that belongs to the new project, if there is one."""
-    literals = [sa.literal(value, table.c[name].type) for name, value in values.items()]
-    return sa.insert(table).from_select([*values, "project_id"], sa.select(*literals, _NEW_PROJECT.c.id))
+def _images(images: Sequence[UUID], subject: sa.CTE) -> list[sa.Insert]:
+    places = enumerate(images)
+    return [
+        insert_per_row(project_images, subject, project_id=subject.c.id, position=place, asset_id=asset_id)
+        for place, asset_id in places
+    ]
+
+
+def _many() -> sa.Executable:
+    orders, room = subjects.MANY, subjects.NO_PROJECT
+    source = orders.join(room, sa.true())
+    insert = insert_per_row(
+        generations,
+        source,
+        id=orders.c.id,
+        user_id=sa.bindparam("user_id", type_=sa.Uuid()),
+        account_id=sa.bindparam("account_id", type_=sa.Uuid()),
+        turn=subjects.turn() + orders.c.place - 1,
+        expires_at=sa.func.clock_timestamp() + sa.bindparam("max_age", type_=sa.Interval()),
+        **{name: orders.c[name] for name in subjects.OF_MANY},
+    )
+    generation = insert.returning(generations.c.id, generations.c.account_id, generations.c.credits).cte("generation")
+    paid = sa.select(generation, orders.c.entry_id).join(orders, orders.c.id == generation.c.id)
+    writes = entries.debit(paid.subquery("paid")), enqueue(RUN_GENERATION, generation, _in_a_moment())
+    return with_writes(sa.select(generation.c.id), *writes)
+
+
+#: Put together once, with parameters, because building SQL costs more than running it; with and without a key.
+_READY = {
+    (subject, keyed): _statement(subject, keyed=keyed)
+    for subject in (subjects.NEW_PROJECT, subjects.NO_PROJECT, subjects.IDLE_PROJECT, subjects.ANY_PROJECT)
+    for keyed in (False, True)
+}
+_MANY = _many()

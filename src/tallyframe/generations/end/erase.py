@@ -1,9 +1,10 @@
-"""Delete a project: gone for its owner at once; its media and prompts right after, by the worker if need be.
+"""Delete a project, or a generation without one: gone for its owner at once, its files and words right after.
 
-The receipts and the ledger stay.
+The API erases what it deletes by itself; where that fails, a worker does. The receipts and the ledger stay.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -12,101 +13,138 @@ from sqlalchemy.dialects.postgresql import JSONB
 from tallyframe.assets.tables import assets, erased_files
 from tallyframe.db import Database, Transaction, with_writes
 from tallyframe.generations.steps.results import KEY
-from tallyframe.generations.tables import ERASE_PROJECT, generations
+from tallyframe.generations.tables import ERASE_GENERATION, ERASE_PROJECT, generation_steps, generations
 from tallyframe.idempotency.keys import forget_answers
 from tallyframe.outbox.rows import enqueue
 from tallyframe.outbox.tables import outbox
-from tallyframe.projects.tables import project_images, projects
+from tallyframe.projects.tables import project_images, project_media, projects
 from tallyframe.storages.base import EXTENSIONS, Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is erased: a project with all its generations, or one generation that has no project."""
+
+    id: UUID
+    kind: str  # ERASE_PROJECT or ERASE_GENERATION
+
+    def generations(self) -> "sa.ColumnElement[bool]":
+        """Return the condition for its generations."""
+        return (generations.c.project_id if self.kind == ERASE_PROJECT else generations.c.id) == self.id
+
+    def files(self) -> "sa.ColumnElement[bool]":
+        """Return the condition for the assets that go with it."""
+        if self.kind == ERASE_PROJECT:
+            return assets.c.project_id == self.id
+        return (assets.c.generation_id == self.id) & assets.c.project_id.is_(None)
+
+    def owner(self) -> "sa.Select[UUID]":
+        """Return the query for its user; no row unless it is deleted."""
+        table = projects if self.kind == ERASE_PROJECT else generations
+        return sa.select(table.c.user_id).where(table.c.id == self.id, table.c.deleted_at.is_not(None))
 
 
 async def delete(db: Database, user_id: UUID, project_id: UUID) -> bool:
     """Take the project away from its owner, prompt and metadata included. False: it generates, or isn't theirs."""
-    idle = projects.c.status.not_in(("pending", "processing")) & projects.c.deleted_at.is_(None)
+    live = sa.exists().where(generations.c.project_id == projects.c.id, generations.c.finished_at.is_(None))
+    idle = projects.c.status.not_in(("pending", "processing")) & projects.c.deleted_at.is_(None) & ~live
     mine = (projects.c.id == project_id) & (projects.c.user_id == user_id) & idle
     gone = {"deleted_at": sa.func.now(), "is_published": False, "published_at": None, "prompt": "", "metadata": {}}
-    update = sa.update(projects).where(mine).values(**gone).returning(projects.c.id)
-    deleted = update.cte("deleted")
+    deleted = sa.update(projects).where(mine).values(**gone).returning(projects.c.id).cte("deleted")
     row = await db.run(with_writes(sa.select(deleted.c.id), enqueue(ERASE_PROJECT, deleted)))
     return row.one_or_none() is not None
 
 
-async def erase(db: Database, storages: Mapping[str, Storage], project_id: UUID) -> None:
-    """Remove the deleted project's media, except pictures that other projects use. May be repeated. StorageError.
+async def delete_generation(db: Database, user_id: UUID, generation_id: UUID) -> bool:
+    """Take a generation that has no project away from its owner. False: it hasn't ended, has one, or isn't theirs."""
+    row = generations.c
+    mine = (row.id == generation_id) & (row.user_id == user_id) & row.project_id.is_(None)
+    ended = row.finished_at.is_not(None) & row.deleted_at.is_(None)
+    update = sa.update(generations).where(mine, ended).values(deleted_at=sa.func.now(), metadata={})
+    deleted = update.returning(row.id).cte("deleted")
+    statement = with_writes(sa.select(deleted.c.id), enqueue(ERASE_GENERATION, deleted))
+    return (await db.run(statement)).one_or_none() is not None
+
+
+async def erase(db: Database, storages: Mapping[str, Storage], subject: Subject) -> None:
+    """Remove what belongs to a deleted subject, except pictures that projects use. May be repeated. StorageError.
 
     Rows first, then bytes: so no order can be given a picture that is about to go, and a crash in between leaves a
     list of what is still to be removed.
     """
     async with db.transaction() as transaction:
-        await _release_rows(transaction, project_id, list(storages))
-    files = await db.run(sa.select(erased_files).where(erased_files.c.project_id == project_id))
+        await _release_rows(transaction, subject, list(storages))
+    files = await db.run(sa.select(erased_files).where(erased_files.c.project_id == subject.id))
     for row in files.all():
         await storages[row.storage].delete(row.key)
         await db.run(sa.delete(erased_files).where(erased_files.c.asset_id == row.asset_id))
-    await db.run(sa.delete(outbox).where(outbox.c.kind == ERASE_PROJECT, outbox.c.ref == project_id))
+    await db.run(sa.delete(outbox).where(outbox.c.kind == subject.kind, outbox.c.ref == subject.id))
 
 
-async def _release_rows(transaction: Transaction, project_id: UUID, storages: Sequence[str]) -> None:
-    """Take the deleted project's pictures out of the tables; one that is still used goes with the project that uses it.
+async def _release_rows(transaction: Transaction, subject: Subject, storages: Sequence[str]) -> None:
+    """Take the subject's files out of the tables; one that is still used goes with the project that uses it.
 
     The lock on the assets makes orders that name one wait (their foreign key does), and the lock on the projects that
     use one makes their own deletion wait, so that nobody inherits a picture who is just leaving.
     """
-    owner = sa.select(projects.c.user_id).where(projects.c.id == project_id, projects.c.deleted_at.is_not(None))
-    user_id = (await transaction.execute(owner)).scalar_one_or_none()
-    if user_id is None:  # it isn't deleted: whoever rang for this was wrong
+    user_id = (await transaction.execute(subject.owner())).scalar_one_or_none()
+    if user_id is None:  # it isn't deleted: whoever called for this was wrong
         return
-    mine = sa.select(assets.c.id).join(projects, projects.c.id == assets.c.project_id).with_for_update(of=assets)
-    deleted = mine.where(projects.c.id == project_id, projects.c.deleted_at.is_not(None))
-    ids = list((await transaction.execute(deleted)).scalars())
-    heirs = {row.asset_id: row.project_id for row in (await transaction.execute(_users(ids, project_id))).all()}
+    ids = list((await transaction.execute(sa.select(assets.c.id).where(subject.files()).with_for_update())).scalars())
+    heirs = {row.asset_id: row.project_id for row in (await transaction.execute(_users(ids, subject.id))).all()}
     for asset_id, heir in heirs.items():
         await transaction.execute(sa.update(assets).where(assets.c.id == asset_id).values(project_id=heir))
     gone = [asset_id for asset_id in ids if asset_id not in heirs]
-    unlink = (project_images.c.project_id == project_id) | project_images.c.asset_id.in_(gone)
+    unlink = (project_images.c.project_id == subject.id) | project_images.c.asset_id.in_(gone)
     await transaction.execute(sa.delete(project_images).where(unlink))
-    columns = (assets.c.id, sa.literal(project_id, sa.Uuid()), assets.c.storage, assets.c.key)
+    await transaction.execute(sa.delete(project_media).where(project_media.c.project_id == subject.id))
+    columns = (assets.c.id, sa.literal(subject.id, sa.Uuid()), assets.c.storage, assets.c.key)
     listed = sa.select(*columns).where(assets.c.id.in_(gone))
     names = ["asset_id", "project_id", "storage", "key"]
     await transaction.execute(sa.insert(erased_files).from_select(names, listed))
     await transaction.execute(sa.delete(assets).where(assets.c.id.in_(gone)))
-    await transaction.execute(_list_undelivered(project_id, storages))
-    await transaction.execute(_forget_prompts(project_id))
-    await transaction.execute(forget_answers(user_id, _made_by_orders(project_id)))
+    await transaction.execute(_list_others(subject, storages))
+    await _forget_words(transaction, user_id, subject)
 
 
-def _made_by_orders(project_id: UUID) -> sa.SelectBase:
-    """Return the query for what the keys of a project's orders name: its generations, or itself in older versions."""
-    ids = sa.select(generations.c.id).where(generations.c.project_id == project_id)
-    return ids.union_all(sa.select(sa.literal(project_id, sa.Uuid())))
-
-
-def _users(asset_ids: Sequence[UUID], project_id: UUID) -> sa.Select[UUID, UUID]:
-    """Return the query for who else uses these pictures, and isn't deleted."""
+def _users(asset_ids: Sequence[UUID], subject_id: UUID) -> sa.Select[UUID, UUID]:
+    """Return the query for the projects that use these pictures, and aren't deleted or the subject."""
+    others = (projects.c.id != subject_id) & projects.c.deleted_at.is_(None)
     return (
         sa.select(project_images.c.asset_id, project_images.c.project_id)
         .join(projects, projects.c.id == project_images.c.project_id)
-        .where(project_images.c.asset_id.in_(asset_ids), projects.c.id != project_id, projects.c.deleted_at.is_(None))
+        .where(project_images.c.asset_id.in_(asset_ids), others)
         .with_for_update(of=projects, read=True)
     )
 
 
-def _forget_prompts(project_id: UUID) -> sa.Update:
-    without = generations.c.input.op("||")(sa.literal({"prompt": ""}, JSONB))
-    return sa.update(generations).where(generations.c.project_id == project_id).values(input=without)
+async def _forget_words(transaction: Transaction, user_id: UUID, subject: Subject) -> None:
+    """Forget what was ordered, what data came of it, and what the user was answered."""
+    nothing = {"input": {"prompt": ""}, "output": None, "metadata": {}}
+    await transaction.execute(sa.update(generations).where(subject.generations()).values(**nothing))
+    mine = sa.select(generations.c.id).where(subject.generations())
+    data = generation_steps.c.generation_id.in_(mine) & generation_steps.c.result.has_key("data")
+    await transaction.execute(sa.update(generation_steps).where(data).values(result=sa.literal({}, JSONB)))
+    # A key names the generation of its order; in older versions, the project itself.
+    refs = mine.union_all(sa.select(sa.literal(subject.id, sa.Uuid())))
+    await transaction.execute(forget_answers(user_id, refs))
 
 
-#: What attempts that have not delivered may have stored all the same: their worker went away before it could say so, or
-#: the generation was ended while they said so.
-_UNDELIVERED = sa.text("""
+#: What steps may have stored and no asset has: their worker went away before it could say so, the generation was ended
+#: while they said so, or the result was only a step on the way. Workers of the version before name files by the try.
+_OTHERS = sa.text("""
     INSERT INTO erased_files (asset_id, project_id, storage, key)
-    SELECT gen_random_uuid(), g.project_id, storage, format(CAST(:key AS text), g.id, s.name, s.attempt, ending)
-    FROM generations g JOIN generation_steps s ON s.generation_id = g.id AND s.state <> 'failed'
-              AND (s.state <> 'done' OR g.status <> 'succeeded'),
-         unnest(CAST(:storages AS text[])) storage, unnest(CAST(:endings AS text[])) ending
-    WHERE g.project_id = :project_id""")
+    SELECT gen_random_uuid(), :subject, file.storage, file.key
+    FROM (
+        SELECT storage, format(CAST(:key AS text), g.id, s.name, number, ending) AS key
+        FROM generations g JOIN generation_steps s ON s.generation_id = g.id,
+             unnest(CASE WHEN s.fences = '{}' THEN ARRAY[s.attempt] ELSE s.fences END) number,
+             unnest(CAST(:storages AS text[])) storage, unnest(CAST(:endings AS text[])) ending
+        WHERE (g.project_id = :subject OR g.id = :subject) AND (s.fences <> '{}' OR s.state <> 'failed')
+    ) AS file
+    WHERE NOT EXISTS (SELECT FROM assets a WHERE a.storage = file.storage AND a.key = file.key)""")
 
 
-def _list_undelivered(project_id: UUID, storages: Sequence[str]) -> sa.TextClause:
-    project = sa.bindparam("project_id", project_id, sa.Uuid())
-    return _UNDELIVERED.bindparams(project, key=KEY, storages=storages, endings=list(EXTENSIONS.values()))
+def _list_others(subject: Subject, storages: Sequence[str]) -> sa.TextClause:
+    whose = sa.bindparam("subject", subject.id, sa.Uuid())
+    return _OTHERS.bindparams(whose, key=KEY, storages=storages, endings=list(EXTENSIONS.values()))

@@ -12,33 +12,48 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from tallyframe.assets.tables import assets
-from tallyframe.db import Database, with_writes
+from tallyframe.db import Database, insert_per_row, with_writes
 from tallyframe.errors import FailureCode
-from tallyframe.generations.accept.submit import RUN_GENERATION, ExtraWrites, no_writes
-from tallyframe.generations.claim import Claim, held, unheld
+from tallyframe.generations.claim import Claim, ExtraWrites, held, no_writes, unheld
 from tallyframe.generations.states import Status, sources
-from tallyframe.generations.tables import WITHDRAW, generation_steps, generations
+from tallyframe.generations.steps.decide import Verdict
+from tallyframe.generations.steps.rows import verdict_writes
+from tallyframe.generations.tables import MAIN, RUN_GENERATION, WITHDRAW, generation_steps, generations
 from tallyframe.ids import new_id
 from tallyframe.ledger import entries
-from tallyframe.operations.base import Stored
+from tallyframe.operations.base import Result
 from tallyframe.outbox.rows import complete, enqueue
-from tallyframe.projects.tables import changed, projects
+from tallyframe.projects import media
+from tallyframe.projects.tables import changed, has_media, projects
 
 
-async def succeed(db: Database, claim: Claim, outputs: Sequence[Stored]) -> bool:
-    """Make the outputs the project's. False: the claim is no longer ours, and nothing was changed."""
-    rows = [{"id": new_id(), **asdict(output)} for output in outputs]
-    update = sa.update(generations).where(held(claim)).values(**_final(Status.SUCCEEDED))
+async def succeed(db: Database, claim: Claim, result: Result) -> bool:
+    """Keep the result, and show its files in the project, if there is one. False: the claim is no longer ours."""
+    output = None if result.data is None else dict(result.data)
+    update = (
+        sa.update(generations).where(held(claim)).values(**_final(Status.SUCCEEDED), step="completed", output=output)
+    )
     settled = update.returning(*_SETTLED).cte("settled")
-    latest = {f"{row.pop('role')}_asset_id": row["id"] for row in rows}
-    show = _show(settled, {"status": "draft", **latest})
-    writes = [*(_output(row, settled) for row in rows), show, complete(RUN_GENERATION, settled)]
+    writes: list[sa.Insert | sa.Update | sa.Delete] = [complete(RUN_GENERATION, settled)]
+    if result.outputs:
+        made = _outputs(result)
+        columns = {column.name: column for column in made.c}
+        owner = {name: settled.c[name] for name in ("user_id", "project_id")}
+        both = settled.join(made, sa.true())
+        writes.append(insert_per_row(assets, both, **columns, **owner, generation_id=settled.c.id))
+        writes.append(media.show(settled, made))
+    writes.append(_show(settled, "draft" if result.outputs else None))
     return (await db.run(with_writes(sa.select(settled.c.id), *writes))).one_or_none() is not None
 
 
-async def fail(db: Database, claim: Claim, code: FailureCode, message: str) -> bool:
-    """End the claimed generation as failed and give the credits back. False: the claim is no longer ours."""
-    return await _refund(db, held(claim), Status.FAILED, code, message)
+async def fail(db: Database, claim: Claim, code: FailureCode, message: str, verdicts: Sequence[Verdict] = ()) -> bool:
+    """End the claimed generation as failed and give the credits back; keep the verdicts of its steps.
+
+    False: the claim is no longer ours.
+    """
+    return await _refund(
+        db, held(claim), Status.FAILED, (code, message), lambda settled: verdict_writes(verdicts, settled)
+    )
 
 
 async def cancel(db: Database, generation_id: UUID, message: str, also: ExtraWrites = no_writes) -> bool:
@@ -47,50 +62,48 @@ async def cancel(db: Database, generation_id: UUID, message: str, also: ExtraWri
     `also` hangs on the ended generation's row: id, user_id, project_id.
     """
     live = generations.c.status.in_(sources(Status.CANCELED)) & (generations.c.id == generation_id)
-    return await _refund(db, live, Status.CANCELED, FailureCode.CANCELED, message, also)
+    return await _refund(db, live, Status.CANCELED, (FailureCode.CANCELED, message), also)
 
 
 async def give_up(db: Database, generation_id: UUID, fence: int, message: str, also: ExtraWrites) -> bool:
     """End a generation that waits with a doubt about its latest try as failed, and give the credits back.
 
-    False: it has ended, is being run, or has been since `fence` was read, or there is another try after the one in
-    doubt. `also` as with `cancel`.
+    False: it has ended, is being run, or has been since `fence` was read, or the latest try of no step is in doubt.
+    `also` as with `cancel`.
     """
     live = generations.c.status.in_(sources(Status.FAILED)) & (generations.c.id == generation_id)
     untouched = (generations.c.fence == fence) & unheld()
     which = live & untouched & _latest_is_in_doubt(generation_id)
-    return await _refund(db, which, Status.FAILED, FailureCode.PROVIDER_TIMEOUT, message, also)
+    return await _refund(db, which, Status.FAILED, (FailureCode.PROVIDER_TIMEOUT, message), also)
 
 
 def _latest_is_in_doubt(generation_id: UUID) -> "sa.ColumnElement[bool]":
-    step = generation_steps.c
-    tries = sa.select(step.state).where(step.generation_id == generation_id)
-    latest = tries.order_by(step.attempt.desc()).limit(1)
-    return latest.scalar_subquery() == "in_doubt"
+    step, later = generation_steps.c, generation_steps.alias("later").c
+    newer = (later.generation_id == step.generation_id) & (later.name == step.name) & (later.attempt > step.attempt)
+    doubtful = (step.generation_id == generation_id) & (step.state == "in_doubt")
+    return sa.exists().where(doubtful, ~sa.exists().where(newer))
 
 
 async def expire(db: Database, generation_id: UUID, message: str) -> bool:
     """End a generation that is past its maximum age as failed and give the credits back."""
     live = generations.c.status.in_(sources(Status.FAILED)) & (generations.c.id == generation_id)
-    return await _refund(
-        db, live & (generations.c.expires_at <= sa.func.now()), Status.FAILED, FailureCode.EXPIRED, message
-    )
+    is_old = generations.c.expires_at <= sa.func.now()
+    return await _refund(db, live & is_old, Status.FAILED, (FailureCode.EXPIRED, message), no_writes)
 
 
 async def _refund(
     db: Database,
     which: "sa.ColumnElement[bool]",
     status: Status,
-    code: FailureCode,
-    message: str,
-    also: ExtraWrites = no_writes,
+    error: tuple[FailureCode, str],
+    also: ExtraWrites,
 ) -> bool:
-    error = {"error_code": code.value, "error_message": message}
-    update = sa.update(generations).where(which).values(**_final(status), **error)
+    code, message = error
+    values = {**_final(status), "error_code": code.value, "error_message": message}
+    update = sa.update(generations).where(which).values(**values)
     settled = update.returning(*_SETTLED).cte("settled")
-    has_media = projects.c.image_asset_id.is_not(None) | projects.c.video_asset_id.is_not(None)
-    show = _show(settled, {"status": sa.case((has_media, "draft"), else_=status.value)})
     calls = [complete(RUN_GENERATION, settled), enqueue(WITHDRAW, with_open_ticket(settled))]
+    show = _show(settled, sa.case((has_media(), "draft"), else_=status.value))
     writes = [entries.refund(settled, reason=code.value), show, *calls, *also(settled)]
     return (await db.run(with_writes(sa.select(settled.c.id), *writes))).one_or_none() is not None
 
@@ -106,22 +119,27 @@ def with_open_ticket(settled: sa.CTE) -> sa.Subquery:
     return sa.select(settled.c.id).where(open_ticket).subquery()
 
 
-_SETTLED = [generations.c[name] for name in ("id", "user_id", "project_id")]
+_SETTLED = [generations.c[name] for name in ("id", "user_id", "project_id", "slot")]
 
 
 def _final(status: Status) -> dict[str, Any]:
-    values = {"status": status.value, "finished_at": sa.func.clock_timestamp(), "lease_until": None, "wake_at": None}
-    return {**values, "step": "completed"} if status is Status.SUCCEEDED else values
+    return {"status": status.value, "finished_at": sa.func.clock_timestamp(), "lease_until": None, "wake_at": None}
 
 
-def _show(settled: sa.CTE, values: dict[str, Any]) -> sa.Update:
-    # By id and not by generation, so that it can't miss; a project has only one live generation at a time.
+def _show(settled: sa.CTE, status: "sa.ColumnElement[str] | str | None") -> sa.Update:
+    """Return the update of the project, if there is one: its status is that of its main slot."""
     mine = projects.c.id == sa.select(settled.c.project_id).scalar_subquery()
-    return sa.update(projects).where(mine).values(**values, **changed())
+    in_main = sa.select(settled.c.slot).scalar_subquery() == MAIN
+    new = projects.c.status if status is None else sa.case((in_main, status), else_=projects.c.status)
+    return sa.update(projects).where(mine).values(status=new, **changed())
 
 
-def _output(row: dict[str, Any], settled: sa.CTE) -> sa.Insert:
-    literals = [sa.literal(value, assets.c[name].type) for name, value in row.items()]
-    owner = [settled.c.user_id, settled.c.project_id, settled.c.id]
-    columns = [*row, "user_id", "project_id", "generation_id"]
-    return sa.insert(assets).from_select(columns, sa.select(*literals, *owner).select_from(settled))
+def _outputs(result: Result) -> sa.CTE:
+    """Return the rows of the outputs, as far as they are known before they are inserted."""
+    rows = [
+        {"id": new_id(), "role": each.role, "position": each.position, **asdict(each.stored)} for each in result.outputs
+    ]
+    columns = [sa.column(name, assets.c[name].type) for name in rows[0]]
+    typed = [sa.cast(column, column.type).label(column.name) for column in columns]
+    values = sa.values(*columns, name="given").data([tuple(row.values()) for row in rows])
+    return sa.select(*typed).select_from(values).cte("made")

@@ -9,10 +9,9 @@ import structlog
 from tallyframe import observe
 from tallyframe.db import Database
 from tallyframe.errors import Unavailable
-from tallyframe.generations.accept.submit import RUN_GENERATION
 from tallyframe.generations.claim import unheld
 from tallyframe.generations.end import settle
-from tallyframe.generations.tables import IS_LIVE, WITHDRAW, generation_steps, generations
+from tallyframe.generations.tables import IS_LIVE, RUN_GENERATION, WITHDRAW, generation_steps, generations
 from tallyframe.outbox.rows import complete_where, enqueue, not_queued
 from tallyframe.outbox.tables import outbox
 

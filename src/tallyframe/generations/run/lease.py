@@ -1,8 +1,4 @@
-"""Who runs a generation: claimed by a conditional UPDATE, kept by a heartbeat, given back to wait or to be retried.
-
-Each claim raises `fence`. Every later write of that run asks for the same fence, so a worker that lost its lease, for
-whatever reason, changes nothing any more. Time is the database's.
-"""
+"""④ Who runs a generation: claimed by a conditional UPDATE, kept by a heartbeat, given back to wait or to retry."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -14,10 +10,11 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.dml import ReturningUpdate, UpdateBase
 
 from tallyframe.db import Database, with_writes
-from tallyframe.generations.accept.submit import RUN_GENERATION, ExtraWrites
-from tallyframe.generations.claim import Claim, bump_project, held, is_latest, unheld
+from tallyframe.generations.claim import Claim, ExtraWrites, bump_project, held, unheld
 from tallyframe.generations.states import LIVE, Status
-from tallyframe.generations.tables import IS_LIVE, generations
+from tallyframe.generations.steps.decide import Verdict
+from tallyframe.generations.steps.rows import verdict_writes
+from tallyframe.generations.tables import IS_LIVE, RUN_GENERATION, generation_steps, generations
 from tallyframe.outbox.rows import complete, enqueue
 from tallyframe.projects.tables import changed, projects
 
@@ -42,11 +39,8 @@ def next_in_turn(full: Sequence[UUID] = (), *, oldest: bool = False) -> "sa.Sele
 
 def this_one(generation_id: UUID) -> "sa.Select[UUID]":
     """Return the query for that very generation, if it is ready."""
-    return (
-        sa.select(generations.c.id)
-        .where(generations.c.id == generation_id, _is_ready())
-        .with_for_update(key_share=True)
-    )
+    ready = sa.select(generations.c.id).where(generations.c.id == generation_id, _is_ready())
+    return ready.with_for_update(key_share=True)
 
 
 def _is_ready() -> "sa.ColumnElement[bool]":
@@ -62,11 +56,11 @@ def _is_lost() -> "sa.ColumnElement[bool]":
 async def claim(db: Database, which: "sa.Select[UUID]", *, worker: str, lease_seconds: float) -> Claim | None:
     """Take a generation that is waiting, due, or whose lease has run out; None when there is nothing to take."""
     claimed = _claim(which, worker, lease_seconds).cte("claimed")
-    show = (
-        sa.update(projects)
-        .where(*is_latest(claimed), projects.c.status == "pending")
-        .values(status="processing", **changed())
-    )
+    # By the project's id, the only one that has an index; and only if this is the generation that it shows.
+    its_project = projects.c.id == sa.select(claimed.c.project_id).scalar_subquery()
+    shown = projects.c.generation_id == sa.select(claimed.c.id).scalar_subquery()
+    waiting = sa.and_(its_project, shown, projects.c.status == "pending")
+    show = sa.update(projects).where(waiting).values(status="processing", **changed())
     result = sa.select(*(claimed.c[column.name] for column in _COLUMNS))
     row = (await db.run(with_writes(result, show, complete(RUN_GENERATION, claimed)))).one_or_none()
     return Claim(*row) if row else None
@@ -91,23 +85,24 @@ def _claim(which: "sa.Select[UUID]", worker: str, lease_seconds: float) -> "Retu
 
 async def renew(db: Database, claim: Claim, *, lease_seconds: float) -> bool:
     """Push the lease on; False when the claim is no longer ours."""
-    return await _run(db, sa.update(generations).where(held(claim)).values(lease_until=_in(lease_seconds)))
+    update = sa.update(generations).where(held(claim)).values(lease_until=_in(lease_seconds))
+    return (await db.run(update.returning(generations.c.id))).one_or_none() is not None
 
 
-async def snooze(db: Database, claim: Claim, *, seconds: float) -> bool:
-    """Leave a generation whose ticket isn't ready; it is woken in `seconds`. False when the claim is not ours."""
-    return await _give_back(db, claim, seconds, {})
+async def leave(db: Database, claim: Claim, *, seconds: float, counts: bool, verdicts: Sequence[Verdict] = ()) -> bool:
+    """Give the generation back, to be woken in `seconds`, and keep the verdicts of its steps in the same statement.
 
-
-async def retry(db: Database, claim: Claim, *, seconds: float, counts: bool) -> bool:
-    """Leave a generation for another try in `seconds`; `counts` spends one of its retries."""
-    again = {"attempt": generations.c.attempt + 1, "retries": generations.c.retries + int(counts)}
-    return await _give_back(db, claim, seconds, again)
-
-
-async def fall_back(db: Database, claim: Claim) -> bool:
-    """Leave a generation for the next provider, at once; that one has its retries before it."""
-    return await _give_back(db, claim, 0, {"attempt": generations.c.attempt + 1, "retries": 0})
+    `counts`: this is another attempt, which its receipt shows; waiting for a ticket is none. False when the claim is no
+    longer ours: then nothing was written.
+    """
+    row = generations.c
+    again = {"attempt": row.attempt + 1, "retries": row.retries + 1} if counts else {}
+    values = {"lease_until": None, "wake_at": _in(seconds), "turn": _after_ones_own(), **again}
+    update = sa.update(generations).where(held(claim)).values(**values)
+    waiting = update.returning(*_KEYS, row.wake_at).cte("waiting")
+    writes: list[UpdateBase] = [enqueue(RUN_GENERATION, waiting, waiting.c.wake_at)]
+    writes += [*verdict_writes(verdicts, waiting), *([bump_project(waiting)] if counts else [])]
+    return (await db.run(with_writes(sa.select(waiting.c.id), *writes))).one_or_none() is not None
 
 
 async def wake(db: Database, generation_id: UUID, also: ExtraWrites) -> bool:
@@ -120,18 +115,11 @@ async def wake(db: Database, generation_id: UUID, also: ExtraWrites) -> bool:
     at = sa.case((asleep | row.wake_at.is_not(None), sa.func.now()))
     update = sa.update(generations).where(row.id == generation_id, IS_LIVE, unheld()).values(wake_at=at)
     woken = update.returning(row.id, row.user_id).cte("woken")
-    writes = [enqueue(RUN_GENERATION, woken), *also(woken)]
+    # Who is woken asks for its tickets at once.
+    mine = generation_steps.c.generation_id == sa.select(woken.c.id).scalar_subquery()
+    ask = sa.update(generation_steps).where(mine, generation_steps.c.state == "ticket").values(poll_at=None)
+    writes = [enqueue(RUN_GENERATION, woken), ask, *also(woken)]
     return (await db.run(with_writes(sa.select(woken.c.id), *writes))).one_or_none() is not None
-
-
-async def _give_back(db: Database, claim: Claim, seconds: float, values: dict[str, Any]) -> bool:
-    update = sa.update(generations).where(held(claim))
-    update = update.values(lease_until=None, wake_at=_in(seconds), turn=_after_ones_own(), **values)
-    waiting = update.returning(*_KEYS, generations.c.wake_at).cte("waiting")
-    writes: list[UpdateBase] = [enqueue(RUN_GENERATION, waiting, waiting.c.wake_at)]
-    if values:  # another attempt shows in the receipt; a nap does not
-        writes.append(bump_project(waiting))
-    return (await db.run(with_writes(sa.select(waiting.c.id), *writes))).one_or_none() is not None
 
 
 def _after_ones_own() -> "sa.ScalarSelect[int]":
@@ -144,7 +132,3 @@ def _after_ones_own() -> "sa.ScalarSelect[int]":
 
 def _in(seconds: float) -> "sa.ColumnElement[Any]":
     return sa.func.now() + sa.literal(timedelta(seconds=seconds), sa.Interval())
-
-
-async def _run(db: Database, update: sa.Update) -> bool:
-    return (await db.run(update.returning(generations.c.id))).one_or_none() is not None

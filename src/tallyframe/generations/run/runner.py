@@ -1,24 +1,28 @@
-"""④ Run a generation: claim → operation → settle, with a heartbeat beside it and no transaction open while waiting."""
+"""④ Run a generation: claim → operation → one move. A heartbeat runs beside it; no transaction is open meanwhile."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 import structlog
 
 from tallyframe import observe
-from tallyframe.db import Database
+from tallyframe.db import Database, retry_while_unavailable
 from tallyframe.errors import FailureCode, GenerationError, Unavailable
-from tallyframe.generations.claim import Claim
+from tallyframe.generations.claim import Claim, ClaimLost
 from tallyframe.generations.end import settle
 from tallyframe.generations.run import lease
+from tallyframe.generations.run.context import LOST, RunContext, Wish
 from tallyframe.generations.steps import detached
-from tallyframe.generations.steps.execute import NextProvider, RunContext, RunDependencies, Snoozed, TryAgain
-from tallyframe.generations.steps.rows import ClaimLost
-from tallyframe.operations.base import Operations, Stored
+from tallyframe.generations.steps.decide import End, Leave
+from tallyframe.generations.steps.execute import RunDependencies
+from tallyframe.generations.steps.rows import StepRows
+from tallyframe.operations.base import Operation, Operations, Result
 
 log = structlog.get_logger()
 
@@ -69,34 +73,65 @@ class Runner:
             generation_id=str(claim.id), user_id=str(claim.user_id), operation=claim.operation, attempt=claim.attempt
         ):
             try:
-                outcome = await self._run_claimed(claim)
-            except Unavailable:  # the database is away; when it is back, the lease decides who goes on
-                outcome = "claim_lost"
+                outcome = await self._move(claim, await self._work(claim))
+            except (ClaimLost, Unavailable):  # taken over or ended; or the lease decides, when the database is back
+                outcome = LOST
+            except asyncio.CancelledError:
+                await asyncio.shield(lease.leave(self.db, claim, seconds=self._pause(claim), counts=True))
+                raise
             log.info("generation_left", outcome=outcome)
             return outcome
 
-    async def _run_claimed(self, claim: Claim) -> str:
+    async def _work(self, claim: Claim) -> Result | Wish:
+        """Run the operation while the lease is kept; return its result, or what the run wants instead."""
+        operation = self.operations.get(claim.operation)
         if claim.attempt > self.limits.max_attempts:
-            return _won(await settle.fail(self.db, claim, FailureCode.INTERNAL, POISONED), "failed")
+            return End(GenerationError(FailureCode.INTERNAL, POISONED, operator_message="too many attempts"))
+        if operation is None:
+            return End(GenerationError(FailureCode.PROVIDER_UNAVAILABLE, operator_message="the operation isn't served"))
+        context = RunContext(self.dependencies, claim)
+        working = asyncio.create_task(_operate(operation, claim, context))
+        beating = asyncio.create_task(self._beat(claim))
         try:
-            outputs = await self._with_heartbeat(claim, self._operate(claim))
-            return _won(await settle.succeed(self.db, claim, outputs), "succeeded")
-        except (Snoozed, TryAgain, NextProvider) as left:
-            return await self._leave(claim, left)
-        except GenerationError as error:
-            return await self._retry_or_fail(claim, error)
-        except ClaimLost:  # taken over, canceled or expired
-            return "claim_lost"
+            await asyncio.wait((working, beating, context.wish), return_when=asyncio.FIRST_COMPLETED)
+            if context.wish.done():
+                return context.wish.result()
+            if working.done():
+                return working.result()
+            if error := beating.exception():
+                log.error("heartbeat_failed", error=repr(error))
         except Unavailable:
             raise
-        except asyncio.CancelledError:
-            await asyncio.shield(lease.retry(self.db, claim, seconds=self._pause(claim), counts=False))
-            raise
-        except Exception as error:  # a bug ends one generation, logged in full, and not the worker
-            log.exception("generation_crashed")
-            observe.report(error)
-            bug = GenerationError(FailureCode.INTERNAL, operator_message=type(error).__name__)
-            return await self._retry_or_fail(claim, bug)
+        except Exception as error:  # noqa: BLE001  # a bug ends one generation, logged in full, and not the worker
+            return _bug_or_failure(error)
+        finally:
+            for task in (working, beating):
+                task.cancel()
+            await asyncio.gather(working, beating, return_exceptions=True)
+        return LOST
+
+    async def _move(self, claim: Claim, made: Result | Wish) -> str:
+        """Make the run's last move, with the verdicts that come with it, in one statement."""
+        match made:
+            case Result():
+                return "succeeded" if await settle.succeed(self.db, claim, made) else LOST
+            case End(error, verdicts):
+                log.warning("generation_failed", code=error.code.value, operator_message=error.operator_message)
+                ended = await settle.fail(self.db, claim, error.code, error.message, verdicts)
+                return "failed" if ended else LOST
+            case Leave(seconds, outcome, verdicts):
+                retried = outcome != "snoozed"
+                # Up to a quarter more, so that what failed together doesn't come back together.
+                wait = seconds * random.uniform(1.0, 1.25) if retried else seconds  # noqa: S311  # jitter, no secret
+                left = await retry_while_unavailable(
+                    lambda: lease.leave(self.db, claim, seconds=wait, counts=retried, verdicts=verdicts)
+                )
+                if not left:
+                    rows = StepRows(self.db, claim)
+                    for verdict in verdicts:
+                        await rows.keep_late(verdict)
+                return outcome if left else LOST
+        return LOST
 
     def _pause(self, claim: Claim) -> float:
         """Return the seconds after which somebody else may go on with what a stopping worker gives back.
@@ -105,40 +140,6 @@ class Runner:
         would take it for lost.
         """
         return detached.PATIENCE + HEARD if self.dependencies.detached.has(claim.id) else 0
-
-    async def _operate(self, claim: Claim) -> Sequence[Stored]:
-        operation = self.operations[claim.operation]
-        order = operation.Input.model_validate(claim.input)
-        return await operation.run(order, RunContext(self.dependencies, claim))
-
-    async def _leave(self, claim: Claim, left: Snoozed | TryAgain | NextProvider) -> str:
-        if isinstance(left, Snoozed):
-            return _won(await lease.snooze(self.db, claim, seconds=left.seconds), "snoozed")
-        if isinstance(left, TryAgain):
-            return _won(await lease.retry(self.db, claim, seconds=left.seconds, counts=False), "retried")
-        return _won(await lease.fall_back(self.db, claim), "fell_back")
-
-    async def _retry_or_fail(self, claim: Claim, error: GenerationError) -> str:
-        log.warning("generation_error", code=error.code.value, operator_message=error.operator_message)
-        if not self.dependencies.retry.gives_up(error, claim.retries):
-            seconds = self.dependencies.retry.delay(error, claim.retries)
-            return _won(await lease.retry(self.db, claim, seconds=seconds, counts=True), "retried")
-        return _won(await settle.fail(self.db, claim, error.code, error.message), "failed")
-
-    async def _with_heartbeat(self, claim: Claim, work: Coroutine[None, None, Sequence[Stored]]) -> Sequence[Stored]:
-        """Do the work while the lease is kept; drop it and raise ClaimLost as soon as the lease is lost."""
-        tasks = working, beating = asyncio.create_task(work), asyncio.create_task(self._beat(claim))
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if working.done():
-                return working.result()
-            if error := beating.exception():
-                log.error("heartbeat_failed", error=repr(error))
-            raise ClaimLost
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(working, beating, return_exceptions=True)
 
     async def _beat(self, claim: Claim) -> None:
         """Renew the lease until it is lost; then return."""
@@ -153,5 +154,19 @@ class Runner:
                 log.warning("heartbeat_missed")
 
 
-def _won(won: bool, outcome: str) -> str:  # noqa: FBT001  # reads well at every call
-    return outcome if won else "claim_lost"
+async def _operate(operation: Operation[Any], claim: Claim, context: RunContext) -> Result:
+    result = await operation.run(operation.Input.model_validate(claim.input), context)
+    gives = {"media"} if result.outputs else set()
+    gives |= {"data"} if result.data is not None else set()
+    if gives != operation.gives:
+        raise TypeError(f"{operation.name} gives {sorted(operation.gives)}, and has given {sorted(gives)}")
+    return result
+
+
+def _bug_or_failure(error: Exception) -> End:
+    """Return the end for what an operation has raised: its own verdict, or a bug, which is logged in full."""
+    if isinstance(error, GenerationError):
+        return End(error)
+    log.error("generation_crashed", exc_info=error)
+    observe.report(error)
+    return End(GenerationError(FailureCode.INTERNAL, operator_message=type(error).__name__))

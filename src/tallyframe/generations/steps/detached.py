@@ -5,33 +5,29 @@ know: a ticket that comes then is kept, so that it can be withdrawn; a result is
 """
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
 
-from tallyframe.calls.gate import CircuitOpen, NoSlot
 from tallyframe.errors import FailureCode, GenerationError, ProviderError
-from tallyframe.generations.steps.rows import ClaimLost, Steps
-from tallyframe.providers.base import Media, Ticket
+from tallyframe.generations.claim import ClaimLost
+from tallyframe.generations.steps.rows import StepRows
+from tallyframe.providers.base import Answer, Ticket
 
 log = structlog.get_logger()
 
-#: Seconds that a stopping worker waits for answers which nobody waits for any more.
+#: Seconds that a stopping worker waits for detached calls.
 PATIENCE = 5.0
-
-#: Nothing was ordered, or the ticket has been booked by the order itself.
-_NOTHING_TO_BOOK = (ClaimLost, CircuitOpen, NoSlot, asyncio.CancelledError)
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class DetachedCall:
     """An order under way. `repeatable`: may it be placed again when nobody knows what became of it?"""
 
     generation_id: UUID
-    steps: Steps
-    role: str
+    rows: StepRows
+    step: str
     attempt: int
     repeatable: bool
 
@@ -40,18 +36,18 @@ class DetachedCalls:
     """The orders of this process whose run has ended before them."""
 
     def __init__(self) -> None:
-        self._followed: dict[asyncio.Task[None], Order] = {}
+        self._followed: dict[asyncio.Task[None], DetachedCall] = {}
 
-    def follow(self, ordering: asyncio.Task[Media | Ticket], order: "Order") -> None:
+    def follow(self, ordering: "asyncio.Task[Answer | GenerationError]", call: DetachedCall) -> None:
         """Book what comes of the order, when it comes."""
-        task = asyncio.create_task(_book(ordering, order))
-        self._followed[task] = order
+        task = asyncio.create_task(_book(ordering, call))
+        self._followed[task] = call
         task.add_done_callback(self._followed.pop)
 
     def has(self, generation_id: UUID) -> bool:
         """Whether an order of the generation is still under way that nobody may place again."""
-        orders = self._followed.values()
-        return any(order.generation_id == generation_id and not order.repeatable for order in orders)
+        calls = self._followed.values()
+        return any(call.generation_id == generation_id and not call.repeatable for call in calls)
 
     async def aclose(self, seconds: float = PATIENCE) -> None:
         """Wait so many seconds for what is still under way, and then give it up."""
@@ -62,26 +58,26 @@ class DetachedCalls:
         await asyncio.gather(*self._followed, return_exceptions=True)
 
 
-async def _book(ordering: asyncio.Task[Media | Ticket], order: Order) -> None:
+async def _book(ordering: "asyncio.Task[Answer | GenerationError]", call: DetachedCall) -> None:
     try:
-        with suppress(*_NOTHING_TO_BOOK):
-            await _note(ordering, order)
+        await _note(await ordering, call)
+    except (ClaimLost, asyncio.CancelledError):  # nothing was ordered, or we give it up
+        log.info("detached_call_dropped", step=call.step, attempt=call.attempt)
     except Exception:  # the database is away, or a bug: the step stays an intent, which is booked as a doubt later
-        log.exception("late_answer_lost", role=order.role, attempt=order.attempt)
+        log.exception("late_answer_lost", step=call.step, attempt=call.attempt)
     finally:
         ordering.cancel()
 
 
-async def _note(ordering: asyncio.Task[Media | Ticket], order: Order) -> None:
-    try:
-        answer = await ordering
-    except ProviderError as error:
-        if error.in_doubt:
-            error.retryable = order.repeatable
-        await order.steps.end_late(order.role, order.attempt, error, delivered=False)
-        return
-    if isinstance(answer, Media):
+async def _note(answer: Answer | GenerationError, call: DetachedCall) -> None:
+    if isinstance(answer, Ticket):
+        await call.rows.keep_late_ticket(call.step, call.attempt, answer.value)
+    elif isinstance(answer, GenerationError):
+        if isinstance(answer, ProviderError) and answer.in_doubt:
+            answer.retryable = call.repeatable
+        await call.rows.end_late(call.step, call.attempt, answer, delivered=False)
+    else:
         words = "A result came when nobody waited for it any more; it was not kept."
-        came = GenerationError(FailureCode.PROVIDER_TIMEOUT, retryable=order.repeatable, operator_message=words)
-        await order.steps.end_late(order.role, order.attempt, came, delivered=True)
-        log.warning("orphaned_result", role=order.role, key=None)
+        came = GenerationError(FailureCode.PROVIDER_TIMEOUT, retryable=call.repeatable, operator_message=words)
+        await call.rows.end_late(call.step, call.attempt, came, delivered=True)
+        log.warning("orphaned_result", step=call.step, key=None)

@@ -1,64 +1,66 @@
-"""What a vendor has made goes into our storage, under the generation's name, before anybody hears of it.
+"""What a vendor has made: a file goes into our storage, and data into the step's row, before anybody hears of it.
 
-The name says which attempt has ordered it: a worker that was frozen while it stored, and comes back when somebody else
-has delivered, writes its own file and not over theirs.
+A file's name has the fence of the claim that stores it. So two who collect the same ticket write two files, and a
+worker that was frozen while it stored, and comes back when somebody else has delivered, overwrites nothing.
 """
 
 import asyncio
 import hashlib
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
-import sqlalchemy as sa
 import structlog
 
-from tallyframe.db import Database, retry_while_unavailable, with_writes
 from tallyframe.errors import FailureCode, GenerationError
-from tallyframe.generations.claim import Claim, bump_project, held
-from tallyframe.generations.steps.rows import ClaimLost, Steps
-from tallyframe.generations.tables import generations
+from tallyframe.generations.claim import Claim, ClaimLost
+from tallyframe.generations.steps.rows import StepRows
 from tallyframe.operations.base import Stored
-from tallyframe.providers.base import Media
+from tallyframe.providers.base import Data, Media
 from tallyframe.storages.base import EXTENSIONS, Storage, StorageError
 
 log = structlog.get_logger()
 
-#: Generation, role, attempt, ending. Postgres' format() reads it as well.
+#: Generation, step, fence, ending. Postgres' format() reads it as well.
 KEY = "generations/%s/%s-%s.%s"
 
 #: Seconds between tries to store a result whose bytes we already hold.
 STORE_RETRIES = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 
-async def store(
-    db: Database, claim: Claim, storage: Storage, role: Literal["image", "video"], attempt: int, media: Media
-) -> Stored:
-    """Store the bytes and finish the step. Raises ClaimLost, and GenerationError when the storage fails for long."""
-    if not await retry_while_unavailable(lambda: _show_storing(db, claim)):
-        raise ClaimLost
-    stored = await asyncio.to_thread(_describe, claim, storage, role, attempt, media)  # hashing 100 MB takes a while
-    await _put(storage, stored.key, media)
-    steps = Steps(db, claim)
+async def keep_result(
+    rows: StepRows, claim: Claim, storage: Storage, place: tuple[str, int], made: Media | Data
+) -> Mapping[str, Any]:
+    """Store what was made, finish the step and return what is kept of it. `place`: the step's name and its try.
+
+    Raises ClaimLost, and GenerationError (storage_unavailable, retryable) when the storage fails for long.
+    """
+    name, attempt = place
+    if isinstance(made, Data):
+        result: Mapping[str, Any] = {"data": made.value}
+    else:
+        await rows.show_storing(name, attempt)
+        key = KEY % (claim.id, name, claim.fence, EXTENSIONS[made.content_type])
+        sha256 = await asyncio.to_thread(lambda: hashlib.sha256(made.data).hexdigest())  # 100 MB take a while
+        size = (len(made.data), sha256, made.width, made.height, made.duration_seconds)
+        stored = Stored(storage.name, key, made.content_type, *size)
+        await _put(storage, key, made)
+        result = {"role": name, **asdict(stored)}  # the role is for workers of the version before
     try:
-        await steps.finish(role, attempt, stored)
+        await rows.finish(name, attempt, result)
     except ClaimLost:
-        await steps.orphan(role, attempt, stored)
-        log.warning("orphaned_result", role=role, key=stored.key)
+        await rows.orphan(name, attempt, result)
+        log.warning("orphaned_result", step=name, key=result.get("key"))
         raise
-    return stored
+    return result
 
 
-def _describe(claim: Claim, storage: Storage, role: Literal["image", "video"], attempt: int, media: Media) -> Stored:
-    return Stored(
-        role=role,
-        storage=storage.name,
-        key=KEY % (claim.id, role, attempt, EXTENSIONS[media.content_type]),
-        content_type=media.content_type,
-        bytes=len(media.data),
-        sha256=hashlib.sha256(media.data).hexdigest(),
-        width=media.width,
-        height=media.height,
-        duration_seconds=media.duration_seconds,
-    )
+def read_result(result: Mapping[str, Any]) -> Stored | Mapping[str, Any]:
+    """Return the file, or the data in JSON values, that `keep_result` has kept."""
+    if "data" in result:
+        data: Mapping[str, Any] = result["data"]
+        return data
+    return Stored(**{name: result[name] for name in Stored.__dataclass_fields__})
 
 
 async def _put(storage: Storage, key: str, media: Media) -> None:
@@ -73,15 +75,3 @@ async def _put(storage: Storage, key: str, media: Media) -> None:
                 ) from None
             await asyncio.sleep(pause)
     return None
-
-
-async def _show_storing(db: Database, claim: Claim) -> bool:
-    """Let the user see that the result is being stored; False when the claim is no longer ours."""
-    update = (
-        sa.update(generations)
-        .where(held(claim))
-        .values(step="storing")
-        .returning(generations.c.id, generations.c.project_id)
-    )
-    stepped = update.cte("stepped")
-    return (await db.run(with_writes(sa.select(stepped.c.id), bump_project(stepped)))).one_or_none() is not None

@@ -1,6 +1,5 @@
-"""When to try again after a failure that may pass; pure but for the jitter. The only retry policy there is."""
+"""When to try again after a failure that may pass. Pure, and the only retry policy there is."""
 
-import random
 from dataclasses import dataclass
 
 from tallyframe.errors import FailureCode, GenerationError, ProviderError
@@ -10,7 +9,7 @@ from tallyframe.errors import FailureCode, GenerationError, ProviderError
 class RetryPolicy:
     """How often and after how many seconds."""
 
-    max_retries: int  # at one provider
+    max_retries: int  # of a step, at one provider
     max_wait: float  # seconds; a vendor that asks for more patience is given up
     max_rejected: int = 2  # the same for answers without a usable result, each of which may be billed
     collect_again: float = 5.0  # seconds until a ticket is asked for again when asking failed
@@ -19,19 +18,14 @@ class RetryPolicy:
 
     def gives_up(self, error: GenerationError, retries: int) -> bool:
         """Tell whether this is the end at this provider, after `retries` further tries already made there."""
-        asked_for = wanted_wait(error)
         most = self.max_retries
         if error.code is FailureCode.PROVIDER_REJECTED:
             most = min(most, self.max_rejected)
-        return not error.retryable or retries >= most or asked_for > self.max_wait
+        return not error.retryable or retries >= most or wanted_wait(error) > self.max_wait
 
     def delay(self, error: GenerationError, retries: int) -> float:
-        """Return the seconds before retry number `retries` (from 0): what the vendor asks for, at least, plus jitter.
-
-        Doubling, capped, and up to 25 % more, so that what failed together doesn't come back together.
-        """
-        backoff = min(self.base * 2.0**retries, self.longest)
-        return max(backoff, wanted_wait(error)) * random.uniform(1.0, 1.25)  # noqa: S311  # jitter, no secret
+        """Return the seconds before retry number `retries` (from 0): doubling, and what the vendor asks for."""
+        return max(min(self.base * 2.0**retries, self.longest), wanted_wait(error))
 
 
 def wanted_wait(error: GenerationError) -> float:

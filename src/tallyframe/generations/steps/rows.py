@@ -1,115 +1,132 @@
-"""The durable marks of a step that a vendor may bill: intent, ticket, done, failed, in doubt, withdrawn.
+"""The rows of steps: intent, ticket, done, failed, in doubt, orphaned. Every write asks for the claim's fence.
 
-`intent` is committed before the vendor is called and `ticket` before anything waits, so whatever dies in between, the
-next run knows whether to resume, to ask for trouble to be booked, or to order. Every write asks for the claim's fence.
+`intent` is committed before the vendor is called and `ticket` before anything waits. So whatever dies in between, the
+next run knows whether to collect, to book a doubt, or to order.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.sql import Executable
 
-from tallyframe.db import Database, retry_while_unavailable, with_writes
+from tallyframe.db import Database, insert_per_row, retry_while_unavailable, with_writes
 from tallyframe.errors import GenerationError, ProviderError, Unavailable
-from tallyframe.generations.claim import Claim, bump_project, held
-from tallyframe.generations.tables import ERASE_PROJECT, WITHDRAW, generation_steps, generations
+from tallyframe.generations.claim import Claim, ClaimLost, bump_project, held
+from tallyframe.generations.steps.decide import Asked, Try, Verdict
+from tallyframe.generations.tables import ERASE_GENERATION, ERASE_PROJECT, WITHDRAW, generation_steps, generations
 from tallyframe.logs import hidden
-from tallyframe.operations.base import Stored
 from tallyframe.outbox.rows import enqueue
 from tallyframe.projects.tables import projects
-from tallyframe.providers.base import Provider
 
 log = structlog.get_logger()
 
+_step = generation_steps.c
 
-class ClaimLost(Exception):
-    """The generation has been taken over, canceled or expired; what this worker does no longer counts."""
+#: Seconds before its time at which a ticket is asked for all the same: several that are due together are one wake-up.
+TOGETHER = 0.25
 
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One try of a step."""
-
-    attempt: int
-    state: str
-    provider: str
-    ticket: str | None
-    result: dict[str, Any] | None
-    error_code: str | None
-    is_final: bool
+_ENDING = frozenset({"failed", "in_doubt"})
 
 
-class Steps:
-    """The steps of one claimed generation."""
+def verdict_writes(verdicts: Sequence[Verdict], generation: sa.FromClause) -> list[sa.Insert]:
+    """Return the writes of verdicts, if the row of their generation (`id`) is there: with a move, in one statement."""
+    return [_upsert(verdict, generation) for verdict in verdicts]
+
+
+def _upsert(verdict: Verdict, generation: sa.FromClause) -> sa.Insert:
+    changes: dict[str, Any] = dict(verdict.values)
+    if "operator_message" in changes:
+        changes["operator_message"] = hidden(str(changes["operator_message"]))[:2000] or None
+    if changes.get("state") in _ENDING:
+        changes["ended_at"] = sa.func.now()
+    if verdict.poll_after is not None:
+        changes["poll_at"] = sa.func.now() + sa.literal(timedelta(seconds=verdict.poll_after), sa.Interval())
+    new = {"name": verdict.name, "attempt": verdict.attempt, "provider": verdict.provider, "model": verdict.model}
+    row = {"state": "intent", **new, **changes}
+    insert = insert_per_row(generation_steps, generation, generation_id=generation.c.id, **row)
+    return insert.on_conflict_do_update(
+        index_elements=["generation_id", "name", "attempt"],
+        set_={name: insert.excluded[name] for name in changes},
+    )
+
+
+class StepRows:
+    """The rows of the steps of one claimed generation."""
 
     def __init__(self, db: Database, claim: Claim) -> None:
         self._db = db
         self._claim = claim
 
-    async def tries(self, name: str) -> list[Step]:
-        """Return all tries of the step, oldest first, whichever attempts made them."""
-        columns = [generation_steps.c[field] for field in Step.__dataclass_fields__]
-        mine = (generation_steps.c.generation_id == self._claim.id) & (generation_steps.c.name == name)
-        query = sa.select(*columns).where(mine).order_by(generation_steps.c.attempt)
-        return [Step(*row) for row in (await self._db.run(query)).all()]
+    async def tries(self) -> dict[str, list[Try]]:
+        """Return all tries of all steps, oldest first, by the steps' names."""
+        rests = sa.func.date_part("epoch", _step.poll_at - sa.func.clock_timestamp()) - TOGETHER
+        columns = [_step[name] for name in Try.__dataclass_fields__ if name != "rests"]
+        query = sa.select(_step.name, *columns, sa.func.coalesce(rests, 0)).order_by(_step.attempt)
+        found: dict[str, list[Try]] = {}
+        for name, *fields in (await self._db.run(query.where(_step.generation_id == self._claim.id))).all():
+            found.setdefault(name, []).append(Try(*fields))
+        return found
 
-    async def intend(self, name: str, provider: Provider) -> None:
+    async def intend(self, asked: Asked) -> None:
         """Commit that the vendor is about to be called; also show which one. Raises ClaimLost."""
-        values = {"provider": provider.name, "model": provider.model}
+        values = {"provider": asked.route.provider.name, "model": asked.route.offer.model}
         update = sa.update(generations).where(held(self._claim)).values(**values)
         shown = update.returning(generations.c.id, generations.c.project_id).cte("shown")
-        row = {"name": name, "attempt": self._claim.attempt, "state": "intent", **values}
-        literals = [sa.literal(value, generation_steps.c[column].type) for column, value in row.items()]
-        insert = sa.insert(generation_steps).from_select([*row, "generation_id"], sa.select(*literals, shown.c.id))
+        row = {"name": asked.name, "attempt": asked.attempt, "state": "intent", **values}
+        insert = insert_per_row(generation_steps, shown, generation_id=shown.c.id, **row)
         await self._write(with_writes(sa.select(shown.c.id), insert, bump_project(shown)))
 
-    async def keep_ticket(self, name: str, attempt: int, ticket: str) -> bool:
-        """Commit the vendor's ticket, before anything waits for it.
+    async def keep(self, verdict: Verdict) -> None:
+        """Commit a verdict by itself, while other steps of the run are still under way. Raises ClaimLost.
 
-        False: the claim is lost. The ticket is kept all the same: who has taken over may collect it, and when the
-        generation has ended, the vendor will be told.
+        A ticket is kept even if the claim is lost: who has taken over may collect it, or the vendor will be told.
         """
+        mine = sa.select(generations.c.id).where(held(self._claim)).with_for_update(key_share=True).cte("mine")
+        statement = with_writes(sa.select(mine.c.id), *verdict_writes([verdict], mine))
         try:
-            return await retry_while_unavailable(lambda: self._keep_ticket(name, attempt, ticket))
+            await retry_while_unavailable(lambda: self._write(statement))
+        except ClaimLost:
+            await self.keep_late(verdict)
+            raise
+
+    async def keep_late(self, verdict: Verdict) -> None:
+        """Keep the ticket of a verdict, if it has one, although the claim is lost."""
+        if ticket := verdict.values.get("ticket"):
+            await self.keep_late_ticket(verdict.name, verdict.attempt, ticket)
+
+    async def keep_late_ticket(self, name: str, attempt: int, ticket: str) -> None:
+        """Keep a ticket although the claim is lost. Where the generation has ended, the vendor will be told."""
+        state = sa.case((_step.state == "intent", "ticket"), else_=_step.state)
+        update = sa.update(generation_steps).where(self._try(name, attempt), _step.state.in_(("intent", "in_doubt")))
+        kept = update.values(ticket=ticket, state=state).returning(_step.generation_id).cte("kept")
+        ended = sa.select(generations.c.id).join(kept, kept.c.generation_id == generations.c.id)
+        nobody_waits = ended.where(generations.c.finished_at.is_not(None)).subquery()
+        statement = with_writes(sa.select(kept.c.generation_id), enqueue(WITHDRAW, nobody_waits))
+        try:
+            await retry_while_unavailable(lambda: self._db.run(statement))
         except Unavailable:  # all that can still be done for it
             log.exception("ticket_lost", generation_id=str(self._claim.id), attempt=attempt, ticket=ticket)
             raise
 
-    async def _keep_ticket(self, name: str, attempt: int, ticket: str) -> bool:
-        try:
-            await self._change(name, attempt, {"state": "ticket", "ticket": ticket})
-        except ClaimLost:
-            await self._db.run(self._late_ticket(name, attempt, ticket))
-            return False
-        return True
+    async def show_storing(self, name: str, attempt: int) -> None:
+        """Show that a result is being stored, and note that this claim may write a file. Raises ClaimLost."""
+        update = sa.update(generations).where(held(self._claim)).values(step="storing")
+        stepped = update.returning(generations.c.id, generations.c.project_id).cte("stepped")
+        fences = sa.func.array_append(_step.fences, sa.literal(self._claim.fence, sa.Integer()))
+        this = sa.and_(self._try(name, attempt), sa.exists().where(stepped.c.id == _step.generation_id))
+        note = sa.update(generation_steps).where(this).values(fences=fences)
+        statement = with_writes(sa.select(stepped.c.id), note, bump_project(stepped))
+        await retry_while_unavailable(lambda: self._write(statement))
 
-    def _late_ticket(self, name: str, attempt: int, ticket: str) -> Executable:
-        row = generation_steps.c
-        state = sa.case((row.state == "intent", "ticket"), else_=row.state)
-        update = sa.update(generation_steps).where(self._try(name, attempt), row.state.in_(("intent", "in_doubt")))
-        kept = update.values(ticket=ticket, state=state).returning(row.generation_id).cte("kept")
-        ended = sa.select(generations.c.id).join(kept, kept.c.generation_id == generations.c.id)
-        nobody_waits = ended.where(generations.c.finished_at.is_not(None)).subquery()
-        return with_writes(sa.select(kept.c.generation_id), enqueue(WITHDRAW, nobody_waits))
-
-    async def finish(self, name: str, attempt: int, result: Stored) -> None:
-        """Commit what the step made. Raises ClaimLost."""
-        done = {"state": "done", "result": asdict(result), "ended_at": sa.func.now()}
-        await retry_while_unavailable(lambda: self._change(name, attempt, done))
-
-    async def fail(self, name: str, attempt: int, error: GenerationError) -> None:
-        """Commit the vendor's verdict, with its own words for the operator. Raises ClaimLost."""
-        await self._end(name, attempt, "failed", error)
-
-    async def doubt(self, name: str, attempt: int, error: GenerationError) -> None:
-        """Book that nobody knows what became of a call: it may have cost something at the vendor. Raises ClaimLost."""
-        await self._end(name, attempt, "in_doubt", error)
-
-    async def _end(self, name: str, attempt: int, state: str, error: GenerationError) -> None:
-        await self._change(name, attempt, {"state": state, **_verdict(error)})
+    async def finish(self, name: str, attempt: int, result: Mapping[str, Any]) -> None:
+        """Commit what the step has made. Raises ClaimLost."""
+        ours = sa.exists().where(held(self._claim))
+        done = {"state": "done", "result": dict(result), "ended_at": sa.func.now()}
+        update = sa.update(generation_steps).where(self._try(name, attempt), ours).values(**done)
+        await retry_while_unavailable(lambda: self._write(update.returning(_step.generation_id)))
 
     async def end_late(self, name: str, attempt: int, error: GenerationError, *, delivered: bool) -> None:
         """Note what came of an order that nobody waited for any more: the vendor's verdict, or a result.
@@ -119,45 +136,39 @@ class Steps:
         """
         ended = sa.exists().where(generations.c.id == self._claim.id, generations.c.finished_at.is_not(None))
         doubt = "in_doubt" if delivered or (isinstance(error, ProviderError) and error.in_doubt) else "failed"
-        state = sa.case((ended, "orphaned"), else_=doubt) if delivered else doubt
-        values = {"state": state, **_verdict(error)}
-        still_open = generation_steps.c.state.in_(("intent", "in_doubt"))
+        values = {
+            "state": sa.case((ended, "orphaned"), else_=doubt) if delivered else doubt,
+            "error_code": error.code.value,
+            "is_final": not error.retryable,
+            "operator_message": hidden(error.operator_message)[:2000] or None,
+            "ended_at": sa.func.now(),
+        }
+        still_open = _step.state.in_(("intent", "in_doubt"))
         update = sa.update(generation_steps).where(self._try(name, attempt), still_open).values(**values)
         await retry_while_unavailable(lambda: self._db.run(update))
 
-    async def orphan(self, name: str, attempt: int, result: Stored) -> None:
-        """Keep, for the operator, a success that came after the generation had ended. Changes nothing else.
+    async def orphan(self, name: str, attempt: int, result: Mapping[str, Any]) -> None:
+        """Keep, for the operator, a success that came after the claim was lost. Changes nothing else.
 
-        Nor is it an orphan if somebody else has delivered it, who had the same ticket. If the project has been deleted
+        It is no orphan if somebody else has delivered it, who had the same ticket. If the project has been deleted
         meanwhile, and erased, the file came after that: it is erased once more.
         """
-        row = generation_steps.c
-        values = {"state": "orphaned", "result": asdict(result), "ended_at": sa.func.now()}
-        update = sa.update(generation_steps).where(self._try(name, attempt), row.state != "done").values(**values)
-        kept = update.returning(row.generation_id).cte("kept")
-        deleted = sa.select(projects.c.id).join(generations).join(kept, kept.c.generation_id == generations.c.id)
-        too_late = deleted.where(projects.c.deleted_at.is_not(None)).subquery()
-        await self._db.run(with_writes(sa.select(kept.c.generation_id), enqueue(ERASE_PROJECT, too_late)))
-
-    async def _change(self, name: str, attempt: int, values: dict[str, Any]) -> None:
-        ours = sa.exists().where(held(self._claim))
-        update = sa.update(generation_steps).where(self._try(name, attempt), ours).values(**values)
-        await self._write(update.returning(generation_steps.c.generation_id))
+        values = {"state": "orphaned", "result": dict(result), "ended_at": sa.func.now()}
+        update = sa.update(generation_steps).where(self._try(name, attempt), _step.state != "done").values(**values)
+        kept = update.returning(_step.generation_id).cte("kept")
+        of_project = sa.select(projects.c.id).join(generations, generations.c.project_id == projects.c.id)
+        project = of_project.join(kept, kept.c.generation_id == generations.c.id)
+        alone = sa.select(generations.c.id).join(kept, kept.c.generation_id == generations.c.id)
+        erasing = (
+            enqueue(ERASE_PROJECT, project.where(projects.c.deleted_at.is_not(None)).subquery()),
+            enqueue(ERASE_GENERATION, alone.where(generations.c.deleted_at.is_not(None)).subquery()),
+        )
+        await self._db.run(with_writes(sa.select(kept.c.generation_id), *erasing))
 
     def _try(self, name: str, attempt: int) -> "sa.ColumnElement[bool]":
-        row = generation_steps.c
-        return sa.and_(row.generation_id == self._claim.id, row.name == name, row.attempt == attempt)
+        return sa.and_(_step.generation_id == self._claim.id, _step.name == name, _step.attempt == attempt)
 
-    async def _write(self, statement: Executable) -> None:
+    async def _write(self, statement: sa.Executable) -> None:
         written: UUID | None = (await self._db.run(statement)).scalar_one_or_none()
         if written is None:
             raise ClaimLost
-
-
-def _verdict(error: GenerationError) -> dict[str, Any]:
-    return {
-        "error_code": error.code.value,
-        "is_final": not error.retryable,
-        "operator_message": hidden(error.operator_message)[:2000] or None,
-        "ended_at": sa.func.now(),
-    }

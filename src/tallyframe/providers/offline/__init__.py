@@ -1,7 +1,7 @@
-"""The offline provider: makes real images and videos without a key, a network or a bill.
+"""The offline provider: makes real images, videos and answers in words without a key, a network or a bill.
 
-What it makes says so in the picture, and the same order always gives the same bytes. The prompt takes orders, as a
-payment sandbox takes test cards. They are not written into the picture, several may be combined, and other text in
+What it makes says so, and the same order always gives the same result. The prompt takes orders, as a payment sandbox
+takes test cards; `instructions` take none. They don't show in the result, several may be combined, and other text in
 brackets is just part of the prompt:
 
 ====================  ================================================================================================
@@ -15,11 +15,16 @@ card                  what happens
 `[delay:SECONDS]`     A ticket comes at once, its result (or failure) after this time. At most 600.
 `[hang:SECONDS]`      The order itself is answered only after this time, as by a vendor that holds the line. At most
                       600.
+`[refuse]`            It fails for good with content_policy, as when a model refuses.
+`[cut]`               It fails for good with provider_rejected: the answer has reached the limit of its tokens.
+`[malformed]`         It fails with a retryable provider_rejected: the answer is no JSON.
+`[ignore-schema]`     It fails with a retryable provider_rejected: the answer is JSON in another form.
 ====================  ================================================================================================
 
-A hang comes before a flaky failure, that before a delay, and that before the verdict of a fail or empty card. A card
-with a value that makes no sense fails with invalid_input. Without a delay an image comes at once; a video always
-comes by a ticket, which is ready when it is given.
+The last four are of text and vision; images and videos take no notice of them. A hang comes before a flaky failure,
+that before a delay, and that before all else; of several verdicts, the one that is higher up here counts. A card with
+a value that makes no sense fails with invalid_input. Without a delay an image or an answer comes at once; a video
+always comes by a ticket, which is ready when it is given.
 """
 
 from collections.abc import Mapping

@@ -10,10 +10,12 @@ from tallyframe.errors import FailureCode, ProviderError
 
 MAX_SECONDS = 600.0  # longer delays and hangs are cut to this
 
-_CARD = re.compile(r"\[(fail|flaky|delay|hang|empty)(?::([^\[\]]*))?\]", re.IGNORECASE)
+_CARD = re.compile(
+    r"\[(fail|flaky|delay|hang|empty|refuse|cut|malformed|ignore-schema)(?::([^\[\]]*))?\]", re.IGNORECASE
+)
 _KNOWN = (
     f"The test cards are [fail:CODE] with one of {', '.join(FailureCode)}; [flaky:TRIES], [delay:SECONDS], "
-    "[hang:SECONDS] and [empty]."
+    "[hang:SECONDS] and [empty]; for text and vision also [refuse], [cut], [malformed] and [ignore-schema]."
 )
 
 
@@ -27,6 +29,11 @@ class Cards:
     delay: float | None = None  # seconds from the order to the result
     hang: float = 0.0  # seconds until the order is answered at all
     empty: bool = False
+    # Of text and vision; for media these do nothing.
+    refuse: bool = False
+    cut: bool = False
+    malformed: bool = False
+    ignore_schema: bool = False
 
     def check_try(self, attempt: int) -> None:
         """Raise a retryable ProviderError if this try, counted from 1, is one that a flaky card fails."""
@@ -53,7 +60,7 @@ def read_cards(prompt: str) -> Cards:
     orders: dict[str, Any] = {}
     for card in _CARD.finditer(prompt):
         name = card[1].lower()
-        orders[name] = _read_value(name, card[2])
+        orders[name.replace("-", "_")] = _read_value(name, card[2])
     return Cards(prompt=" ".join(_CARD.sub(" ", prompt).split()), **orders)
 
 
@@ -91,4 +98,8 @@ _READERS: dict[str, Callable[[str], object]] = {
     "delay": _seconds,
     "hang": _seconds,
     "empty": _nothing,
+    "refuse": _nothing,
+    "cut": _nothing,
+    "malformed": _nothing,
+    "ignore-schema": _nothing,
 }

@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable, Mapping
 
 from tallyframe.catalog import Capability
-from tallyframe.providers.base import Answer, Call, ImageTask, Media, Offer, Task, Ticket, VideoTask, of_kind
+from tallyframe.providers.base import Answer, Call, ImageTask, Offer, Task, Ticket, VideoTask
 from tallyframe.providers.offline import tickets
 from tallyframe.providers.offline.cards import Cards, read_cards
 from tallyframe.providers.offline.film import MAX_SECONDS, check_video, shoot_video
 from tallyframe.providers.offline.picture import IMAGE_SIZES, check_image, draw_image
+from tallyframe.providers.offline.writing import MAX_LOOKED_AT, check_words, note_input, write
 
 _VIDEO_POLL_SECONDS = 0.2  # a video without a delay is ready at once; this only keeps askers from spinning
 
@@ -18,6 +19,8 @@ _MODEL = "offline-1"
 OFFERS: Mapping[Capability, Offer] = {
     "image": Offer(tuple(IMAGE_SIZES), max_images=4, model=_MODEL),
     "video": Offer(tuple(IMAGE_SIZES), tuple(range(1, MAX_SECONDS + 1)), max_images=1, model=_MODEL),
+    "text": Offer(max_images=0, model=_MODEL),
+    "vision": Offer(max_images=MAX_LOOKED_AT, model=_MODEL),
 }
 
 
@@ -35,28 +38,29 @@ class OfflineProvider:
         self._clock = clock
 
     async def start(self, task: Task, call: Call) -> Answer:
-        """Give the result, or a ticket: with a delay card, and for every video. Raises ProviderError as cards say."""
+        """Give the result, or a ticket: with a delay card, and for every video. Raises ProviderError as cards say.
+
+        Tokens are noted by the call that brings the result or the failure.
+        """
         _check(task)
         cards = read_cards(task.prompt)
         if cards.hang:
             await asyncio.sleep(cards.hang)
+        if call.attempt <= cards.flaky:
+            _note_input(task, call)
         cards.check_try(call.attempt)
         if cards.delay is not None:
             ready_at_ms = self._now_ms() + round(cards.delay * 1000)
             return Ticket(tickets.issue(call.key, ready_at_ms), tickets.poll_after(cards.delay))
-        cards.check_verdict()
         if isinstance(task, VideoTask):
+            cards.check_verdict()
             return Ticket(tickets.issue(call.key, self._now_ms()), _VIDEO_POLL_SECONDS)
-        return await _make(task, cards)
+        return await _finish(task, cards, call)
 
-    async def collect(self, ticket: str, task: Task, call: Call) -> Answer:  # noqa: ARG002 - the port
+    async def collect(self, ticket: str, task: Task, call: Call) -> Answer:
         """Give the result, or the ticket again while its delay lasts. Raises ProviderError as `start` does."""
         waiting = tickets.waiting(ticket, self._now_ms())
-        if waiting is not None:
-            return waiting
-        cards = read_cards(task.prompt)
-        cards.check_verdict()
-        return await _make(task, cards)
+        return waiting or await _finish(task, read_cards(task.prompt), call)
 
     async def cancel(self, ticket: str) -> bool:  # noqa: ARG002 - the port
         """Stop at once: nothing is at work before its ticket is collected."""
@@ -78,10 +82,22 @@ def _check(task: Task) -> None:
         check_image(task)
     elif isinstance(task, VideoTask):
         check_video(task)
+    else:
+        check_words(task)
 
 
-async def _make(task: Task, cards: Cards) -> Media:
+def _note_input(task: Task, call: Call) -> None:
+    if not isinstance(task, ImageTask | VideoTask):
+        note_input(task, call.usage)
+
+
+async def _finish(task: Task, cards: Cards, call: Call) -> Answer:
+    """Give the verdict of the cards, or else the result."""
+    _note_input(task, call)
+    cards.check_verdict()
+    if not isinstance(task, ImageTask | VideoTask):
+        return await write(task, cards, call.usage)
     given = [await picture.read() for picture in task.inputs]
     if isinstance(task, VideoTask):
         return await asyncio.to_thread(shoot_video, task, given[0] if given else None, cards.prompt)
-    return await asyncio.to_thread(draw_image, of_kind(task, ImageTask), given, cards.prompt)
+    return await asyncio.to_thread(draw_image, task, given, cards.prompt)

@@ -1,9 +1,8 @@
-"""Before an order is priced: is there a provider for its shape and length? What is left open is chosen here. Pure."""
+"""What is offered: is there a provider for an order's shape and length? What is left open is chosen here. Pure."""
 
 from collections.abc import Iterable, Sequence
 
 from tallyframe.errors import ValidationFailed
-from tallyframe.generations.steps.routing import can_make
 from tallyframe.providers.base import Offer
 
 #: What a user who says nothing gets, as far as it is offered.
@@ -34,7 +33,7 @@ def check_shape(offers: Sequence[Offer], ratio: str) -> None:
 def check_video(offers: Sequence[Offer], ratio: str, seconds: int, longest: int) -> None:
     """Raise ValidationFailed unless some provider makes a video of this aspect ratio and length."""
     check_shape(offers, ratio)
-    if seconds > longest or not any(can_make(offer, ratio, seconds) for offer in offers):
+    if seconds > longest or not any(ratio in offer.aspect_ratios and seconds in offer.seconds for offer in offers):
         lengths = _seconds(offers, ratio, longest)
         said = f"lasts {_lengths(lengths)} seconds" if lengths else f"can't be made in {longest} seconds or less"
         raise ValidationFailed(f"A video of {ratio} {said} here.", pointer="/duration_seconds")

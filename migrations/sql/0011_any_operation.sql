@@ -1,0 +1,171 @@
+-- What any operation needs: outputs with a role, versions of a project's media, and results that are there.
+-- Statements are separated by lines of "--;".
+
+-- The owner reads and fills everybody's rows, once.
+ALTER TABLE assets NO FORCE ROW LEVEL SECURITY
+--;
+ALTER TABLE generations NO FORCE ROW LEVEL SECURITY
+--;
+ALTER TABLE projects NO FORCE ROW LEVEL SECURITY
+--;
+-- Outputs from before, and those of workers of the version before, which leave the role out.
+UPDATE assets SET role = split_part(content_type, '/', 1), position = 0 WHERE generation_id IS NOT NULL
+--;
+CREATE FUNCTION asset_role() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    NEW.role := split_part(NEW.content_type, '/', 1);
+    NEW.position := 0;
+    RETURN NEW;
+END $$
+--;
+CREATE TRIGGER asset_role BEFORE INSERT ON assets
+    FOR EACH ROW WHEN (NEW.generation_id IS NOT NULL AND NEW.role IS NULL) EXECUTE FUNCTION asset_role()
+--;
+
+-- A picture that went over to another project, because its own was deleted, is no output of that one.
+INSERT INTO project_media (project_id, role, position, version, asset_id, generation_id)
+SELECT a.project_id, a.role, 0, row_number() OVER (
+           PARTITION BY a.project_id, a.role ORDER BY a.id IN (p.image_asset_id, p.video_asset_id), a.id),
+       a.id, a.generation_id
+FROM assets a JOIN generations g ON g.id = a.generation_id AND g.project_id = a.project_id
+              JOIN projects p ON p.id = a.project_id
+--;
+
+ALTER TABLE assets FORCE ROW LEVEL SECURITY
+--;
+ALTER TABLE generations FORCE ROW LEVEL SECURITY
+--;
+ALTER TABLE projects FORCE ROW LEVEL SECURITY
+--;
+
+-- The two columns that only the version before reads and writes. It shows an asset: then that is the newest version.
+CREATE FUNCTION project_media_of_columns() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    INSERT INTO project_media (project_id, role, position, version, asset_id, generation_id)
+    SELECT NEW.id, a.role, 0,
+           coalesce((SELECT max(version) FROM project_media m
+                     WHERE m.project_id = NEW.id AND m.role = a.role AND m.position = 0), 0) + 1,
+           a.id, a.generation_id
+    FROM assets a
+    WHERE a.id IN (NEW.image_asset_id, NEW.video_asset_id) AND a.generation_id IS NOT NULL
+    ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$
+--;
+CREATE TRIGGER project_media_of_columns AFTER UPDATE OF image_asset_id, video_asset_id ON projects
+    FOR EACH ROW WHEN (ROW(OLD.image_asset_id, OLD.video_asset_id) IS DISTINCT FROM
+                       ROW(NEW.image_asset_id, NEW.video_asset_id))
+    EXECUTE FUNCTION project_media_of_columns()
+--;
+CREATE FUNCTION columns_of_project_media() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    UPDATE projects SET image_asset_id = CASE NEW.role WHEN 'image' THEN NEW.asset_id ELSE image_asset_id END,
+                        video_asset_id = CASE NEW.role WHEN 'video' THEN NEW.asset_id ELSE video_asset_id END
+    WHERE id = NEW.project_id;
+    RETURN NULL;
+END $$
+--;
+CREATE TRIGGER columns_of_project_media AFTER INSERT ON project_media
+    FOR EACH ROW WHEN (NEW.position = 0 AND NEW.role IN ('image', 'video')) EXECUTE FUNCTION columns_of_project_media()
+--;
+
+-- A success has a result: outputs, data, or both. After the statement, which inserts the outputs, too.
+CREATE FUNCTION success_has_result() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM assets WHERE generation_id = NEW.id) THEN
+        RAISE check_violation USING MESSAGE = 'a generation that succeeded has an output or data';
+    END IF;
+    RETURN NULL;
+END $$
+--;
+CREATE TRIGGER success_has_result AFTER UPDATE OF status ON generations
+    FOR EACH ROW WHEN (NEW.status = 'succeeded' AND OLD.status <> 'succeeded' AND NEW.output IS NULL)
+    EXECUTE FUNCTION success_has_result()
+--;
+ALTER TABLE generations ENABLE ALWAYS TRIGGER success_has_result
+--;
+
+-- What is published has media. Once, when it is published: a deleted project is taken back first.
+CREATE FUNCTION published_has_media() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM project_media WHERE project_id = NEW.id) THEN
+        RAISE check_violation USING MESSAGE = 'a project without media can''t be published';
+    END IF;
+    RETURN NULL;
+END $$
+--;
+CREATE TRIGGER published_has_media AFTER UPDATE OF is_published ON projects
+    FOR EACH ROW WHEN (NEW.is_published AND NOT OLD.is_published) EXECUTE FUNCTION published_has_media()
+--;
+
+-- A generation for nobody's project is its user's own.
+CREATE OR REPLACE FUNCTION generation_of_own_project() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF NEW.project_id IS NOT NULL
+       AND NOT EXISTS (SELECT FROM projects WHERE id = NEW.project_id AND user_id = NEW.user_id) THEN
+        RAISE insufficient_privilege USING MESSAGE = 'a generation is for a project of its own user';
+    END IF;
+    RETURN NULL;
+END $$
+--;
+DROP TRIGGER generation_stays ON generations
+--;
+CREATE TRIGGER generation_stays BEFORE UPDATE ON generations FOR EACH ROW WHEN (
+    ROW(OLD.id, OLD.project_id, OLD.slot, OLD.user_id, OLD.account_id, OLD.operation, OLD.credits, OLD.replaces_id)
+        IS DISTINCT FROM
+    ROW(NEW.id, NEW.project_id, NEW.slot, NEW.user_id, NEW.account_id, NEW.operation, NEW.credits, NEW.replaces_id)
+    OR OLD.finished_at IS NOT NULL AND OLD.status IS DISTINCT FROM NEW.status)
+    EXECUTE FUNCTION generation_stays()
+--;
+ALTER TABLE generations ENABLE ALWAYS TRIGGER generation_stays
+--;
+REVOKE EXECUTE ON FUNCTION asset_role(), project_media_of_columns(), columns_of_project_media(), success_has_result(),
+    published_has_media() FROM PUBLIC
+--;
+
+ALTER TABLE project_media ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY
+--;
+CREATE POLICY everybodys ON project_media TO tallyframe_worker, tallyframe_admin, tallyframe_app
+    USING (true) WITH CHECK (true)
+--;
+CREATE POLICY own ON project_media TO tallyframe_api USING (EXISTS (SELECT FROM projects WHERE id = project_id))
+--;
+GRANT SELECT, INSERT, UPDATE, DELETE ON project_media TO tallyframe_worker
+--;
+GRANT SELECT ON project_media TO tallyframe_admin
+--;
+GRANT SELECT, DELETE ON project_media TO tallyframe_api
+--;
+GRANT SELECT, INSERT, UPDATE, DELETE ON project_media TO tallyframe_app
+--;
+GRANT INSERT (slot, metadata) ON generations TO tallyframe_api
+--;
+GRANT UPDATE (metadata, deleted_at) ON generations TO tallyframe_api
+--;
+GRANT INSERT (slot, metadata, replaces_id) ON generations TO tallyframe_admin
+--;
+GRANT UPDATE (output) ON generations TO tallyframe_api
+--;
+GRANT UPDATE (output, metadata) ON generations TO tallyframe_worker
+--;
+
+-- The API forgets data that a deleted generation has made.
+CREATE POLICY forget ON generation_steps FOR UPDATE TO tallyframe_api
+    USING (EXISTS (SELECT FROM generations WHERE id = generation_id)) WITH CHECK (result = '{}'::jsonb)
+--;
+GRANT UPDATE (result) ON generation_steps TO tallyframe_api
+--;
+
+-- What is erased hangs on a project, or on a generation that has none.
+ALTER POLICY own ON erased_files
+    USING (EXISTS (SELECT FROM projects WHERE id = project_id) OR EXISTS (SELECT FROM generations WHERE id = project_id))
+    WITH CHECK (EXISTS (SELECT FROM assets a WHERE a.id = asset_id AND a.storage = erased_files.storage
+                        AND a.key = erased_files.key)
+                OR EXISTS (SELECT FROM generations g
+                           WHERE erased_files.project_id IN (g.project_id, g.id)
+                             AND starts_with(erased_files.key, 'generations/' || g.id || '/')))

@@ -1,0 +1,136 @@
+"""Bodies of orders: JSON or multipart becomes one `NewProject` and its pictures; pictures in fields become ids."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.datastructures import FormData, UploadFile
+
+from tallyframe.api.forms import read_file
+from tallyframe.api.incoming import AssetRef, NewProject, UrlRef
+from tallyframe.api.pictures import Given, given
+from tallyframe.errors import UnsupportedMedia, ValidationFailed
+from tallyframe.operations.fields import MAX_PICTURES, picture_fields
+
+MAX_FIELDS = 32
+
+ImageInputs = Sequence[UUID | str | bytes]
+
+_REFS: TypeAdapter[AssetRef | UrlRef] = TypeAdapter(AssetRef | UrlRef)
+
+
+async def read(request: Request, max_upload_bytes: int) -> tuple[NewProject, ImageInputs]:
+    """Return the order and its pictures as asset ids, URLs or bytes. Raises our errors and pydantic's."""
+    content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if content_type == "multipart/form-data":
+        return await _read_form(request, max_upload_bytes)
+    if content_type in {"application/json", ""}:
+        order = NewProject.model_validate_json(await request.body())
+        return order, [_source(item) for item in order.images]
+    raise UnsupportedMedia("Send application/json or multipart/form-data.")
+
+
+def read_pictures(model: type[BaseModel], sent: Mapping[str, Any]) -> tuple[dict[str, Any], list[Given]]:
+    """Return the fields of any operation with ids in the place of pictures, and the pictures.
+
+    Raises pydantic's ValidationError for what is no picture, and ValidationFailed for too many.
+    """
+    fields, pictures = dict(sent), list[Given]()
+    for name, most in picture_fields(model).items():
+        value = sent.get(name)
+        items = value if isinstance(value, list) else [] if value is None else [value]
+        if len(items) > most:
+            raise ValidationFailed(f"There may be {most} pictures at most.", pointer=f"/{name}")
+        with below(name):
+            refs = [_REFS.validate_python(item) for item in items]
+        of_field = [given(_source(ref), f"/input/{name}/{place}") for place, ref in enumerate(refs)]
+        pictures += of_field
+        if of_field:
+            ids = [picture.id for picture in of_field]
+            fields[name] = ids if isinstance(value, list) else ids[0]
+    return fields, pictures
+
+
+@contextmanager
+def below(place: str) -> Iterator[None]:
+    """Let the pointers of what is refused in the block begin at `place`."""
+    try:
+        yield
+    except ValidationError as error:
+        found = [{**item, "loc": (*([place] if place else []), *item["loc"])} for item in error.errors()]
+        raise RequestValidationError(found) from None
+    except ValidationFailed as error:
+        if not place:
+            raise
+        raise ValidationFailed(error.detail, pointer=f"/{place}{error.pointer}") from None
+
+
+def _source(ref: AssetRef | UrlRef) -> UUID | str:
+    return ref.asset_id if isinstance(ref, AssetRef) else ref.url
+
+
+async def _read_form(request: Request, max_upload_bytes: int) -> tuple[NewProject, ImageInputs]:
+    async with request.form(max_files=MAX_PICTURES, max_fields=MAX_FIELDS, max_part_size=max_upload_bytes + 1) as form:
+        fields, files = _sorted(form)
+        order = NewProject.model_validate_strings(fields) if "metadata" not in fields else _with_metadata(fields)
+        return order, [await read_file(file, max_upload_bytes) for file in files]
+
+
+def _sorted(form: FormData) -> tuple[dict[str, Any], list[UploadFile]]:
+    fields: dict[str, Any] = {}
+    files: list[UploadFile] = []
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile):
+            if name not in {"images", "images[]"}:
+                raise ValidationFailed("Pictures go into the field 'images'.", pointer=f"/{name}")
+            files.append(value)
+        elif name == "images":
+            raise ValidationFailed("In a form, 'images' are files.", pointer="/images")
+        elif name in fields:
+            raise ValidationFailed(f"The field {name!r} is given twice.", pointer=f"/{name}")
+        else:
+            fields[name] = value
+    return fields, files
+
+
+def _with_metadata(fields: dict[str, Any]) -> NewProject:
+    try:
+        metadata = json.loads(fields["metadata"])
+    except (ValueError, RecursionError):
+        raise ValidationFailed("In a form, 'metadata' is a JSON object.", pointer="/metadata") from None
+    return NewProject.model_validate({**fields, "metadata": metadata}, strict=False)
+
+
+#: Both ways in, for the OpenAPI document: FastAPI can't work out a body that we read ourselves.
+OPENAPI_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/NewProject"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["kind"],
+                    "properties": {
+                        "kind": {"type": "string"},
+                        "prompt": {"type": "string", "maxLength": 4000},
+                        "prompt_id": {"type": "string", "format": "uuid"},
+                        "aspect_ratio": {"type": "string", "enum": ["1:1", "9:16", "16:9", "4:5", "3:4"]},
+                        "duration_seconds": {"type": "integer"},
+                        "metadata": {"type": "string", "description": "A JSON object of strings."},
+                        "images": {
+                            "type": "array",
+                            "maxItems": MAX_PICTURES,
+                            "items": {"type": "string", "format": "binary"},
+                        },
+                    },
+                }
+            },
+        },
+    }
+}

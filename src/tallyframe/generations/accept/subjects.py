@@ -1,0 +1,116 @@
+"""② What an order's generation hangs on: a new project, a slot of one that is there, or nothing but the user's room.
+
+Each is a CTE that has one row, with the project's `id` (null without a project), or none where the order is refused.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from tallyframe.generations.tables import IS_LIVE, generations
+from tallyframe.projects.tables import projects
+
+#: The columns of a generation that an order fills, and of a project that a new one does.
+ORDER = ("user_id", "account_id", "operation", "slot", "input", "metadata", "credits")
+PROJECT = ("kind", "prompt", "prompt_id", "aspect_ratio", "metadata")
+#: What differs between orders that are placed together.
+OF_MANY = ("operation", "slot", "input", "metadata", "credits")
+
+_MINE = (generations.c.user_id == sa.bindparam("user_id", type_=sa.Uuid())) & IS_LIVE
+
+
+def turn() -> "sa.ColumnElement[int]":
+    """Return when it is this generation's turn: after the user's own, and not before what is being served now.
+
+    Start-time fair queueing (Goyal, Vin, Cheng 1996), where each generation counts the same: each user's next order is
+    served before another user's backlog.
+    """
+    own_last = sa.select(sa.func.max(generations.c.turn)).where(_MINE).scalar_subquery()
+    return sa.func.greatest(sa.func.turn_served_now(type_=sa.BigInteger()), own_last + 1)
+
+
+def _has_room() -> "sa.ColumnElement[bool]":
+    # Not exact: orders that arrive at the same instant don't see each other, so a burst may overshoot by its size.
+    active = sa.select(sa.func.count()).select_from(generations).where(_MINE).scalar_subquery()
+    return active + sa.bindparam("room_for", type_=sa.BigInteger()) <= sa.bindparam("max_active", type_=sa.BigInteger())
+
+
+def _new_project() -> sa.CTE:
+    ids = [sa.bindparam(name, type_=sa.Uuid()) for name in ("project_id", "generation_id", "user_id")]
+    fields = [sa.bindparam(name, type_=projects.c[name].type) for name in PROJECT]
+    row = sa.select(*ids, sa.literal("pending", sa.Text()), *fields).where(_has_room())
+    insert = sa.insert(projects).from_select(["id", "generation_id", "user_id", "status", *PROJECT], row)
+    return insert.returning(projects.c.id).cte("subject")
+
+
+def _as_text(sql: str, *ids: str) -> sa.CTE:
+    """Return a part in text: SQLAlchemy mistakes an inner UPDATE's columns for parameters of the same name."""
+    numbers = [sa.bindparam(name, type_=sa.BigInteger()) for name in ("room_for", "max_active")]
+    text = sa.text(sql).bindparams(*(sa.bindparam(name, type_=sa.Uuid()) for name in ids), *numbers)
+    return text.columns(id=sa.Uuid()).cte("subject")
+
+
+_ROOM = """
+      (SELECT count(*) FROM generations WHERE user_id = :user_id AND status IN ('pending', 'processing'))
+          + :room_for <= :max_active"""
+_ORDERED = """
+    UPDATE projects SET generation_id = :generation_id, status = 'pending', status_sequence = status_sequence + 1,
+                        updated_at = clock_timestamp()
+    WHERE id = :project_id AND user_id = :user_id AND deleted_at IS NULL AND status NOT IN ('pending', 'processing')
+      AND"""
+_EXISTS = "EXISTS (SELECT FROM users WHERE id = :user_id AND deleted_at IS NULL)"
+
+NEW_PROJECT = _new_project()
+#: No project: the room alone decides.
+NO_PROJECT = sa.select(sa.null().cast(sa.Uuid()).label("id")).where(_has_room()).cte("subject")
+#: A project whose main slot is free; it shows the new generation from now on.
+IDLE_PROJECT = _as_text(f"{_ORDERED} {_ROOM} RETURNING id", "generation_id", "project_id", "user_id")
+#: The same, of a user who still exists, whose latest generation is still the ended one.
+UNANSWERED_PROJECT = _as_text(
+    f"{_ORDERED} {_ROOM} AND generation_id = :ended_id AND {_EXISTS} RETURNING id",
+    *("generation_id", "project_id", "user_id", "ended_id"),
+)
+#: A project whose other slots are nobody's business: the index on live generations per slot decides.
+ANY_PROJECT = _as_text(
+    """
+    UPDATE projects SET status_sequence = status_sequence + 1, updated_at = clock_timestamp()
+    WHERE id = :project_id AND user_id = :user_id AND deleted_at IS NULL AND """
+    f"{_ROOM} RETURNING id",
+    *("project_id", "user_id"),
+)
+#: What an ended generation hung on.
+ENDED = _as_text(
+    """
+    SELECT project_id AS id FROM generations WHERE id = :ended_id AND user_id = :user_id AND finished_at IS NOT NULL
+      AND deleted_at IS NULL AND """
+    f"{_EXISTS} AND {_ROOM}",
+    *("ended_id", "user_id"),
+)
+
+
+def _many() -> sa.CTE:
+    """Return one row per order, in their order; `place` counts from 1."""
+    names: dict[str, sa.types.TypeEngine[Any]] = {
+        "ids": sa.Uuid(),
+        "entry_ids": sa.Uuid(),
+        "inputs": sa.Text(),
+        "metadatas": sa.Text(),
+    }
+    names |= {"operations": sa.Text(), "slots": sa.Text(), "prices": sa.BigInteger()}
+    arrays = [sa.bindparam(name, type_=postgresql.ARRAY(kind)) for name, kind in names.items()]
+    columns = [sa.column(name, kind) for name, kind in names.items()]
+    rows = sa.func.unnest(*arrays).table_valued(*columns, with_ordinality="place", name="orders").render_derived()
+    jsonb = {name: sa.cast(rows.c[f"{name}s"], postgresql.JSONB) for name in ("input", "metadata")}
+    return sa.select(
+        rows.c.ids.label("id"),
+        rows.c.entry_ids.label("entry_id"),
+        rows.c.operations.label("operation"),
+        rows.c.slots.label("slot"),
+        *(value.label(name) for name, value in jsonb.items()),
+        rows.c.prices.label("credits"),
+        rows.c.place,
+    ).cte("orders")
+
+
+MANY = _many()

@@ -1,0 +1,68 @@
+"""① What can be ordered here, and on which terms: fields become an order with a price. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from tallyframe.errors import ValidationFailed
+from tallyframe.generations.accept.submit import Order
+from tallyframe.operations.base import Operation, Operations, OrderLimits
+from tallyframe.providers.base import Offers
+
+
+class Buyer(Protocol):
+    """Who pays."""
+
+    @property
+    def id(self) -> UUID:
+        """The user's id."""
+        ...
+
+    @property
+    def account_id(self) -> UUID:
+        """The user's credit account."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The operations that are served here, what their providers make, and the limits. `prices` has credits by name."""
+
+    operations: Operations
+    offers: Offers
+    prices: Mapping[str, int]
+    limits: OrderLimits
+    max_active: int  # generations of one user that have not ended
+    max_age: float  # seconds from acceptance to `expired`
+
+    def operation(self, name: str, *, pointer: str) -> Operation[Any]:
+        """Return the operation of that name. Raises ValidationFailed where there is none."""
+        if name not in self.operations:
+            names = ", ".join(self.operations)
+            raise ValidationFailed(f"There is no operation {name!r} here. There are: {names}.", pointer=pointer)
+        return self.operations[name]
+
+    def accept(self, buyer: Buyer, operation: Operation[Any], fields: Mapping[str, Any]) -> Order:
+        """Return the order that these fields ask for. Raises ValidationFailed and pydantic's ValidationError."""
+        return self._order(buyer, operation, operation.accept(fields, self.offers, self.limits))
+
+    def again(self, buyer: Buyer, operation: Operation[Any], kept: Mapping[str, Any]) -> Order:
+        """Return the order that was kept as `kept`, if it can still be made. Raises ValidationFailed where not."""
+        order = operation.Input.model_validate(dict(kept))
+        operation.check(order, self.offers, self.limits)
+        return self._order(buyer, operation, order)
+
+    def _order(self, buyer: Buyer, operation: Operation[Any], order: BaseModel) -> Order:
+        return Order(
+            user_id=buyer.id,
+            account_id=buyer.account_id,
+            operation=operation.name,
+            slot=operation.slot,
+            input=order.model_dump(mode="json"),
+            credits=operation.price(order, self.prices),
+            max_active=self.max_active,
+            max_age=self.max_age,
+        )

@@ -1,0 +1,75 @@
+"""Text and vision: made-up answers, what they would use at a vendor, and the cards that only these know."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from math import ceil
+from typing import Any
+
+from tallyframe.errors import FailureCode, ProviderError
+from tallyframe.providers.base import Data, Media, TextTask, Usage, VisionTask
+from tallyframe.providers.offline.answers import make_up
+from tallyframe.providers.offline.cards import Cards
+from tallyframe.providers.offline.looking import look_at
+from tallyframe.providers.structured import read_structured
+
+MAX_LOOKED_AT = 10  # pictures
+
+_CHARACTERS_PER_TOKEN = 4
+_TOKENS_PER_PICTURE = 258
+
+_MALFORMED = 'Here is the answer: {"answer": "It ends in the mid'
+_OTHER_SCHEMA = json.dumps([{"note": "This is JSON, but in a form of its own."}])
+
+WordTask = TextTask[Any] | VisionTask[Any]
+
+
+def check_words(task: WordTask) -> None:
+    """Raise ProviderError (invalid_input) for a number of pictures that is not offered."""
+    if isinstance(task, TextTask) and task.inputs:
+        raise ProviderError(FailureCode.INVALID_INPUT, "Text is written without pictures.")
+    if isinstance(task, VisionTask) and not 1 <= len(task.inputs) <= MAX_LOOKED_AT:
+        raise ProviderError(FailureCode.INVALID_INPUT, f"There must be from 1 to {MAX_LOOKED_AT} pictures.")
+
+
+def note_input(task: WordTask, usage: Usage) -> None:
+    """Note what a vendor would have read, and that it has written nothing yet. In tokens."""
+    read = len(task.instructions) + len(task.prompt)
+    usage.input_tokens = ceil(read / _CHARACTERS_PER_TOKEN) + _TOKENS_PER_PICTURE * len(task.inputs)
+    usage.output_tokens = 0
+
+
+async def write(task: WordTask, cards: Cards, usage: Usage) -> Data:
+    """Look at the pictures, answer as the cards order, and note the tokens of the answer.
+
+    Raises ProviderError: content_policy and provider_rejected as the cards say; provider_rejected where the answer
+    would be longer than `max_output_tokens`, or the model is too odd; invalid_input if a picture can't be decoded.
+    """
+    if cards.refuse:
+        raise ProviderError(FailureCode.CONTENT_POLICY, operator_message="Test card [refuse].")
+    if cards.cut:
+        usage.output_tokens = task.max_output_tokens
+        raise _cut("Test card [cut].")
+    if cards.malformed or cards.ignore_schema:
+        wrong = _MALFORMED if cards.malformed else _OTHER_SCHEMA
+        usage.output_tokens = _tokens(wrong)
+        return read_structured(wrong, task.answer)
+    given = [await each.read() for each in task.inputs]
+    answer = await asyncio.to_thread(_answer, task, cards.prompt, given)
+    tokens = _tokens(json.dumps(answer.value))
+    usage.output_tokens = min(tokens, task.max_output_tokens)
+    if tokens > task.max_output_tokens:
+        raise _cut(f"It takes more than {task.max_output_tokens} tokens.")
+    return answer
+
+
+def _answer(task: WordTask, prompt: str, given: Sequence[Media]) -> Data:
+    return make_up(task.answer, prompt, [look_at(each) for each in given])
+
+
+def _tokens(text: str) -> int:
+    return ceil(len(text) / _CHARACTERS_PER_TOKEN)
+
+
+def _cut(why: str) -> ProviderError:
+    return ProviderError(FailureCode.PROVIDER_REJECTED, operator_message=f"The answer is cut off. {why}")
