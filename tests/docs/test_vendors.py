@@ -61,9 +61,7 @@ def test_every_setting_it_names_exists() -> None:
 
 
 def test_every_setting_about_vendors_is_explained() -> None:
-    vendors = {*VendorSettings.model_fields, "retry_max_wait", "max_retries"} - {
-        "variables"
-    }  # those are read as they are
+    vendors = {*VendorSettings.model_fields, "retry_max_wait", "max_retries"} - {"env", "variables"}
     wanted = {variable for variable, name in FIELDS.items() if name in vendors or name.startswith(("auth_", "clerk_"))}
     assert {variable for variable in wanted if f"`{variable}" not in PAGE} == set()
 
