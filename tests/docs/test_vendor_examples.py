@@ -37,7 +37,7 @@ def paste(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_there_is_a_block_for_each_vendor() -> None:
-    assert len(blocks("environment")) == 11
+    assert len(blocks("environment")) == 12
 
 
 @pytest.mark.parametrize("block", blocks("environment"))
@@ -45,8 +45,9 @@ async def test_what_is_to_be_pasted_works(block: str, paste: Path) -> None:
     paste.write_text(block)
     settings = load_settings()
     given = {FIELDS[name] for name in re.findall(r"^(\w+)=", block, re.MULTILINE)}
-    assert settings.model_fields_set - {"variables"} == given  # those are read whether or not they are there
+    assert settings.model_fields_set - {"variables"} == given
     assert offers(settings)["video"]
+    assert ("openai_api_key" in given) is (settings.providers_for("vision")[0] == "openai")
     storages = build_storages(settings)
     for storage in storages.by_name.values():
         await storage.aclose()
@@ -76,6 +77,7 @@ def test_the_priced_models_cost_what_it_says(paste: Path) -> None:
     image = cost_micros(known["gemini-3.1-flash-image"], Usage(output_tokens=1120)) or 0
     omni = cost_micros(known["gemini-omni-1.1-flash"], Usage(output_tokens=6 * 5792)) or 0
     veo = cost_micros(known["veo-3.1-generate-preview"], Usage(seconds=6)) or 0
+    assert cost_micros(known["gpt-5.4-mini"], Usage(1_000_000, 1_000_000)) == 750_000 + 4_500_000
     told = [f"{Decimal(cost) / 10**6:.2f}" for cost in (image, omni, veo)]
     said = "an image in `1K` costs you some {}, six seconds of Omni {} and six seconds of Veo {}."
     assert said.format(*told) in " ".join(PAGE.split())

@@ -3,21 +3,25 @@
 import re
 from pathlib import Path
 
+import pytest
 from pydantic import SecretStr
 
 from tallyframe.api.admin.ai_operations import AiOperation, AiOperationSums, Asked
 from tallyframe.calls import gate, tables
-from tallyframe.catalog import CATALOG, Capability
+from tallyframe.catalog import BY_NAME, CATALOG, Capability
 from tallyframe.errors import FAILURE_POLICY, FailureCode
 from tallyframe.generations.end import withdraw
 from tallyframe.generations.steps import results, retry
-from tallyframe.providers import received
+from tallyframe.operations.registry import OPERATIONS
+from tallyframe.providers import received, transport
 from tallyframe.providers.base import Offer
-from tallyframe.providers.google import candidates, client, gemini_text, veo
-from tallyframe.providers.google.fitting import FIRST_FRAME, INPUT_PICTURE, ONE_OF_TEN, room_for
+from tallyframe.providers.fitting import FIRST_FRAME, INPUT_PICTURE, ONE_OF_TEN, room_for
+from tallyframe.providers.google import candidates, gemini_text, veo
 from tallyframe.providers.google.offers import offer_of
 from tallyframe.providers.offline.provider import OFFERS
-from tallyframe.settings import DEFAULT_PRICES, Settings
+from tallyframe.providers.openai import client, failures, provider
+from tallyframe.providers.openai.offers import MOST_PICTURES
+from tallyframe.settings import Settings
 from tallyframe.storages import cloudinary, s3
 from tallyframe.vendor_settings import VendorSettings
 from tests.support.google_asking import first_try, gemini, looking
@@ -54,8 +58,9 @@ def shown(default: object) -> str:
 
 
 def test_every_setting_it_names_exists() -> None:
-    named = set(re.findall(r"\b(?:TALLYFRAME|GEMINI|GOOGLE_CLOUD|CLOUDINARY|AWS|CLERK)_[A-Z0-9_]+\b", PAGE))
-    assert named - {"TALLYFRAME_URL"} <= set(FIELDS)  # that one is of the README's walk
+    named = set(re.findall(r"\b(?:TALLYFRAME|GEMINI|GOOGLE_CLOUD|OPENAI|CLOUDINARY|AWS|CLERK)_[A-Z0-9_]+\b", PAGE))
+    # the first is of the README's walk, the second is said to have no effect
+    assert named - {"TALLYFRAME_URL", "OPENAI_BASE_URL"} <= set(FIELDS)
 
 
 def test_every_setting_about_vendors_is_explained() -> None:
@@ -69,7 +74,11 @@ def test_every_default_it_states_is_that_of_the_code() -> None:
     assert len(stated) > 35
     wrong = {name for name, value in stated if value != shown(Settings.model_fields[FIELDS[name]].get_default())}
     assert wrong == set()
-    assert f"{DEFAULT_PRICES['image']} for an image and {DEFAULT_PRICES['video']} for a video" in FLAT
+    prices = {operation.name: operation.default_price for operation in OPERATIONS}
+    assert f"{prices['image']} for an image and {prices['video']} for a video" in FLAT
+
+
+MEDIA = [entry for entry in CATALOG if {"image", "video"} & set(entry.models)]
 
 
 def test_the_models_are_those_of_the_code() -> None:
@@ -82,22 +91,22 @@ def test_the_models_are_those_of_the_code() -> None:
     ]
 
 
+def test_who_writes_has_the_models_of_the_code() -> None:
+    models = BY_NAME["openai"].models
+    expected = ["`openai`", *(f"`{models[each]}`" for each in ("text", "vision")), f"1 to {MOST_PICTURES}"]
+    assert expected in rows(section("OpenAI"))
+
+
 def test_the_offers_are_those_of_the_code() -> None:
     found = {row[0].strip("`"): row[1:] for row in rows(section("Gemini, Omni and Veo")) if "`9:16`" in row[1]}
-    assert set(found) == {"gemini", "omni", "veo", "offline"}
+    assert set(found) == {entry.name for entry in MEDIA}
     for name, (shapes, seconds) in found.items():
-        made = shown_offer(name)
+        kind: Capability = "video" if "video" in BY_NAME[name].models else "image"
+        made = OFFERS[kind] if name == "offline" else offer_of(kind, BY_NAME[name].models[kind])
         assert tuple(re.findall(r"\d+:\d+", shapes)) == made.aspect_ratios
         usual, _, longer = seconds.partition("; models named `gemini-omni-1.2…`: ")
         assert usual == lengths(made)
         assert longer == (lengths(offer_of("video", "gemini-omni-1.2-flash")) if name == "omni" else "")
-
-
-def shown_offer(name: str) -> Offer:
-    """What a provider makes: videos, or images where it makes none."""
-    models = next(entry.models for entry in CATALOG if entry.name == name)
-    capability: Capability = "video" if "video" in models else "image"
-    return OFFERS[capability] if name == "offline" else offer_of(capability, models[capability])
 
 
 async def test_a_request_for_text_or_vision_holds_what_it_says() -> None:
@@ -125,11 +134,23 @@ def lengths(made: Offer) -> str:
     return ", ".join(map(str, made.seconds))
 
 
-def test_the_failures_have_the_published_codes_and_faults() -> None:
-    listed = [row[1:4] for row in rows(section("When Google fails")) if len(row) == 6]
+@pytest.mark.parametrize(("vendor", "others"), [("Google", set()), ("OpenAI", {FailureCode.EXPIRED})])
+def test_the_failures_have_the_published_codes_and_faults(vendor: str, others: set[FailureCode]) -> None:
+    listed = [row[1:4] for row in rows(section(f"When {vendor} fails")) if len(row) == 6]
     codes = [re.findall(r"\w+", code)[0] for code, *_ in listed]
-    assert set(codes) == set(FailureCode) - {FailureCode.CANCELED, FailureCode.STORAGE_UNAVAILABLE}
+    assert set(codes) == set(FailureCode) - {FailureCode.CANCELED, FailureCode.STORAGE_UNAVAILABLE} - others
     assert listed == [[f"`{code}`", FAILURE_POLICY[FailureCode(code)][0], "yes"] for code in codes]
+
+
+def test_openai_s_codes_mean_what_it_says() -> None:
+    told = {row[1]: set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", row[0])) for row in rows(section("When OpenAI fails"))}
+    assert told["`content_policy`"] <= failures._POLICY
+    assert told["`internal`"] <= failures._UNSUITABLE
+    assert "insufficient_quota" in failures._BILLING
+    assert f"an answer above {client.MOST_BYTES // 2**20} MiB or" in PAGE
+    room = provider.SEEN_PICTURE
+    assert f"above {room.max_bytes:,} bytes is sent as a JPEG with at most {room.longest_side:,} pixels" in FLAT
+    assert f"Empty: `{client.OPENAI}`" in PAGE
 
 
 def test_google_s_reasons_and_codes_mean_what_it_says() -> None:
@@ -145,7 +166,17 @@ def test_google_s_reasons_and_codes_mean_what_it_says() -> None:
 def test_every_event_code_and_state_it_names_is_there() -> None:
     named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", PAGE))
     fields = {*AiOperation.model_fields, *AiOperationSums.model_fields, *Asked.model_fields, "operator_message"}
-    known = {*EVENTS, *FailureCode, *tables.STATUSES, *fields, "download_url", "generation_steps", "ai_operations"}
+    openai = {*failures._POLICY, *failures._UNSUITABLE, *failures._BILLING}
+    known = {
+        *EVENTS,
+        *FailureCode,
+        *openai,
+        *tables.STATUSES,
+        *fields,
+        "download_url",
+        "generation_steps",
+        "ai_operations",
+    }
     assert '"fell_back"' in SOURCE
     assert named - known <= {"fell_back", "budget_exceeded"}
     assert {"provider_failed", "provider_alarm", "call_not_recorded", "withdraw_failed", "store_failed"} <= named
@@ -161,7 +192,7 @@ def test_every_status_and_filter_of_the_log_is_explained() -> None:
 def test_the_limits_are_those_of_the_code() -> None:
     policy = retry.RetryPolicy(max_retries=0, max_wait=0)
     assert f"after {policy.base:g}, 2, 4 … {policy.longest:g} seconds" in FLAT
-    assert f"at most {client.CONNECT_SECONDS:g} of them for the connection" in FLAT
+    assert f"at most {transport.CONNECT_SECONDS:g} of them for the connection" in FLAT
     assert f"waits for {gate.SLOT_WAIT:g} seconds" in FLAT
     assert f"free again {gate.SLOT_GRACE:g} seconds after the longest" in FLAT
     assert f"{withdraw.MOST_RINGS} times in all" in FLAT

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from tallyframe.providers.base import Media
-from tallyframe.providers.google.fitting import FIRST_FRAME, INPUT_PICTURE, fit
+from tallyframe.providers.fitting import FIRST_FRAME, INPUT_PICTURE, fit
 from tests.support.google_filming import INVALID, failing
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tallyframe.providers.google.client import Google, GoogleAccess, ResponseTooLarge
+from tallyframe.providers.google.client import Google, GoogleAccess
+from tallyframe.providers.transport import ResponseTooLarge
 from tests.support.google_wire import ENVIRONMENT
 from tests.support.vendor import Reply, Vendor, answer, hang, vendor
 

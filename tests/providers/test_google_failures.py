@@ -9,8 +9,9 @@ from google.auth.exceptions import GoogleAuthError
 from google.genai import errors
 
 from tallyframe.errors import FailureCode, ProviderError
-from tallyframe.providers.google.client import ResponseTooLarge
-from tallyframe.providers.google.failures import asking_failed, is_about_policy, refused, retry_after, words
+from tallyframe.providers.failures import words
+from tallyframe.providers.google.failures import asking_failed, is_about_policy, refused, retry_after
+from tallyframe.providers.transport import ResponseTooLarge
 
 INTERNAL, INPUT = FailureCode.INTERNAL, FailureCode.INVALID_INPUT
 REJECTED, UNAVAILABLE = FailureCode.PROVIDER_REJECTED, FailureCode.PROVIDER_UNAVAILABLE
@@ -128,6 +129,9 @@ def test_what_we_say_ourselves_is_kept() -> None:
         (("AIza" + "b" * 35 + " is leaked",), (), "[hidden] is leaked"),
         (("ya29.a0-B and AQ.Ab8" + "c" * 40,), (), "[hidden] and [hidden]"),
         (("decoding failed for " + "iVBORw0K" * 40,), (), "decoding failed for [hidden]"),
+        (("Incorrect API key provided: sk-proj-*****c1aT.",), (), "Incorrect API key provided: [hidden]."),
+        (("Incorrect API key provided: canary-o***1aT.",), (), "Incorrect API key provided: [hidden]."),
+        (("a task-force at risk-management",), (), "a task-force at risk-management"),
         (
             ("a cup: a prompt about a cup", "in a cupboard"),
             ("a cup",),

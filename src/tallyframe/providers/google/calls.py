@@ -9,8 +9,9 @@ from google.genai import errors
 from tallyframe.catalog import Capability
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import K, Offer, Task, of_kind
+from tallyframe.providers.failures import words
 from tallyframe.providers.google.client import Google
-from tallyframe.providers.google.failures import refused, words
+from tallyframe.providers.google.failures import refused
 
 
 class Unreadable(Exception):

@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import Usage
-from tallyframe.providers.google.failures import words
+from tallyframe.providers.failures import words
 
 #: By these the policy stops an answer. A reason that is not among them, new ones too, is the model's own failure.
 _POLICY_REASONS = frozenset(

@@ -10,10 +10,7 @@ import asyncio
 import functools
 import logging
 import math
-import ssl
-from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 import google.auth
 import httpx2
@@ -23,20 +20,15 @@ from google.auth.transport.requests import Request as TokenRequest
 from google.genai import types
 from google.genai.client import DebugConfig
 
-CONNECT_SECONDS = 10.0  # at most, for the connection alone; never more than half of the whole call's time
+from tallyframe.providers.transport import GuardedTransport, check_address
+
 TOKEN_SECONDS = 10.0  # for an access token
 
 #: GOOGLE_GENAI_DEBUG makes the SDK write whole requests to this log, at level DEBUG: with the key and the prompt.
 _SDK_LOG = logging.getLogger("google.genai")
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 _MULTI_REGIONS = frozenset({"us", "eu"})
-#: A connection that Google closes just when it is used again would put an order in doubt; a new one costs little here.
-_NO_POOL = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
 _USER_PROJECT = "x-goog-user-project"
-
-
-class ResponseTooLarge(Exception):
-    """Google's answer has more bytes than are accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +63,9 @@ class Google:
         self._credentials = credentials
         self._client: genai.Client | None = None
         self._http = httpx2.AsyncClient(
-            transport=_Guarded(self.base_url, access, self._paying_project),
+            transport=GuardedTransport(
+                self.base_url, max_bytes=access.max_bytes, timeout=access.timeout, prepare=self._without_other_payers
+            ),
             trust_env=False,
             follow_redirects=False,
         )
@@ -103,8 +97,10 @@ class Google:
         """Close the connections."""
         await self._http.aclose()
 
-    def _paying_project(self) -> str | None:
-        return getattr(self._credentials, "quota_project_id", None)
+    def _without_other_payers(self, request: httpx2.Request) -> None:
+        """Remove the project that pays where it isn't that of the credentials: GOOGLE_GENAI_USER_PROJECT sets it."""
+        if request.headers.get(_USER_PROJECT) != getattr(self._credentials, "quota_project_id", None):
+            request.headers.pop(_USER_PROJECT, None)
 
     def _make(self) -> genai.Client:
         access = self.access
@@ -126,69 +122,6 @@ class Google:
         )
 
 
-class _Guarded(httpx2.AsyncBaseTransport):
-    """Talks to one origin only, takes no redirects, no compression and no more than `max_bytes` a response."""
-
-    def __init__(self, base_url: str, access: GoogleAccess, paying_project: Callable[[], str | None]) -> None:
-        self._base = httpx2.URL(base_url)
-        self._max_bytes = access.max_bytes
-        self._connect = min(CONNECT_SECONDS, access.timeout / 2)
-        self._paying_project = paying_project
-        self._inner = httpx2.AsyncHTTPTransport(verify=_tls(), trust_env=False, limits=_NO_POOL)
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send one request. Raises ResponseTooLarge, and httpx2.TransportError for what transports fail at."""
-        if _origin(request.url) != _origin(self._base):
-            raise httpx2.UnsupportedProtocol(f"The key is for {self._base.host}, not for {request.url.host}.")
-        self._trim(request)
-        response = await self._inner.handle_async_request(request)
-        try:
-            self._check(response)
-        except BaseException:
-            await response.aclose()
-            raise
-        response.headers.pop("location", None)  # a redirect is an answer like any other, and leads nowhere
-        response.stream = _Capped(cast("httpx2.AsyncByteStream", response.stream), self._max_bytes)
-        return response
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-    def _trim(self, request: httpx2.Request) -> None:
-        request.headers["accept-encoding"] = "identity"  # nothing that grows when it is unpacked
-        if request.headers.get(_USER_PROJECT) != self._paying_project():
-            request.headers.pop(_USER_PROJECT, None)  # the SDK takes it from GOOGLE_GENAI_USER_PROJECT
-        timeout: dict[str, Any] = dict(request.extensions.get("timeout", {}))
-        timeout["connect"] = min(timeout.get("connect") or self._connect, self._connect)
-        request.extensions["timeout"] = timeout
-
-    def _check(self, response: httpx2.Response) -> None:
-        if response.headers.get("content-encoding", "identity").lower() not in {"", "identity"}:
-            raise httpx2.DecodingError("The answer is compressed, which was not asked for.")
-        announced = response.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > self._max_bytes:
-            raise _too_large(self._max_bytes)
-
-
-class _Capped(httpx2.AsyncByteStream):
-    """A response's bytes, up to a number."""
-
-    def __init__(self, stream: httpx2.AsyncByteStream, max_bytes: int) -> None:
-        self._stream = stream
-        self._max_bytes = max_bytes
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        received = 0
-        async for chunk in self._stream:
-            received += len(chunk)
-            if received > self._max_bytes:
-                raise _too_large(self._max_bytes)
-            yield chunk
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
 class _Nowhere(httpx2.BaseTransport):
     """In the place of the SDK's blocking transport, which nothing here may use."""
 
@@ -206,9 +139,7 @@ def _check(access: GoogleAccess) -> None:
         raise ValueError("Vertex mode takes either an API key or a project.")
     if access.location and not access.project:
         raise ValueError("A location is of a project.")
-    base = httpx2.URL(access.base_url or "https://googleapis.com")
-    if base.scheme not in {"http", "https"} or not base.host or base.userinfo or base.query:
-        raise ValueError("Google's address must be like https://host/path.")
+    check_address(access.base_url or "https://googleapis.com", "Google")
 
 
 def _location(access: GoogleAccess) -> str | None:
@@ -227,19 +158,6 @@ def _default_base_url(access: GoogleAccess) -> str:
     return f"https://{location}-aiplatform.googleapis.com"
 
 
-def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
-
-
-def _too_large(max_bytes: int) -> ResponseTooLarge:
-    return ResponseTooLarge(f"The answer has more than {max_bytes:,} bytes.")
-
-
 def _default_credentials() -> Credentials:
     credentials: Credentials = google.auth.default(scopes=_SCOPES)[0]
     return credentials
-
-
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    return httpx2.create_ssl_context()  # reads the system's certificates: tens of milliseconds, so once

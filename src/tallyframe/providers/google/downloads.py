@@ -16,8 +16,9 @@ from google.genai import errors, types
 
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import Media
+from tallyframe.providers.failures import words
 from tallyframe.providers.google.client import Google
-from tallyframe.providers.google.failures import asking_failed, words
+from tallyframe.providers.google.failures import asking_failed
 from tallyframe.providers.received import received_video
 
 #: Where results are said to be, also if `base_url` is a proxy in front of it.

@@ -10,10 +10,10 @@ from typing import Any
 from google.genai import types
 
 from tallyframe.providers.base import InputRef, Media, Usage
+from tallyframe.providers.fitting import fit, room_for
 from tallyframe.providers.google.candidates import Answer, note_usage, read_answer
 from tallyframe.providers.google.client import Google
 from tallyframe.providers.google.failures import refused
-from tallyframe.providers.google.fitting import fit, room_for
 
 _ONE_REQUEST: Mapping[str, Any] = {
     "should_return_http_response": True,  # the body as it came

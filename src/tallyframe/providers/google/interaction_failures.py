@@ -11,9 +11,9 @@ from google.genai import errors
 from google.genai._interactions import APIConnectionError, APIStatusError, GeminiNextGenAPIClientError
 
 from tallyframe.errors import FailureCode, ProviderError
+from tallyframe.providers.failures import words
 from tallyframe.providers.google import failures
 from tallyframe.providers.google.calls import Unreadable
-from tallyframe.providers.google.failures import words
 
 _UNKNOWN = "invalid interaction name"  # with 400: an id that Google doesn't know, or doesn't keep any more
 _TOO_LATE_TO_STOP = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE})

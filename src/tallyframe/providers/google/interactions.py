@@ -10,7 +10,8 @@ from google.genai.interactions import Interaction
 
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import Usage
-from tallyframe.providers.google.failures import is_about_policy, words
+from tallyframe.providers.failures import words
+from tallyframe.providers.google.failures import is_about_policy
 
 _COMPLETED = "completed"
 #: Ends without a result. Every other status, also one that is not known yet, is of work under way.

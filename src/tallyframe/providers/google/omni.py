@@ -17,10 +17,10 @@ from google.genai.interactions import Interaction
 from tallyframe.catalog import Capability
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import Answer, Call, Media, Offer, Task, Ticket, VideoTask, of_kind
+from tallyframe.providers.fitting import FIRST_FRAME, fit
 from tallyframe.providers.google.calls import Unreadable, accepted, get_ready, probe_model
 from tallyframe.providers.google.client import Google, GoogleAccess
 from tallyframe.providers.google.downloads import fetch_video, unpack_video
-from tallyframe.providers.google.fitting import FIRST_FRAME, fit
 from tallyframe.providers.google.interaction_failures import asking_failed, cant_be_stopped, order_failed
 from tallyframe.providers.google.interactions import Film, film_of, is_running, note_usage
 from tallyframe.providers.google.offers import offer_of

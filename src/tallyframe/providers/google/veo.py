@@ -16,11 +16,12 @@ from google.genai import types
 from tallyframe.catalog import Capability
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import Answer, Call, Media, Offer, Task, Ticket, VideoTask, of_kind
+from tallyframe.providers.failures import words
+from tallyframe.providers.fitting import FIRST_FRAME, fit
 from tallyframe.providers.google.calls import Unreadable, accepted, get_ready, probe_model
 from tallyframe.providers.google.client import Google, GoogleAccess
 from tallyframe.providers.google.downloads import fetch_video, inline_video
-from tallyframe.providers.google.failures import asking_failed, is_about_policy, refused, words
-from tallyframe.providers.google.fitting import FIRST_FRAME, fit
+from tallyframe.providers.google.failures import asking_failed, is_about_policy, refused
 from tallyframe.providers.google.offers import offer_of
 
 _RESOLUTION = "720p"

@@ -1,7 +1,7 @@
-"""Pictures as Google takes them: small enough to be sent inside the order, and of a kind that it knows.
+"""Pictures as vendors take them: small enough to be sent inside the order, and of a kind that they know.
 
 What is larger is reduced instead of being refused: an image made in 2K, or an upload that is within our own limit,
-easily has more bytes than Google takes, and more pixels than the model looks at.
+easily has more bytes than a vendor takes, and more pixels than the model looks at.
 """
 
 import asyncio
