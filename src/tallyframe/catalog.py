@@ -28,7 +28,9 @@ class Entry:
 
 
 _GOOGLE = (("GEMINI_API_KEY",), ("TALLYFRAME_VERTEX", "GOOGLE_CLOUD_PROJECT"))
-_GEMINI_TEXT = "gemini-3.5-flash"
+#: Stable since 2 September 2026, without a date of shutdown (https://ai.google.dev/gemini-api/docs/deprecations, as of
+#: November 2026). In Vertex mode it is in the locations global, us and eu.
+_GEMINI_TEXT = "gemini-3.8-flash"
 
 #: In the order in which they are taken where the settings name none.
 CATALOG = (

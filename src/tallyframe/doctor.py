@@ -4,7 +4,7 @@ Nothing here costs anything at a vendor, and nothing is changed but that the fol
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import httpx
@@ -19,12 +19,11 @@ from tallyframe.logs import hidden
 from tallyframe.lost import NotMigrated
 from tallyframe.migrate import newest_revision
 from tallyframe.outbox.relay import connect, workers
-from tallyframe.providers.base import Provider
-from tallyframe.providers.registry import build_providers
+from tallyframe.providers.base import Provider, Providers
+from tallyframe.providers.registry import build_providers, close_providers
 from tallyframe.settings import Settings
 from tallyframe.storages.base import Storage, StorageError
 from tallyframe.storages.registry import build_storages
-from tallyframe.worker import close
 
 #: Seconds that each check may take.
 PATIENCE = 20.0
@@ -44,41 +43,44 @@ class Finding:
 
 
 Check = Callable[[], Awaitable[str]]
+Names = Sequence[str]  # what a check is about; usually one thing
 
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Make every check that the settings call for, all at once, and yield the findings in order."""
     providers, storages = build_providers(settings), build_storages(settings)
-    checks: list[tuple[str, Check]] = [
-        ("postgres", lambda: _postgres(settings)),
-        ("redis", lambda: _redis(settings)),
-        *((f"storage {storage.name}", _storage(storage)) for storage in storages.by_name.values()),
-        *(
-            (f"provider {provider.name} ({capability})", _provider(provider, capability))
-            for capability, group in providers.items()
-            for provider in group
-        ),
+    checks: list[tuple[Names, Check]] = [
+        (["postgres"], lambda: _postgres(settings)),
+        (["redis"], lambda: _redis(settings)),
+        *(([f"storage {storage.name}"], _storage(storage)) for storage in storages.by_name.values()),
+        *_providers(providers),
         *_sign_in(settings),
-        ("addresses", lambda: _addresses(settings)),
-        ("patience", lambda: _patience(settings)),
+        (["addresses"], lambda: _addresses(settings)),
+        (["patience"], lambda: _patience(settings)),
     ]
     try:
-        for finding in await asyncio.gather(*(_find(name, check) for name, check in checks)):
-            yield finding
+        for findings in await asyncio.gather(*(_find(names, check) for names, check in checks)):
+            for finding in findings:
+                yield finding
     finally:
-        await close(providers, storages)
+        await close_providers(providers)
+        for storage in storages.by_name.values():
+            await storage.aclose()
 
 
-async def _find(name: str, check: Check) -> Finding:
+async def _find(names: Names, check: Check) -> list[Finding]:
+    """Make a check once, and return what it found under each of its names."""
+    is_well = False
     try:
         async with asyncio.timeout(PATIENCE):
-            return Finding(name, is_well=True, words=await check())
+            words, is_well = await check(), True
     except Sick as sick:
-        return Finding(name, is_well=False, words=hidden(str(sick)))
+        words = hidden(str(sick))
     except TimeoutError:
-        return Finding(name, is_well=False, words=f"No answer within {PATIENCE:g} s. Is the address right, and open?")
+        words = f"No answer within {PATIENCE:g} s. Is the address right, and open?"
     except Exception as error:  # noqa: BLE001  # a mistake in one setting must not hide what the others have
-        return Finding(name, is_well=False, words=hidden(f"{type(error).__name__}: {error}")[:500])
+        words = hidden(f"{type(error).__name__}: {error}")[:500]
+    return [Finding(name, is_well=is_well, words=words) for name in names]
 
 
 async def _postgres(settings: Settings) -> str:
@@ -118,9 +120,18 @@ def _storage(storage: Storage) -> Check:
     return check
 
 
-def _provider(provider: Provider, capability: Capability) -> Check:
-    model = provider.offers[capability].model
+def _providers(providers: Providers) -> Iterator[tuple[Names, Check]]:
+    """Yield a check for each model in use; one that serves several capabilities is asked for once."""
+    used: dict[tuple[str, str], list[Capability]] = {}
+    named = {provider.name: provider for serving in providers.values() for provider in serving}
+    for capability, serving in providers.items():
+        for provider in serving:
+            used.setdefault((provider.name, provider.offers[capability].model), []).append(capability)
+    for (name, model), capabilities in used.items():
+        yield [f"provider {name} ({each})" for each in capabilities], _probe(named[name], model, capabilities[0])
 
+
+def _probe(provider: Provider, model: str, capability: Capability) -> Check:
     async def check() -> str:
         try:
             return f"{model}: {await provider.probe(capability)}"
@@ -130,7 +141,7 @@ def _provider(provider: Provider, capability: Capability) -> Check:
     return check
 
 
-def _sign_in(settings: Settings) -> Sequence[tuple[str, Check]]:
+def _sign_in(settings: Settings) -> Sequence[tuple[Names, Check]]:
     if not settings.auth_issuer or not settings.jwks_url:
         return []
 
@@ -142,7 +153,7 @@ def _sign_in(settings: Settings) -> Sequence[tuple[str, Check]]:
             raise Sick(f"{words} Check TALLYFRAME_AUTH_ISSUER and TALLYFRAME_AUTH_JWKS_URL.") from None
         return f"{len(ids)} key{'s' if len(ids) > 1 else ''} of {settings.auth_issuer}"
 
-    return [("sign-in", check)]
+    return [(["sign-in"], check)]
 
 
 async def _patience(settings: Settings) -> str:

@@ -87,7 +87,7 @@ async def test_the_doctor_checks_what_it_shows(database_url: str, redis_url: str
     """No worker runs here, so one line is wrong; the others are those of the page, but for numbers and places."""
     settings = load_settings(database_url=database_url, redis_url=redis_url, data_dir=tmp_path)
     found = [finding async for finding in examine(settings)]
-    printed = re.findall(r"^(?:ok|WRONG) +(\S+(?: \S+)?)  +(.+)$", blocks("doctor")[0], re.MULTILINE)
+    printed = re.findall(r"^(?:ok|WRONG) +(\S+(?: \S+)*)  +(.+)$", blocks("doctor")[0], re.MULTILINE)
     assert [finding.name for finding in found] == [name for name, _ in printed]
     words = {finding.name: finding.words for finding in found}
     assert [finding.name for finding in found if not finding.is_well] == ["redis"]

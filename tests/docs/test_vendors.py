@@ -8,21 +8,24 @@ from pydantic import SecretStr
 
 from tallyframe.api.admin.ai_operations import AiOperation, AiOperationSums, Asked
 from tallyframe.calls import gate, tables
-from tallyframe.catalog import BY_NAME, CATALOG, Capability, Entry
+from tallyframe.catalog import BY_NAME, CATALOG, Capability
 from tallyframe.errors import FAILURE_POLICY, FailureCode
 from tallyframe.generations.end import withdraw
 from tallyframe.generations.steps import results, retry
+from tallyframe.operations.registry import OPERATIONS
 from tallyframe.providers import received, transport
 from tallyframe.providers.base import Offer
-from tallyframe.providers.fitting import FIRST_FRAME, INPUT_PICTURE
-from tallyframe.providers.google import candidates, veo
+from tallyframe.providers.fitting import FIRST_FRAME, INPUT_PICTURE, ONE_OF_TEN, room_for
+from tallyframe.providers.google import candidates, gemini_text, veo
 from tallyframe.providers.google.offers import offer_of
 from tallyframe.providers.offline.provider import OFFERS
 from tallyframe.providers.openai import client, failures, provider
 from tallyframe.providers.openai.offers import MOST_PICTURES
-from tallyframe.settings import DEFAULT_PRICES, Settings
+from tallyframe.settings import Settings
 from tallyframe.storages import cloudinary, s3
 from tallyframe.vendor_settings import VendorSettings
+from tests.support.google_asking import first_try, gemini, looking
+from tests.support.google_text import FakeGeminiText
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "vendors.md").read_text()
@@ -61,7 +64,7 @@ def test_every_setting_it_names_exists() -> None:
 
 
 def test_every_setting_about_vendors_is_explained() -> None:
-    vendors = {*VendorSettings.model_fields, "retry_max_wait", "max_retries"} - {"env", "variables"}
+    vendors = {*VendorSettings.model_fields, "retry_max_wait", "max_retries"} - {"variables", "env"}  # not of vendors
     wanted = {variable for variable, name in FIELDS.items() if name in vendors or name.startswith(("auth_", "clerk_"))}
     assert {variable for variable in wanted if f"`{variable}" not in PAGE} == set()
 
@@ -71,19 +74,20 @@ def test_every_default_it_states_is_that_of_the_code() -> None:
     assert len(stated) > 35
     wrong = {name for name, value in stated if value != shown(Settings.model_fields[FIELDS[name]].get_default())}
     assert wrong == set()
-    assert f"{DEFAULT_PRICES['image']} for an image and {DEFAULT_PRICES['video']} for a video" in FLAT
+    prices = {operation.name: operation.default_price for operation in OPERATIONS}
+    assert f"{prices['image']} for an image and {prices['video']} for a video" in FLAT
 
 
 MEDIA = [entry for entry in CATALOG if {"image", "video"} & set(entry.models)]
 
 
 def test_the_models_are_those_of_the_code() -> None:
-    table = PAGE.split("\n| provider | with a key | in Vertex mode |\n")[1].split("\n\n")[0]
-    google = [entry for entry in MEDIA if entry.folder == "google"]
-    made: list[tuple[Entry, Capability]] = [(each, "video" if "video" in each.models else "image") for each in google]
+    table = PAGE.split("\n| provider | makes | with a key | in Vertex mode |\n")[1].split("\n\n")[0]
     assert rows(f"| |\n{table}\n") == [
-        [f"`{name}`" for name in (entry.name, entry.models[kind], entry.vertex_models.get(kind, entry.models[kind]))]
-        for entry, kind in made
+        [f"`{entry.name}`", capability, f"`{model}`", f"`{entry.vertex_models.get(capability, model)}`"]
+        for entry in CATALOG
+        if entry.folder == "google"
+        for capability, model in entry.models.items()
     ]
 
 
@@ -103,6 +107,24 @@ def test_the_offers_are_those_of_the_code() -> None:
         usual, _, longer = seconds.partition("; models named `gemini-omni-1.2…`: ")
         assert usual == lengths(made)
         assert longer == (lengths(offer_of("video", "gemini-omni-1.2-flash")) if name == "omni" else "")
+
+
+async def test_a_request_for_text_or_vision_holds_what_it_says() -> None:
+    said = section("Text and vision")
+    async with gemini(FakeGeminiText()) as (provider, server):
+        await provider.start(looking(), first_try())
+        sent = server.requests[0].json
+    config = sent.pop("generationConfig")
+    assert {row[0].strip("`") for row in rows(said)} == {*sent, *config}
+    assert f"level `{config['thinkingConfig']['thinking_level']}`" in said
+    assert f"Models named `{gemini_text._WITHOUT_LEVELS}…` have no levels" in said
+    assert f"`{config['responseMimeType']}`" in said
+    most = offer_of("vision", "a-model").max_images
+    assert f"(vision only, 1 to {most})" in said
+    assert (room_for(4), room_for(5), room_for(most)) == (INPUT_PICTURE, ONE_OF_TEN, ONE_OF_TEN)
+    flat = " ".join(said.split())
+    assert "Up to 4 pictures go along like an image's. From 5 on, each" in flat
+    assert f"above {ONE_OF_TEN.max_bytes:,} bytes is reduced to a JPEG with at most {ONE_OF_TEN.longest_side:,}" in flat
 
 
 def lengths(made: Offer) -> str:

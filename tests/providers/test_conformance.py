@@ -1,26 +1,71 @@
-"""What every provider must do, built as a worker builds it. A new one joins by a line in IMAGES or VIDEOS."""
+"""What every provider must do, built as a worker builds it. A new one joins by a line in PROVIDERS."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, Field
 
-from tallyframe.errors import FailureCode, ProviderError
-from tallyframe.providers.base import Call, ImageOrder, Media, Provider, Ticket, VideoOrder
+from tallyframe.catalog import CAPABILITIES, Capability
+from tallyframe.errors import FailureCode, GenerationError, ProviderError
+from tallyframe.providers.base import (
+    Answer,
+    Call,
+    Data,
+    ImageTask,
+    Media,
+    Provider,
+    Task,
+    TextTask,
+    Ticket,
+    VideoTask,
+    VisionTask,
+)
 from tallyframe.providers.registry import build_providers, offers
 from tallyframe.settings import Settings, load_settings
 from tests.support.drawn import GREEN, picture
 from tests.support.google_all import KEY, FakeGoogle, google
+from tests.support.tasks import Given
 from tests.support.vendor import DROP, Reply, Request, hang
 
-IMAGES = ("offline", "gemini")
-VIDEOS = ("offline", "omni", "veo")
-ONLINE = [("image", "gemini"), ("video", "omni"), ("video", "veo")]
+#: Who is tested, per capability.
+PROVIDERS: dict[Capability, tuple[str, ...]] = {
+    "image": ("offline", "gemini"),
+    "video": ("offline", "omni", "veo"),
+    "text": ("offline",),
+    "vision": ("offline",),
+}
+EVERY = [(capability, name) for capability in CAPABILITIES for name in PROVIDERS[capability]]
+ONLINE = [(capability, name) for capability, name in EVERY if name != "offline"]
+WITH_INPUTS = [(capability, name) for capability, name in EVERY if capability != "text"]
+#: Offline gives a ticket for whatever a card delays; other vendors take the card for a part of the prompt.
+WITH_TICKETS = [(capability, name) for capability, name in EVERY if capability == "video" or name == "offline"]
+LATER = "a cup [delay:600]"
 
-Build = Callable[..., Any]
+PICTURE = Media(picture(GREEN), "image/png", 8, 6)
+
+
+class Note(BaseModel):
+    """What text and vision are asked for here."""
+
+    title: str = Field(min_length=1, max_length=40)
+    points: list[str] = Field(min_length=1, max_length=5)
+    rating: int = Field(ge=1, le=10)
+
+
+class Gone:
+    """A picture whose storage is away."""
+
+    async def read(self) -> Media:
+        raise GenerationError(FailureCode.STORAGE_UNAVAILABLE, retryable=True)
+
+    async def public_url(self) -> str | None:
+        return None
+
+
+Build = Callable[[Capability, str], Provider]
 
 
 @pytest.fixture
@@ -30,24 +75,24 @@ async def fake() -> AsyncIterator[FakeGoogle]:
 
 
 @pytest.fixture
-async def build(fake: FakeGoogle) -> AsyncIterator[Build]:
-    """Make the provider of that kind and name; other settings as named. All are closed at the end."""
+async def build(fake: FakeGoogle) -> AsyncIterator[Callable[..., Provider]]:
+    """Make the provider of that capability and name; other settings as named. All are closed at the end."""
     made: list[Provider] = []
 
-    def make(kind: str, name: str, **more: Any) -> Any:
-        provider = getattr(build_providers(configured(fake, kind, name, **more)), kind)[0]
-        made.append(provider)
-        return provider
+    def make(capability: Capability, name: str, **more: Any) -> Provider:
+        made.append(build_providers(configured(fake, capability, name, **more))[capability][0])
+        return made[-1]
 
     yield make
     for provider in made:
         await provider.aclose()
 
 
-def configured(fake: FakeGoogle, kind: str, name: str, **more: Any) -> Settings:
+def configured(fake: FakeGoogle, capability: Capability, name: str, **more: Any) -> Settings:
     address = {"gemini_api_key": KEY, "gemini_base_url": fake.server.url}
     limits = {"provider_timeout": 1, "provider_poll": 0.05}
-    return load_settings(**{f"{kind}_providers": name, **address, **limits, **more})
+    nobody_else = {f"{each}_providers": "offline" for each in CAPABILITIES}
+    return load_settings(**{**nobody_else, f"{capability}_providers": name, **address, **limits, **more})
 
 
 @asynccontextmanager
@@ -59,94 +104,140 @@ async def nowhere() -> AsyncIterator[str]:
     yield url
 
 
-def order(kind: str, provider: Provider, **changes: Any) -> Any:
-    if kind == "image":
-        return replace(ImageOrder("a cup", provider.offer.aspect_ratios[0]), **changes)
-    return replace(VideoOrder("a cup", "9:16", provider.offer.seconds[0]), **changes)
+def task_of(capability: Capability, provider: Provider, *inputs: Any, prompt: str = "a cup") -> Task:
+    """A task that fits the provider's offer, with these inputs."""
+    offer = provider.offers[capability]
+    match capability:
+        case "image":
+            return ImageTask(prompt, offer.aspect_ratios[0], inputs)
+        case "video":
+            return VideoTask(prompt, "9:16", offer.seconds[0], inputs)
+        case "text":
+            return TextTask("Write a note.", prompt, Note)
+        case "vision":
+            return VisionTask("Look, and write a note.", prompt, Note, inputs or (Given(PICTURE),))
 
 
-async def make(kind: str, provider: Any, wanted: Any, call: Call | None = None) -> Media | Ticket:
-    given: Media | Ticket = await getattr(provider, f"make_{kind}")(wanted, call or Call("key", 1))
-    return given
-
-
-async def finish(kind: str, provider: Any, answer: Media | Ticket, wanted: Any, call: Call | None = None) -> Media:
+async def finish(provider: Provider, answer: Answer, task: Task, call: Call | None = None) -> Media | Data:
     async with asyncio.timeout(10):
         while isinstance(answer, Ticket):
             await asyncio.sleep(answer.poll_after)
-            answer = await getattr(provider, f"collect_{kind}")(answer.value, wanted, call or Call("key", 1))
+            answer = await provider.collect(answer.value, task, call or Call("key", 1))
     return answer
 
 
-EVERY = [*(("image", name) for name in IMAGES), *(("video", name) for name in VIDEOS)]
+async def order(provider: Provider, task: Task, call: Call | None = None) -> Media | Data:
+    """Order, and wait for the result."""
+    call = call or Call("key", 1)
+    return await finish(provider, await provider.start(task, call), task, call)
 
 
-@pytest.mark.parametrize(("kind", "name"), EVERY)
-async def test_it_is_what_the_settings_name(kind: str, name: str, build: Build, fake: FakeGoogle) -> None:
-    provider = build(kind, name)
+@pytest.mark.parametrize(("capability", "name"), EVERY)
+async def test_it_is_what_the_settings_name(capability: Capability, name: str, build: Build, fake: FakeGoogle) -> None:
+    provider = build(capability, name)
     assert provider.name == name
-    assert provider.model
-    assert provider.offer == getattr(offers(configured(fake, kind, name)), kind)[0]
-    assert bool(provider.offer.seconds) or kind == "image"
+    offer = provider.offers[capability]
+    assert offer == offers(configured(fake, capability, name))[capability][0]
+    assert offer.model
+    assert bool(offer.aspect_ratios) is (capability in {"image", "video"})
+    assert bool(offer.seconds) is (capability == "video")
     assert provider.repeatable is (name == "offline")
 
 
-@pytest.mark.parametrize(("kind", "name"), EVERY)
-async def test_it_makes_what_is_ordered(kind: str, name: str, build: Build) -> None:
-    provider, call = build(kind, name), Call("key", 1)
-    wanted = order(kind, provider)
-    made = await finish(kind, provider, await make(kind, provider, wanted, call), wanted, call)
-    assert made.content_type.startswith(kind)
-    assert made.data
-    assert min(made.width, made.height) > 0
-    assert (made.duration_seconds is not None) is (kind == "video")
-    if name in {"gemini", "omni"}:
+@pytest.mark.parametrize(("capability", "name"), EVERY)
+async def test_it_makes_what_is_ordered(capability: Capability, name: str, build: Build) -> None:
+    provider, call = build(capability, name), Call("key", 1)
+    task = task_of(capability, provider)
+    assert task.fits(provider.offers[capability])
+    made = await order(provider, task, call)
+    if isinstance(made, Data):
+        assert Note.model_validate(made.value).model_dump() == made.value
+        assert capability in {"text", "vision"}
+    else:
+        assert made.content_type.startswith(capability)
+        assert made.data
+        assert min(made.width or 0, made.height or 0) > 0
+        assert (made.duration_seconds is not None) is (capability == "video")
+    if capability in {"text", "vision"} or name in {"gemini", "omni"}:
         assert call.usage.output_tokens
+        assert call.usage.input_tokens
+    if name in {"gemini", "omni"}:
         assert call.usage.request_id
 
 
-@pytest.mark.parametrize(("kind", "name"), EVERY)
-async def test_it_takes_pictures(kind: str, name: str, build: Build, fake: FakeGoogle) -> None:
-    provider = build(kind, name)
-    given = Media(picture(GREEN), "image/png", 8, 6)
-    wanted = order(kind, provider, **({"pictures": (given, given)} if kind == "image" else {"first_frame": given}))
-    assert (await finish(kind, provider, await make(kind, provider, wanted), wanted)).data
+@pytest.mark.parametrize(("capability", "name"), WITH_INPUTS)
+async def test_it_reads_each_picture_once(capability: Capability, name: str, build: Build, fake: FakeGoogle) -> None:
+    provider = build(capability, name)
+    inputs = [Given(PICTURE) for _ in range(1 if capability == "video" else 2)]
+    await order(provider, task_of(capability, provider, *inputs))
+    assert {each.reads for each in inputs} == {1}
     assert fake.complaints == []
 
 
-@pytest.mark.parametrize("name", VIDEOS)
+@pytest.mark.parametrize(("capability", "name"), WITH_INPUTS)
+async def test_nothing_is_ordered_without_its_picture(
+    capability: Capability, name: str, build: Build, fake: FakeGoogle
+) -> None:
+    provider = build(capability, name)
+    with pytest.raises(GenerationError) as error:
+        await order(provider, task_of(capability, provider, Gone()))
+    assert (error.value.code, error.value.retryable) == (FailureCode.STORAGE_UNAVAILABLE, True)
+    assert [request for request in fake.server.requests if request.method == "POST"] == []
+
+
+@pytest.mark.parametrize(("capability", "name"), WITH_TICKETS)
+async def test_asking_for_what_is_not_ready_reads_no_picture(
+    capability: Capability, name: str, build: Build, fake: FakeGoogle
+) -> None:
+    fake.omni.runs = fake.veo.runs = 1000
+    provider, given = build(capability, name), Given(PICTURE)
+    task = task_of(capability, provider, given, prompt=LATER)
+    ticket = await provider.start(task, Call("key", 1))
+    assert isinstance(ticket, Ticket)
+    read_for_the_order = given.reads
+    for _ in range(3):
+        assert isinstance(await build(capability, name).collect(ticket.value, task, Call("key", 1)), Ticket)
+    assert given.reads == read_for_the_order
+
+
+@pytest.mark.parametrize("name", PROVIDERS["video"])
 async def test_another_instance_collects_a_ticket(name: str, build: Build, fake: FakeGoogle) -> None:
     fake.omni.runs = fake.veo.runs = 2
-    wanted = order("video", build("video", name))
-    ticket = await make("video", build("video", name), wanted)
+    task = task_of("video", build("video", name))
+    ticket = await build("video", name).start(task, Call("key", 1))
     assert isinstance(ticket, Ticket)
     assert 0 < len(ticket.value) < 2000
     assert ticket.poll_after > 0
-    assert (await finish("video", build("video", name), ticket, wanted)).content_type == "video/mp4"
+    film = await finish(build("video", name), ticket, task)
+    assert isinstance(film, Media)
+    assert film.content_type == "video/mp4"
     assert len(fake.creates()) == (0 if name == "offline" else 1)
 
 
-@pytest.mark.parametrize(("kind", "name"), EVERY)
-async def test_it_says_whether_it_could_stop(kind: str, name: str, build: Build) -> None:
-    provider = build(kind, name)
-    answer = await make(kind, provider, order(kind, provider))
+@pytest.mark.parametrize(("capability", "name"), EVERY)
+async def test_it_says_whether_it_could_stop(capability: Capability, name: str, build: Build) -> None:
+    provider = build(capability, name)
+    answer = await provider.start(task_of(capability, provider), Call("key", 1))
     ticket = answer.value if isinstance(answer, Ticket) else "none"
     assert await provider.cancel(ticket) in {True, False}
 
 
-@pytest.mark.parametrize(("kind", "name"), EVERY)
-async def test_its_probe_is_free_and_says_something(kind: str, name: str, build: Build, fake: FakeGoogle) -> None:
-    assert 0 < len(await build(kind, name).probe()) < 200
-    assert fake.creates() == []
-    assert fake.gemini.orders == []
+@pytest.mark.parametrize(("capability", "name"), EVERY)
+async def test_its_probe_is_free_and_says_something(
+    capability: Capability, name: str, build: Build, fake: FakeGoogle
+) -> None:
+    assert 0 < len(await build(capability, name).probe(capability)) < 200
+    assert [request for request in fake.server.requests if request.method == "POST"] == []
 
 
-@pytest.mark.parametrize(("kind", "name"), ONLINE)
-async def test_a_vendor_that_cant_be_reached_has_taken_nothing(kind: str, name: str, build: Build) -> None:
+@pytest.mark.parametrize(("capability", "name"), ONLINE)
+async def test_a_vendor_that_cant_be_reached_has_taken_nothing(
+    capability: Capability, name: str, build: Callable[..., Provider]
+) -> None:
     async with nowhere() as url:
-        provider = build(kind, name, gemini_base_url=url)
+        provider = build(capability, name, gemini_base_url=url)
         with pytest.raises(ProviderError) as error:
-            await make(kind, provider, order(kind, provider))
+            await provider.start(task_of(capability, provider), Call("key", 1))
     assert (error.value.code, error.value.retryable, error.value.in_doubt) == (
         FailureCode.PROVIDER_UNAVAILABLE,
         True,
@@ -155,22 +246,24 @@ async def test_a_vendor_that_cant_be_reached_has_taken_nothing(kind: str, name: 
 
 
 @pytest.mark.parametrize("reply", [DROP, hang(5)], ids=["dropped", "hangs"])
-@pytest.mark.parametrize(("kind", "name"), ONLINE)
+@pytest.mark.parametrize(("capability", "name"), ONLINE)
 async def test_an_order_without_an_answer_is_in_doubt(
-    kind: str, name: str, reply: Reply, build: Build, fake: FakeGoogle
+    capability: Capability, name: str, reply: Reply, build: Build, fake: FakeGoogle
 ) -> None:
-    provider = build(kind, name)
+    provider = build(capability, name)
     fake.before = lambda _request: reply
     with pytest.raises(ProviderError) as error:
-        await make(kind, provider, order(kind, provider))
+        await provider.start(task_of(capability, provider), Call("key", 1))
     assert (error.value.in_doubt, error.value.retryable) == (True, False)
     assert len(fake.server.requests) == 1
 
 
-@pytest.mark.parametrize(("kind", "name"), ONLINE)
-async def test_a_bad_key_is_for_the_operator(kind: str, name: str, build: Build, fake: FakeGoogle) -> None:
-    provider = build(kind, name, gemini_api_key="another-key-0000")
-    for attempt in (make(kind, provider, order(kind, provider)), provider.probe()):
+@pytest.mark.parametrize(("capability", "name"), ONLINE)
+async def test_a_bad_key_is_for_the_operator(
+    capability: Capability, name: str, build: Callable[..., Provider], fake: FakeGoogle
+) -> None:
+    provider = build(capability, name, gemini_api_key="another-key-0000")
+    for attempt in (provider.start(task_of(capability, provider), Call("key", 1)), provider.probe(capability)):
         with pytest.raises(ProviderError) as error:
             await attempt
         assert error.value.alarm
@@ -179,11 +272,11 @@ async def test_a_bad_key_is_for_the_operator(kind: str, name: str, build: Build,
 
 
 @pytest.mark.parametrize("reply", [DROP, hang(5), Reply(500), Reply(200, b"no")], ids=["drop", "hang", "500", "babble"])
-@pytest.mark.parametrize("name", ["omni", "veo"])
+@pytest.mark.parametrize("name", [name for name in PROVIDERS["video"] if name != "offline"])
 async def test_asking_that_fails_is_no_verdict(name: str, reply: Reply, build: Build, fake: FakeGoogle) -> None:
     provider = build("video", name)
-    wanted = order("video", provider)
-    ticket = await make("video", provider, wanted)
+    task = task_of("video", provider)
+    ticket = await provider.start(task, Call("key", 1))
     assert isinstance(ticket, Ticket)
 
     def only_polls(request: Request) -> Reply | None:
@@ -191,7 +284,7 @@ async def test_asking_that_fails_is_no_verdict(name: str, reply: Reply, build: B
 
     fake.before = only_polls
     with pytest.raises(ProviderError) as error:
-        await provider.collect_video(ticket.value, wanted, Call("key", 1))
+        await provider.collect(ticket.value, task, Call("key", 1))
     assert error.value.retryable
     fake.before = lambda _request: None
-    assert (await finish("video", provider, ticket, wanted)).data
+    assert isinstance(await finish(provider, ticket, task), Media)

@@ -13,36 +13,10 @@ import pytest
 
 from tallyframe.providers.google.client import Google, GoogleAccess
 from tallyframe.providers.transport import ResponseTooLarge
+from tests.support.google_wire import ENVIRONMENT
 from tests.support.vendor import Reply, Vendor, answer, hang, vendor
 
 KEY = "canary-key-of-google"
-ELSEWHERE = "http://127.0.0.1:1"
-
-#: All that google-genai 3.4.0 and httpx2 2.16.2 read, each with a value that would be noticed.
-ENVIRONMENT = {
-    "GOOGLE_API_KEY": "wrong-key",
-    "GEMINI_API_KEY": "wrong-key",
-    "GOOGLE_GENAI_API_KEY": "wrong-key",
-    "GOOGLE_GENAI_ACCESS_TOKEN": "wrong-token",
-    "GOOGLE_GENAI_DEFAULT_HEADERS": "wrong",
-    "GOOGLE_GENAI_USER_PROJECT": "wrong-project",
-    "GOOGLE_GEMINI_BASE_URL": ELSEWHERE,
-    "GOOGLE_VERTEX_BASE_URL": ELSEWHERE,
-    "GOOGLE_GENAI_API_VERSION": "v9",
-    "GOOGLE_GENAI_HTTP_CLIENT": "httpx",
-    "GOOGLE_GENAI_CLIENT_MODE": "replay",
-    "GOOGLE_GENAI_REPLAYS_DIRECTORY": "/nonexistent",
-    "GOOGLE_GENAI_REPLAY_ID": "wrong",
-    "GOOGLE_GENAI_USE_VERTEXAI": "true",
-    "GOOGLE_GENAI_USE_ENTERPRISE": "true",
-    "GOOGLE_GENAI_DEBUG": "1",
-    "GOOGLE_CLOUD_PROJECT": "wrong-project",
-    "GOOGLE_CLOUD_LOCATION": "wrong-location",
-    "HTTP_PROXY": ELSEWHERE,
-    "HTTPS_PROXY": ELSEWHERE,
-    "ALL_PROXY": ELSEWHERE,
-}
-
 ODD_ADDRESSES = ("host", "ftp://host", "https://", "/path", "https://name:word@host", "https://host?key=x")
 
 Ask = Callable[[Google], Awaitable[Any]]

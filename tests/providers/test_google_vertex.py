@@ -11,15 +11,15 @@ from google.auth.exceptions import RefreshError, TransportError
 from google.oauth2.credentials import Credentials
 
 from tallyframe.errors import FailureCode, ProviderError
-from tallyframe.providers.base import Call, ImageOrder
+from tallyframe.providers.base import Call, ImageTask
 from tallyframe.providers.google.client import Google, GoogleAccess
-from tallyframe.providers.google.gemini import GeminiImages
+from tallyframe.providers.google.gemini_images import GeminiImages
 from tests.support.google import KEY, MODEL, FakeGemini
 from tests.support.vendor import Reply, Request, Vendor, answer, vendor
 
 BASE = "/v1beta1/projects/p1/locations/global/publishers/google"
 TOKEN = "canary-token-1"
-ORDER, FIRST = ImageOrder("a cup", "1:1"), Call("gen-1-try-1", 1)
+ORDER, FIRST = ImageTask("a cup", "1:1"), Call("gen-1-try-1", 1)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ async def test_default_credentials_are_turned_into_a_token_once(
     await google.ready()
     assert [sent.path for sent in server.requests] == ["/token"]
     for _ in range(2):
-        await GeminiImages(google, MODEL).make_image(ORDER, FIRST)
+        await GeminiImages(google, MODEL).start(ORDER, FIRST)
     await google.aclose()
     assert fake.complaints == []
     assert [sent.path for sent in server.requests[1:]] == [f"{BASE}/models/{MODEL}:generateContent"] * 2
@@ -80,7 +80,7 @@ async def test_without_default_credentials_somebody_must_act(
 ) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
     gemini = gemini_at(server)
-    for ask in (gemini.make_image(ORDER, FIRST), gemini.probe()):
+    for ask in (gemini.start(ORDER, FIRST), gemini.probe("image")):
         with pytest.raises(ProviderError) as caught:
             await ask
         assert (caught.value.code, caught.value.alarm) == (FailureCode.INTERNAL, True)
@@ -105,7 +105,7 @@ async def test_no_token_no_order(
     monkeypatch.setattr(Credentials, "refresh", fail)
     gemini = gemini_at(server, Credentials(None))  # type: ignore[no-untyped-call]
     with pytest.raises(ProviderError) as caught:
-        await gemini.make_image(ORDER, FIRST)
+        await gemini.start(ORDER, FIRST)
     assert (caught.value.code, caught.value.retryable, caught.value.in_doubt) == (code, retryable, False)
     await gemini.aclose()
     assert server.requests == []
@@ -155,7 +155,7 @@ async def test_no_other_address_is_taken_for_certificates_that_we_do_not_have(mo
     monkeypatch.setenv("GOOGLE_API_USE_MTLS_ENDPOINT", "always")
     gemini = GeminiImages(Google(GoogleAccess(KEY, vertex=True)), MODEL)
     with pytest.raises(ProviderError) as caught:
-        await gemini.make_image(ORDER, FIRST)
+        await gemini.start(ORDER, FIRST)
     assert (caught.value.code, caught.value.alarm) == (FailureCode.INTERNAL, True)
     assert "for aiplatform.googleapis.com, not for aiplatform.mtls.googleapis.com" in caught.value.operator_message
     await gemini.aclose()

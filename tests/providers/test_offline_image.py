@@ -9,10 +9,11 @@ from PIL import Image, ImageChops
 
 import tallyframe
 from tallyframe.errors import FailureCode, ProviderError
-from tallyframe.providers.base import Call, ImageOrder, ImageProvider, Media
+from tallyframe.providers.base import Call, ImageTask, Media, Provider
 from tallyframe.providers.offline import OfflineProvider
 from tallyframe.providers.offline.collage import arrange
 from tallyframe.providers.offline.lettering import writable
+from tests.support.tasks import Given
 
 SAMPLES = Path(tallyframe.__file__).parent / "demo" / "samples"
 FIRST = Call("gen-1-try-1", 1)
@@ -29,8 +30,8 @@ def plain(colour: str, size: tuple[int, int] = (300, 200), mode: str = "RGB") ->
 
 
 async def make(prompt: str, aspect_ratio: str = "1:1", pictures: tuple[Media, ...] = ()) -> Media:
-    provider: ImageProvider = OfflineProvider()
-    made = await provider.make_image(ImageOrder(prompt, aspect_ratio, pictures), FIRST)
+    provider: Provider = OfflineProvider()
+    made = await provider.start(ImageTask(prompt, aspect_ratio, tuple(map(Given, pictures))), FIRST)
     assert isinstance(made, Media)
     return made
 
@@ -155,17 +156,17 @@ async def test_the_prompt_and_the_label_are_written() -> None:
 
 
 @pytest.mark.parametrize(
-    "order",
+    ("aspect_ratio", "pictures"),
     [
-        ImageOrder("A cup", "2:1"),
-        ImageOrder("A cup", "1:1", (Media(b"no picture", "image/png", 1, 1),)),
-        ImageOrder("A cup", "1:1", (Media(encoded(plain("red")).data[:60], "image/png", 300, 200),)),
-        ImageOrder("A cup", "1:1", (encoded(plain("red")),) * 5),
+        ("2:1", ()),
+        ("1:1", (Media(b"no picture", "image/png", 1, 1),)),
+        ("1:1", (Media(encoded(plain("red")).data[:60], "image/png", 300, 200),)),
+        ("1:1", (encoded(plain("red")),) * 5),
     ],
 )
-async def test_unusable_orders_are_invalid_input(order: ImageOrder) -> None:
+async def test_unusable_orders_are_invalid_input(aspect_ratio: str, pictures: tuple[Media, ...]) -> None:
     with pytest.raises(ProviderError) as error:
-        await OfflineProvider().make_image(order, FIRST)
+        await make("A cup", aspect_ratio, pictures)
     assert (error.value.code, error.value.retryable) == (FailureCode.INVALID_INPUT, False)
 
 

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from tallyframe.errors import FailureCode, ProviderError
-from tallyframe.providers.base import Call, Media, Ticket, VideoOrder, VideoProvider
+from tallyframe.providers.base import Call, Media, Provider, Ticket, VideoTask
 from tallyframe.providers.offline import OfflineProvider
+from tests.support.tasks import Given
 
 FIRST = Call("gen-1-try-1", 1)
 COLOURS = ("red", "lime", "blue", "yellow")
@@ -26,14 +27,18 @@ def quarters(size: tuple[int, int] = (400, 400)) -> Media:
     return Media(out.getvalue(), "image/png", *size)
 
 
-async def film(order: VideoOrder) -> Media:
+def order(prompt: str, aspect_ratio: str, seconds: int, first_frame: Media | None = None) -> VideoTask:
+    return VideoTask(prompt, aspect_ratio, seconds, (Given(first_frame),) if first_frame else ())
+
+
+async def film(task: VideoTask) -> Media:
     """Order with one provider and collect with another, as after a restart."""
-    asked: VideoProvider = OfflineProvider()
-    ticket = await asked.make_video(order, FIRST)
+    asked: Provider = OfflineProvider()
+    ticket = await asked.start(task, FIRST)
     assert isinstance(ticket, Ticket)
     assert ticket.poll_after == 0.2
-    restarted: VideoProvider = OfflineProvider()
-    made = await restarted.collect_video(ticket.value, order, Call("gen-1-try-2", 2))
+    restarted: Provider = OfflineProvider()
+    made = await restarted.collect(ticket.value, task, Call("gen-1-try-2", 2))
     assert isinstance(made, Media)
     return made
 
@@ -57,7 +62,7 @@ def difference(one: Image.Image, two: Image.Image) -> float:
     ],
 )
 async def test_mp4_of_the_asked_ratio_and_length(aspect_ratio: str, size: tuple[int, int]) -> None:
-    media = await film(VideoOrder("A cup", aspect_ratio, 1))
+    media = await film(order("A cup", aspect_ratio, 1))
     assert (media.content_type, media.width, media.height, media.duration_seconds) == ("video/mp4", *size, 1.0)
     with av.open(BytesIO(media.data), "r") as container:
         stream = container.streams.video[0]
@@ -69,7 +74,7 @@ async def test_mp4_of_the_asked_ratio_and_length(aspect_ratio: str, size: tuple[
 
 
 async def test_length_is_exact() -> None:
-    media = await film(VideoOrder("A cup", "1:1", 3, quarters()))
+    media = await film(order("A cup", "1:1", 3, quarters()))
     with av.open(BytesIO(media.data), "r") as container:
         assert container.duration == 3 * av.time_base
         assert container.streams.video[0].frames == 72
@@ -78,21 +83,21 @@ async def test_length_is_exact() -> None:
 
 
 async def test_the_index_comes_first_so_that_browsers_start_at_once() -> None:
-    data = (await film(VideoOrder("A cup", "1:1", 1))).data
+    data = (await film(order("A cup", "1:1", 1))).data
     assert data[4:8] == b"ftyp"
     assert data.index(b"moov") < data.index(b"mdat")
 
 
 @pytest.mark.parametrize("first_frame", [None, quarters()])
 async def test_frames_move(first_frame: Media | None) -> None:
-    shown = frames(await film(VideoOrder("A cup", "16:9", 1, first_frame)))
+    shown = frames(await film(order("A cup", "16:9", 1, first_frame)))
     assert difference(shown[0], shown[-1]) > 2
     assert all(difference(one, two) > 0.02 for one, two in itertools.pairwise(shown))
 
 
 async def test_the_first_frame_is_the_picture_given_with_a_label() -> None:
     given = quarters((720, 720))
-    first = frames(await film(VideoOrder("A cup", "1:1", 1, given)))[0]
+    first = frames(await film(order("A cup", "1:1", 1, given)))[0]
     below = (0, 100, 720, 720)
     assert difference(first.crop(below), Image.open(BytesIO(given.data)).crop(below)) < 4
     dark = first.crop((60, 40, 240, 64)).convert("L").point(lambda value: 255 if value < 45 else 0)
@@ -101,24 +106,24 @@ async def test_the_first_frame_is_the_picture_given_with_a_label() -> None:
 
 @pytest.mark.parametrize("size", [(2000, 100), (100, 2000), (1, 1), (333, 777)])
 async def test_a_first_frame_of_any_shape_fills_the_video(size: tuple[int, int]) -> None:
-    shown = frames(await film(VideoOrder("A cup", "9:16", 1, quarters(size))))
+    shown = frames(await film(order("A cup", "9:16", 1, quarters(size))))
     assert all(picture.size == (720, 1280) for picture in shown)
 
 
 @pytest.mark.parametrize("first_frame", [None, quarters()])
 async def test_same_order_same_bytes(first_frame: Media | None) -> None:
-    order = VideoOrder("A cup", "1:1", 1, first_frame)
-    assert await film(order) == await film(order)
+    task = order("A cup", "1:1", 1, first_frame)
+    assert await film(task) == await film(task)
 
 
-@pytest.mark.parametrize("order", [VideoOrder("A", "2:1", 1), VideoOrder("A", "1:1", 0), VideoOrder("A", "1:1", 61)])
-async def test_unusable_orders_are_invalid_input_at_once(order: VideoOrder) -> None:
+@pytest.mark.parametrize("task", [order("A", "2:1", 1), order("A", "1:1", 0), order("A", "1:1", 61)])
+async def test_unusable_orders_are_invalid_input_at_once(task: VideoTask) -> None:
     with pytest.raises(ProviderError) as error:
-        await OfflineProvider().make_video(order, FIRST)
+        await OfflineProvider().start(task, FIRST)
     assert (error.value.code, error.value.retryable) == (FailureCode.INVALID_INPUT, False)
 
 
 async def test_an_unreadable_first_frame_is_invalid_input() -> None:
     with pytest.raises(ProviderError) as error:
-        await film(VideoOrder("A cup", "1:1", 1, Media(b"no picture", "image/png", 1, 1)))
+        await film(order("A cup", "1:1", 1, Media(b"no picture", "image/png", 1, 1)))
     assert error.value.code == FailureCode.INVALID_INPUT

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tallyframe.errors import FailureCode, ProviderError
-from tallyframe.providers.base import Media, Ticket, VideoProvider
+from tallyframe.providers.base import Media, Provider, Ticket
 from tallyframe.providers.google.omni import OmniVideos, omni_google
 from tests.support.google_filming import FRAME, PROMPT, access, collected, omni, ordered, try_of, video
 from tests.support.google_videos import KEY, FakeOmni, film
@@ -17,7 +17,7 @@ from tests.support.vendor import answer
 async def test_order_is_sent_as_documented_and_gives_a_ticket() -> None:
     async with omni(FakeOmni()) as (videos, server):
         call = try_of()
-        made = await videos.make_video(video(8), call)
+        made = await videos.start(video(8), call)
         assert made == Ticket("v1_int0001", 3.0)
         assert call.usage.request_id == "v1_int0001"
         (request,) = server.requests
@@ -71,11 +71,11 @@ async def test_a_later_instance_collects_by_the_ticket_alone() -> None:
     fake = FakeOmni(runs=2)
     async with omni(fake) as (videos, server):
         ticket = await ordered(videos)
-        restarted: VideoProvider = OmniVideos(omni_google(access(server.url)), "another-model", 3.0)
+        restarted: Provider = OmniVideos(omni_google(access(server.url)), "another-model", 3.0)
         for _ in range(2):
-            assert await restarted.collect_video(ticket, video(), try_of(2)) == Ticket(ticket, 3.0)
+            assert await restarted.collect(ticket, video(), try_of(2)) == Ticket(ticket, 3.0)
         call = try_of(2)
-        media = await restarted.collect_video(ticket, video(), call)
+        media = await restarted.collect(ticket, video(), call)
         assert media == Media(film(), "video/mp4", 90, 160, 1.0)
         assert (call.usage.input_tokens, call.usage.output_tokens) == (270, 34752)
         assert (call.usage.seconds, call.usage.request_id) == (1.0, ticket)
@@ -101,7 +101,7 @@ async def test_status_that_says_no_end_is_still_running(status: object) -> None:
     async with omni(fake) as (videos, _):
         ticket = await ordered(videos)
         fake.instead["poll"].append(answer({"id": ticket, "status": status, "usage": "none", "steps": 5}))
-        assert await videos.collect_video(ticket, video(), try_of()) == Ticket(ticket, 3.0)
+        assert await videos.collect(ticket, video(), try_of()) == Ticket(ticket, 3.0)
 
 
 async def test_cancel_stops_what_runs_and_says_no_to_the_rest() -> None:
@@ -112,7 +112,7 @@ async def test_cancel_stops_what_runs_and_says_no_to_the_rest() -> None:
         with pytest.raises(ProviderError) as caught:
             await collected(videos, ticket)
         assert (caught.value.code, caught.value.retryable) == (FailureCode.PROVIDER_REJECTED, False)
-        await videos.collect_video(done, video(), try_of())
+        await videos.collect(done, video(), try_of())
         await collected(videos, done)
         assert not await videos.cancel(done)
         assert not await videos.cancel("v1_unknown")
@@ -126,7 +126,7 @@ async def test_cancel_stops_what_runs_and_says_no_to_the_rest() -> None:
 
 async def test_probe_asks_for_the_model() -> None:
     async with omni(FakeOmni()) as (videos, server):
-        assert await videos.probe() == "gemini-omni-1.1-flash is there: A model"
+        assert await videos.probe("video") == "gemini-omni-1.1-flash is there: A model"
         assert [(request.method, request.target) for request in server.requests] == [
             ("GET", "/v1/models/gemini-omni-1.1-flash")
         ]
@@ -135,7 +135,7 @@ async def test_probe_asks_for_the_model() -> None:
 async def test_a_later_model_makes_longer_videos() -> None:
     fake = FakeOmni(model="gemini-omni-1.2-flash", longest=15)
     async with omni(fake) as (videos, _):
-        assert videos.offer.aspect_ratios == ("9:16", "16:9")
-        assert (videos.offer.seconds[0], videos.offer.seconds[-1]) == (4, 15)
+        assert videos.offers["video"].aspect_ratios == ("9:16", "16:9")
+        assert (videos.offers["video"].seconds[0], videos.offers["video"].seconds[-1]) == (4, 15)
         await ordered(videos, video(15, aspect_ratio="16:9"))
         assert fake.paid == 1

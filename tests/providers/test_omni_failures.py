@@ -83,7 +83,7 @@ async def test_refused_order(what: str) -> None:
     fake = FakeOmni()
     fake.instead["create"].append(reply)
     async with omni(fake) as (videos, server):
-        error = await failing(videos.make_video(video(), try_of()), expected)
+        error = await failing(videos.start(video(), try_of()), expected)
         assert f"HTTP {reply.status}" in error.operator_message
         assert error.retry_after == (31.0 if reply.status == 429 else None)
         assert (len(server.requests), fake.paid) == (1, 0)
@@ -95,7 +95,7 @@ async def test_order_with_a_lost_answer_is_in_doubt(what: str) -> None:
     fake = FakeOmni()
     fake.lost.append(reply)
     async with omni(fake) as (videos, server):
-        await failing(videos.make_video(video(), try_of()), expected)
+        await failing(videos.start(video(), try_of()), expected)
         assert (len(server.requests), fake.paid) == (1, 1)
 
 
@@ -104,7 +104,7 @@ async def test_order_that_hangs_is_in_doubt() -> None:
     fake.lost.append(hang())
     async with omni(fake, timeout=0.3) as (videos, server):
         started = time.monotonic()
-        await failing(videos.make_video(video(), try_of()), TIMEOUT)
+        await failing(videos.start(video(), try_of()), TIMEOUT)
         assert time.monotonic() - started < 15
         assert (len(server.requests), fake.paid) == (1, 1)
 
@@ -125,7 +125,7 @@ async def test_order_that_drips_ends_at_the_deadline() -> None:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         videos = OmniVideos(omni_google(access(url, timeout=0.4)), "gemini-omni-1.1-flash")
         started = time.monotonic()
-        await failing(videos.make_video(video(), try_of()), TIMEOUT)
+        await failing(videos.start(video(), try_of()), TIMEOUT)
         assert time.monotonic() - started < 15
         await videos.aclose()
 
@@ -134,10 +134,10 @@ async def test_order_that_was_never_sent_may_be_sent_again() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         videos = OmniVideos(omni_google(access(f"http://127.0.0.1:{free.getsockname()[1]}")), "gemini-omni-1.1-flash")
-        await failing(videos.make_video(video(), try_of()), UNAVAILABLE)
-        await failing(videos.collect_video("v1_int0001", video(), try_of()), UNAVAILABLE)
+        await failing(videos.start(video(), try_of()), UNAVAILABLE)
+        await failing(videos.collect("v1_int0001", video(), try_of()), UNAVAILABLE)
         await failing(videos.cancel("v1_int0001"), UNAVAILABLE)
-        await failing(videos.probe(), UNAVAILABLE)
+        await failing(videos.probe("video"), UNAVAILABLE)
         await videos.aclose()
 
 
@@ -147,7 +147,7 @@ async def test_the_longer_wait_counts(header: str) -> None:
     fake = FakeOmni()
     fake.instead["create"].append(quota(delay="12.5s", Retry_After=later if header == "date" else header))
     async with omni(fake) as (videos, _):
-        error = await failing(videos.make_video(video(), try_of()), QUOTA)
+        error = await failing(videos.start(video(), try_of()), QUOTA)
         assert error.retry_after == pytest.approx(90, abs=3)
 
 
@@ -178,7 +178,7 @@ async def test_failed_question_is_no_verdict_unless_it_can_never_be_answered(wha
     fake.instead["poll"].append(reply)
     async with omni(fake, timeout=0.4 if reply.delay else 5.0) as (videos, server):
         ticket = await ordered(videos)
-        await failing(videos.collect_video(ticket, video(), try_of()), expected)
+        await failing(videos.collect(ticket, video(), try_of()), expected)
         assert len(server.requests) == 2
         if expected[1]:
             assert (await collected(videos, ticket)).duration_seconds == 1.0
@@ -188,7 +188,7 @@ async def test_failed_question_is_no_verdict_unless_it_can_never_be_answered(wha
 @pytest.mark.parametrize("ticket", ["v1_unknown", "", "../models", "v1_a/cancel", "v1_a?x=1", "v1_a#x", "a" * 2000])
 async def test_unknown_ticket_is_a_verdict(ticket: str) -> None:
     async with omni(FakeOmni()) as (videos, server):
-        error = await failing(videos.collect_video(ticket, video(), try_of()), REJECTED)
+        error = await failing(videos.collect(ticket, video(), try_of()), REJECTED)
         assert error.spent is (ticket == "v1_unknown")  # what Google doesn't know any more may have been made
         assert len(server.requests) == (1 if ticket == "v1_unknown" else 0)
 
@@ -230,7 +230,7 @@ async def test_end_without_a_video_is_final(what: str) -> None:
     fake = FakeOmni(ending=ending)
     async with omni(fake) as (videos, server):
         ticket, call = await ordered(videos), try_of()
-        error = await failing(videos.collect_video(ticket, video(), call), expected)
+        error = await failing(videos.collect(ticket, video(), call), expected)
         assert said in error.operator_message
         assert call.usage.input_tokens in {12, 270}
         assert (len(server.asked("POST", "/")), server.asked("GET", "/files/")) == (1, [])
@@ -241,11 +241,11 @@ async def test_failed_probe_and_cancel_say_what_to_do() -> None:
     fake.instead["probe"].extend([failure(404, "NOT_FOUND", "Retired."), quota(), bad_key()])
     fake.instead["cancel"].extend([failure(500, "INTERNAL", "Boom."), bad_key(), quota()])
     async with omni(fake) as (videos, _):
-        error = await failing(videos.probe(), OURS)
+        error = await failing(videos.probe("video"), OURS)
         assert "change TALLYFRAME_VIDEO_MODEL" in error.operator_message
         assert "gemini-omni-1.1-flash" in error.operator_message
-        await failing(videos.probe(), QUOTA)
-        await failing(videos.probe(), OURS)
+        await failing(videos.probe("video"), QUOTA)
+        await failing(videos.probe("video"), OURS)
         await failing(videos.cancel("v1_int0001"), UNAVAILABLE)
         await failing(videos.cancel("v1_int0001"), ASK_WITH_ALARM)
         await failing(videos.cancel("v1_int0001"), QUOTA)
@@ -258,7 +258,7 @@ async def test_an_answer_that_says_nothing_has_stopped_nothing(body: bytes) -> N
     fake = FakeOmni(runs=1)
     fake.instead["cancel"].append(Reply(200, body, {"Content-Type": "application/json"}))
     async with omni(fake) as (videos, _):
-        await videos.make_video(video(), try_of())
+        await videos.start(video(), try_of())
         await failing(videos.cancel("v1_int0001"), UNAVAILABLE)
         assert await videos.cancel("v1_int0001")
 
@@ -269,9 +269,9 @@ async def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture, monkey
     fake = FakeOmni(runs=1)
     fake.instead["create"].append(failure(500, "INTERNAL", "Boom."))
     async with omni(fake) as (videos, _):
-        await failing(videos.make_video(video(), try_of()), LOST)
+        await failing(videos.start(video(), try_of()), LOST)
         ticket = await ordered(videos)
-        await videos.collect_video(ticket, video(), try_of())
+        await videos.collect(ticket, video(), try_of())
         await collected(videos, ticket)
     assert KEY not in caplog.text
     assert PROMPT not in caplog.text

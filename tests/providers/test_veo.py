@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from tallyframe.providers.base import Media, Ticket, VideoProvider
+from tallyframe.providers.base import Media, Provider, Ticket
 from tallyframe.providers.google.veo import VeoVideos, veo_google
 from tests.support.google_filming import FRAME, PROMPT, access, collected, ordered, try_of, veo, video
 from tests.support.google_videos import DEVELOPER_HOST, KEY, FakeVeo, film
@@ -16,7 +16,7 @@ OPERATION = "models/veo-3.1-generate-preview/operations/op0001"
 async def test_order_is_sent_as_documented_and_gives_a_ticket() -> None:
     async with veo(FakeVeo()) as (videos, server):
         call = try_of()
-        assert await videos.make_video(video(8), call) == Ticket(OPERATION, 7.0)
+        assert await videos.start(video(8), call) == Ticket(OPERATION, 7.0)
         assert call.usage.request_id == OPERATION
         (request,) = server.requests
         assert (request.method, request.target) == (
@@ -44,11 +44,11 @@ async def test_a_later_instance_collects_by_the_ticket_alone() -> None:
     fake = FakeVeo(runs=2)
     async with veo(fake) as (videos, server):
         ticket = await ordered(videos)
-        restarted: VideoProvider = VeoVideos(veo_google(access(server.url)), "another-model", 7.0)
+        restarted: Provider = VeoVideos(veo_google(access(server.url)), "another-model", 7.0)
         for _ in range(2):
-            assert await restarted.collect_video(ticket, video(), try_of(2)) == Ticket(ticket, 7.0)
+            assert await restarted.collect(ticket, video(), try_of(2)) == Ticket(ticket, 7.0)
         call = try_of(2)
-        media = await restarted.collect_video(ticket, video(), call)
+        media = await restarted.collect(ticket, video(), call)
         assert media == Media(film(), "video/mp4", 90, 160, 1.0)
         assert (call.usage.seconds, call.usage.request_id) == (1.0, ticket)
         assert (call.usage.input_tokens, call.usage.output_tokens) == (None, None)
@@ -73,7 +73,7 @@ async def test_answer_that_says_no_end_is_still_running(body: object) -> None:
     async with veo(fake) as (videos, _):
         ticket = await ordered(videos)
         fake.instead["poll"].append(answer(body))
-        assert await videos.collect_video(ticket, video(), try_of()) == Ticket(ticket, 7.0)
+        assert await videos.collect(ticket, video(), try_of()) == Ticket(ticket, 7.0)
 
 
 async def test_an_operation_cant_be_stopped() -> None:
@@ -84,11 +84,11 @@ async def test_an_operation_cant_be_stopped() -> None:
 
 async def test_probe_asks_for_the_model() -> None:
     async with veo(FakeVeo()) as (videos, server):
-        assert await videos.probe() == "veo-3.1-generate-preview is there: A model"
+        assert await videos.probe("video") == "veo-3.1-generate-preview is there: A model"
         assert [(request.method, request.target) for request in server.requests] == [
             ("GET", "/v1beta/models/veo-3.1-generate-preview")
         ]
-        assert (videos.offer.aspect_ratios, videos.offer.seconds) == (("9:16", "16:9"), (4, 6, 8))
+        assert (videos.offers["video"].aspect_ratios, videos.offers["video"].seconds) == (("9:16", "16:9"), (4, 6, 8))
 
 
 async def test_the_environment_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,6 +113,6 @@ async def test_a_path_in_front_of_the_address_is_kept() -> None:
     async with veo(fake) as (_, server):
         videos = VeoVideos(veo_google(access(f"{server.url}/proxy/")), fake.model)
         with pytest.raises(Exception, match="internal"):
-            await videos.make_video(video(), try_of())
+            await videos.start(video(), try_of())
         assert server.requests[-1].path == "/proxy/v1beta/models/veo-3.1-generate-preview:predictLongRunning"
         await videos.aclose()

@@ -77,7 +77,7 @@ async def test_refused_order(what: str) -> None:
     fake = FakeVeo()
     fake.instead["create"].append(reply)
     async with veo(fake) as (videos, server):
-        error = await failing(videos.make_video(video(), try_of()), expected)
+        error = await failing(videos.start(video(), try_of()), expected)
         assert f"HTTP {reply.status}" in error.operator_message
         assert error.retry_after == (31.0 if reply.status == 429 else None)
         assert (len(server.requests), fake.paid) == (1, 0)
@@ -89,7 +89,7 @@ async def test_order_with_a_lost_answer_is_in_doubt(what: str) -> None:
     fake = FakeVeo()
     fake.lost.append(reply)
     async with veo(fake) as (videos, server):
-        await failing(videos.make_video(video(), try_of()), expected)
+        await failing(videos.start(video(), try_of()), expected)
         assert (len(server.requests), fake.paid) == (1, 1)
 
 
@@ -98,7 +98,7 @@ async def test_order_that_hangs_is_in_doubt() -> None:
     fake.lost.append(hang())
     async with veo(fake, timeout=0.3) as (videos, server):
         started = time.monotonic()
-        await failing(videos.make_video(video(), try_of()), TIMEOUT)
+        await failing(videos.start(video(), try_of()), TIMEOUT)
         assert time.monotonic() - started < 15
         assert (len(server.requests), fake.paid) == (1, 1)
 
@@ -107,9 +107,9 @@ async def test_order_that_was_never_sent_may_be_sent_again() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         videos = VeoVideos(veo_google(access(f"http://127.0.0.1:{free.getsockname()[1]}")), "veo-3.1-generate-preview")
-        await failing(videos.make_video(video(), try_of()), UNAVAILABLE)
-        await failing(videos.collect_video("models/a/operations/b", video(), try_of()), UNAVAILABLE)
-        await failing(videos.probe(), UNAVAILABLE)
+        await failing(videos.start(video(), try_of()), UNAVAILABLE)
+        await failing(videos.collect("models/a/operations/b", video(), try_of()), UNAVAILABLE)
+        await failing(videos.probe("video"), UNAVAILABLE)
         await videos.aclose()
 
 
@@ -141,7 +141,7 @@ async def test_failed_question_is_no_verdict_unless_it_can_never_be_answered(wha
     fake.instead["poll"].append(reply)
     async with veo(fake, timeout=0.4 if reply.delay else 5.0) as (videos, server):
         ticket = await ordered(videos)
-        await failing(videos.collect_video(ticket, video(), try_of()), expected)
+        await failing(videos.collect(ticket, video(), try_of()), expected)
         assert len(server.requests) == 2
         if expected[1]:
             assert (await collected(videos, ticket)).duration_seconds == 1.0
@@ -157,13 +157,13 @@ async def test_failed_question_is_no_verdict_unless_it_can_never_be_answered(wha
 )
 async def test_ticket_of_another_kind_is_never_asked_for(ticket: str) -> None:
     async with veo(FakeVeo()) as (videos, server):
-        await failing(videos.collect_video(ticket, video(), try_of()), REJECTED)
+        await failing(videos.collect(ticket, video(), try_of()), REJECTED)
         assert server.requests == []
 
 
 async def test_unknown_ticket_is_a_verdict() -> None:
     async with veo(FakeVeo()) as (videos, _):
-        await failing(videos.collect_video("models/a/operations/b", video(), try_of()), REJECTED)
+        await failing(videos.collect("models/a/operations/b", video(), try_of()), REJECTED)
 
 
 def final(code: FailureCode) -> Expected:
@@ -208,7 +208,7 @@ async def test_end_without_a_video_is_final(what: str) -> None:
     ending, expected, said = VERDICTS[what]
     async with veo(FakeVeo(ending=ending)) as (videos, server):
         ticket = await ordered(videos)
-        error = await failing(videos.collect_video(ticket, video(), try_of()), expected)
+        error = await failing(videos.collect(ticket, video(), try_of()), expected)
         assert said in error.operator_message
         assert (len(server.asked("POST", "/")), server.asked("GET", "/files/")) == (1, [])
 
@@ -217,10 +217,10 @@ async def test_failed_probe_says_what_to_do() -> None:
     fake = FakeVeo()
     fake.instead["probe"].extend([failure(404, "NOT_FOUND", "Retired."), failure(500, "INTERNAL", "Boom."), bad_key()])
     async with veo(fake) as (videos, _):
-        error = await failing(videos.probe(), OURS)
+        error = await failing(videos.probe("video"), OURS)
         assert "change TALLYFRAME_VIDEO_MODEL" in error.operator_message
-        await failing(videos.probe(), UNAVAILABLE)
-        await failing(videos.probe(), OURS)
+        await failing(videos.probe("video"), UNAVAILABLE)
+        await failing(videos.probe("video"), OURS)
 
 
 async def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +229,7 @@ async def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture, monkey
     fake = FakeVeo()
     fake.instead["create"].append(failure(500, "INTERNAL", "Boom."))
     async with veo(fake) as (videos, _):
-        await failing(videos.make_video(video(), try_of()), LOST)
+        await failing(videos.start(video(), try_of()), LOST)
         await collected(videos, await ordered(videos))
     assert KEY not in caplog.text
     assert PROMPT not in caplog.text

@@ -61,10 +61,10 @@ async def test_omni_is_asked_at_its_only_location_and_delivers_inline() -> None:
     async with vendor(fake.answer) as server:
         videos = OmniVideos(omni_google(in_project(server.url), credentials=with_token(TOKEN)), OMNI, 3.0)
         ticket = await ordered(videos, video(frame=FRAME))
-        assert await videos.collect_video(ticket, video(), try_of()) == Ticket(ticket, 3.0)
+        assert await videos.collect(ticket, video(), try_of()) == Ticket(ticket, 3.0)
         assert (await collected(videos, ticket)).data == film()
         assert not await videos.cancel(ticket)
-        assert await videos.probe() == f"{OMNI} is there: A model"
+        assert await videos.probe("video") == f"{OMNI} is there: A model"
         await videos.aclose()
         assert server.requests[0].json["response_format"] == {
             "type": "video",
@@ -87,10 +87,10 @@ async def test_veo_is_sent_as_documented_and_asked_by_post() -> None:
         videos = VeoVideos(veo_google(in_project(server.url), credentials=with_token(TOKEN)), VEO, 7.0)
         ticket = await ordered(videos, video(8))
         assert ticket == f"{PROJECT}/publishers/google/models/{VEO}/operations/op0001"
-        assert await videos.collect_video(ticket, video(), try_of()) == Ticket(ticket, 7.0)
+        assert await videos.collect(ticket, video(), try_of()) == Ticket(ticket, 7.0)
         assert (await collected(videos, ticket)).data == film()
         assert not await videos.cancel(ticket)
-        assert await videos.probe() == f"{VEO} is there: A model"
+        assert await videos.probe("video") == f"{VEO} is there: A model"
         await videos.aclose()
         assert [(request.target, request.body and request.json) for request in server.requests] == [
             (
@@ -145,7 +145,7 @@ async def test_end_of_veo_without_a_video_is_final(ending: dict[str, object], ex
     async with vendor(fake.answer) as server:
         videos = VeoVideos(veo_google(in_project(server.url), credentials=with_token(TOKEN)), VEO)
         ticket = await ordered(videos)
-        error = await failing(videos.collect_video(ticket, video(), try_of()), expected)
+        error = await failing(videos.collect(ticket, video(), try_of()), expected)
         assert said in error.operator_message
         assert error.spent is (said in {"Unset the bucket", "can't be used"})  # it was made, and will be billed
         await videos.aclose()
@@ -155,7 +155,7 @@ async def test_a_wrong_token_is_ours_to_mend() -> None:
     fake = FakeVeo(token=TOKEN, base=f"/v1beta1/{PROJECT}", model=VEO)
     async with vendor(fake.answer) as server:
         videos = VeoVideos(veo_google(in_project(server.url), credentials=with_token("another")), VEO)
-        await failing(videos.make_video(video(), try_of()), OURS)
+        await failing(videos.start(video(), try_of()), OURS)
         await videos.aclose()
     assert fake.paid == 0
 
@@ -170,10 +170,10 @@ async def test_without_a_token_nothing_is_in_doubt() -> None:
         ):
             google = veo_google(in_project(server.url, timeout=0.3), credentials=credentials)
             videos = VeoVideos(google, VEO)
-            await failing(videos.make_video(video(), try_of()), expected)
+            await failing(videos.start(video(), try_of()), expected)
             others = OmniVideos(omni_google(in_project(server.url, timeout=0.3), credentials=credentials), OMNI)
             credentials.token = None
-            await failing(others.make_video(video(), try_of()), expected)
+            await failing(others.start(video(), try_of()), expected)
             await videos.aclose()
             await others.aclose()
         assert server.requests == []

@@ -68,7 +68,7 @@ class FakeGemini:
     model: str = MODEL
     base: str = "/v1"
     replies: deque[Reply] = field(default_factory=deque)
-    orders: list[Ordered] = field(default_factory=list)
+    orders: list[Any] = field(default_factory=list)  # of images: Ordered
     complaints: list[str] = field(default_factory=list)
 
     def owns(self, request: Request) -> bool:
@@ -106,12 +106,21 @@ class FakeGemini:
     def _take(self, request: Request, model: str) -> Reply:
         if request.method == "GET":
             return self.replies.popleft() if self.replies else probed(model, self.model)
-        order = _ordered(read(request))
+        order = self._order(read(request), model)
         if model != self.model:
             return failure(404, "NOT_FOUND", f"models/{model} is not found for API version v1.")
-        expect(order.size is None or not model.startswith("gemini-2.5-"), "this model has no image sizes")
         self.orders.append(order)
-        return self.replies.popleft() if self.replies else answer(made(order))
+        return self.replies.popleft() if self.replies else answer(self._made(order))
+
+    def _order(self, body: dict[str, Any], model: str) -> Any:
+        """Read a request, or raise Wrong."""
+        order = _ordered(body)
+        expect(order.size is None or not model.startswith("gemini-2.5-"), "this model has no image sizes")
+        return order
+
+    def _made(self, order: Any) -> dict[str, Any]:
+        """Return the body of a success."""
+        return made(order)
 
 
 def made(order: Ordered) -> dict[str, Any]:
@@ -131,29 +140,34 @@ def made(order: Ordered) -> dict[str, Any]:
     return {**body, "responseId": "resp-0001"}
 
 
-def _ordered(body: dict[str, Any]) -> Ordered:
-    """Read a request, or raise Wrong: pictures first, one prompt at the end, and nothing that is not known."""
-    _only(body, "contents", "generationConfig")
+def said_by_user(body: dict[str, Any]) -> tuple[str, tuple[tuple[str, bytes], ...]]:
+    """Return the prompt and the pictures of a request, or raise Wrong: pictures first, one prompt at the end."""
     (content,) = body["contents"]
-    _only(content, "parts", "role")
+    only(content, "parts", "role")
     expect(content["role"] == "user", "another role than the user's")
     *pictures, text = content["parts"]
-    _only(text, "text")
+    only(text, "text")
     expect(isinstance(text["text"], str) and text["text"], "the prompt comes last, and isn't empty")
+    expect(len(pictures) <= 14, "more than 14 pictures")
+    return text["text"], tuple(_picture(part) for part in pictures)
+
+
+def _ordered(body: dict[str, Any]) -> Ordered:
+    """Read a request for an image, or raise Wrong for what is not known."""
+    only(body, "contents", "generationConfig")
+    prompt, pictures = said_by_user(body)
     config = body["generationConfig"]
-    _only(config, "responseModalities", "imageConfig")
+    only(config, "responseModalities", "imageConfig")
     expect(config["responseModalities"] == ["IMAGE"], "not an image")
     image = config["imageConfig"]
-    _only(image, "aspectRatio", *(["imageSize"] if "imageSize" in image else []))
+    only(image, "aspectRatio", *(["imageSize"] if "imageSize" in image else []))
     expect(image["aspectRatio"] in RATIOS and image.get("imageSize") in PIXELS, f"an odd image: {image}")
-    shown = tuple(_picture(part) for part in pictures)
-    expect(len(shown) <= 14, "more than 14 pictures")
-    return Ordered(text["text"], shown, image["aspectRatio"], image.get("imageSize"))
+    return Ordered(prompt, pictures, image["aspectRatio"], image.get("imageSize"))
 
 
 def _picture(part: dict[str, Any]) -> tuple[str, bytes]:
     """Read a picture: URL-safe base64 with padding, under the one name in snake_case."""
-    _only(part, "inlineData")
+    only(part, "inlineData")
     blob = part["inlineData"]
     mime_type = blob["mime_type" if "mime_type" in blob else "mimeType"]
     expect(set(blob) <= {"data", "mime_type", "mimeType"} and len(blob) == 2, f"an odd picture: {sorted(blob)}")
@@ -164,5 +178,6 @@ def _picture(part: dict[str, Any]) -> tuple[str, bytes]:
     return mime_type, data
 
 
-def _only(given: dict[str, Any], *names: str) -> None:
+def only(given: dict[str, Any], *names: str) -> None:
+    """Raise Wrong unless these names are there, and no others."""
     expect(set(given) == set(names), f"names: {sorted(given)}, not {sorted(names)}")

@@ -1,4 +1,4 @@
-"""One server in Google's place, for whole processes: images, Omni and Veo behind one address and one key."""
+"""One server in Google's place, for whole processes: images, words, Omni and Veo behind one address and one key."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from tests.support.google import FakeGemini
+from tests.support.google_text import FakeGeminiText
 from tests.support.google_videos import FakeOmni, FakeVeo
 from tests.support.vendor import Reply, Request, Vendor, vendor
 
@@ -17,6 +18,7 @@ class FakeGoogle:
     """`before` may answer in place of all of them, or return None; `slow` is seconds that each answer takes."""
 
     gemini: FakeGemini = field(default_factory=lambda: FakeGemini(key=KEY))
+    text: FakeGeminiText = field(default_factory=lambda: FakeGeminiText(key=KEY))
     omni: FakeOmni = field(default_factory=lambda: FakeOmni(key=KEY))
     veo: FakeVeo = field(default_factory=lambda: FakeVeo(key=KEY))
     before: Callable[[Request], Reply | None] = lambda _request: None
@@ -27,8 +29,8 @@ class FakeGoogle:
         await asyncio.sleep(self.slow)
         if reply := self.before(request):
             return reply
-        owners = [one for one in (self.gemini, self.omni, self.veo) if one.owns(request)]
-        named = [one for one in owners if one.model in request.path]  # all three know GET /v1/models/{model}
+        owners = [one for one in (self.gemini, self.text, self.omni, self.veo) if one.owns(request)]
+        named = [one for one in owners if f"/{one.model}" in request.path]  # all know GET /v1/models/{model}
         return (named or owners or [self.gemini])[0].answer(request)
 
     def creates(self) -> list[Request]:
@@ -37,7 +39,7 @@ class FakeGoogle:
 
     @property
     def complaints(self) -> list[str]:
-        return [*self.gemini.complaints, *self.omni.complaints, *self.veo.complaints]
+        return [line for one in (self.gemini, self.text, self.omni, self.veo) for line in one.complaints]
 
     def environment(self, *, images: str = "gemini", videos: str = "omni", **more: str) -> dict[str, str]:
         """What makes a process of ours use it; other settings by their names without the prefix."""

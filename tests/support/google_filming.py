@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from tallyframe.errors import FailureCode, ProviderError
-from tallyframe.providers.base import Call, Media, Ticket, VideoOrder, VideoProvider
+from tallyframe.providers.base import Call, Media, Provider, Ticket, VideoTask
 from tallyframe.providers.google.client import GoogleAccess
 from tallyframe.providers.google.omni import OmniVideos, omni_google
 from tallyframe.providers.google.veo import VeoVideos, veo_google
 from tests.support.drawn import RED, picture
 from tests.support.google_videos import KEY, FakeOmni, FakeVeo
+from tests.support.tasks import Given
 from tests.support.vendor import Vendor, vendor
 
 PROMPT = "a canary-coloured cat surfing at dawn"
@@ -36,8 +37,8 @@ ASK_LATER: Expected = (FailureCode.PROVIDER_TIMEOUT, True, False, False)
 ASK_WITH_ALARM: Expected = (FailureCode.INTERNAL, True, False, True)
 
 
-def video(seconds: int = 6, frame: Media | None = None, aspect_ratio: str = "9:16") -> VideoOrder:
-    return VideoOrder(PROMPT, aspect_ratio, seconds, frame)
+def video(seconds: int = 6, frame: Media | None = None, aspect_ratio: str = "9:16") -> VideoTask:
+    return VideoTask(PROMPT, aspect_ratio, seconds, (Given(frame),) if frame else ())
 
 
 def try_of(attempt: int = 1) -> Call:
@@ -68,15 +69,15 @@ async def veo(fake: FakeVeo, **over: Any) -> AsyncIterator[tuple[VeoVideos, Vend
     assert fake.complaints == []
 
 
-async def ordered(videos: VideoProvider, order: VideoOrder | None = None) -> str:
+async def ordered(videos: Provider, order: VideoTask | None = None) -> str:
     """Order, and return the ticket's value."""
-    ticket = await videos.make_video(order or video(), try_of())
+    ticket = await videos.start(order or video(), try_of())
     assert isinstance(ticket, Ticket)
     return ticket.value
 
 
-async def collected(videos: VideoProvider, ticket: str) -> Media:
-    media = await videos.collect_video(ticket, video(), try_of())
+async def collected(videos: Provider, ticket: str) -> Media:
+    media = await videos.collect(ticket, video(), try_of())
     assert isinstance(media, Media)
     return media
 

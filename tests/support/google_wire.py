@@ -1,4 +1,4 @@
-"""Google's errors as they come over the wire, and what a request for a video must look like there."""
+"""Google's errors as they come over the wire, what orders of videos look like, and what the SDK reads elsewhere."""
 
 import base64
 import binascii
@@ -9,6 +9,33 @@ from tests.support.vendor import Reply, Request, answer
 
 INLINE_LIMIT = 4 * 2**20  # characters of base64 in one order
 _PICTURES = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
+
+_ELSEWHERE = "http://127.0.0.1:1"
+
+#: All that google-genai 3.4.0 and httpx2 2.16.2 read, each with a value that would be noticed.
+ENVIRONMENT = {
+    "GOOGLE_API_KEY": "wrong-key",
+    "GEMINI_API_KEY": "wrong-key",
+    "GOOGLE_GENAI_API_KEY": "wrong-key",
+    "GOOGLE_GENAI_ACCESS_TOKEN": "wrong-token",
+    "GOOGLE_GENAI_DEFAULT_HEADERS": "wrong",
+    "GOOGLE_GENAI_USER_PROJECT": "wrong-project",
+    "GOOGLE_GEMINI_BASE_URL": _ELSEWHERE,
+    "GOOGLE_VERTEX_BASE_URL": _ELSEWHERE,
+    "GOOGLE_GENAI_API_VERSION": "v9",
+    "GOOGLE_GENAI_HTTP_CLIENT": "httpx",
+    "GOOGLE_GENAI_CLIENT_MODE": "replay",
+    "GOOGLE_GENAI_REPLAYS_DIRECTORY": "/nonexistent",
+    "GOOGLE_GENAI_REPLAY_ID": "wrong",
+    "GOOGLE_GENAI_USE_VERTEXAI": "true",
+    "GOOGLE_GENAI_USE_ENTERPRISE": "true",
+    "GOOGLE_GENAI_DEBUG": "1",
+    "GOOGLE_CLOUD_PROJECT": "wrong-project",
+    "GOOGLE_CLOUD_LOCATION": "wrong-location",
+    "HTTP_PROXY": _ELSEWHERE,
+    "HTTPS_PROXY": _ELSEWHERE,
+    "ALL_PROXY": _ELSEWHERE,
+}
 
 
 class Wrong(Exception):

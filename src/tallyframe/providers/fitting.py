@@ -27,8 +27,15 @@ class Room:
 
 #: A video's order may have about 4 MB, in base64 and with the prompt; and 720p has no use for more pixels.
 FIRST_FRAME = Room(2_900_000, 1280, frozenset({"image/png", "image/jpeg"}))
-#: An image's order may have about 20 MB, in base64 and with the prompt: room for four such pictures.
+#: A request to generateContent may have about 20 MB, in base64 and with the prompt: room for four such pictures.
 INPUT_PICTURE = Room(3_500_000, 2048, frozenset({"image/png", "image/jpeg", "image/webp"}))
+#: The same for ten pictures.
+ONE_OF_TEN = Room(1_400_000, 1024, INPUT_PICTURE.taken)
+
+
+def room_for(pictures: int) -> Room:
+    """Return what each of up to ten pictures of one request may have."""
+    return INPUT_PICTURE if pictures <= 4 else ONE_OF_TEN  # noqa: PLR2004  # as above
 
 
 async def fit(picture: Media, room: Room) -> Media:

@@ -29,6 +29,12 @@ def offers(settings: Settings) -> Offers:
     return {each: tuple(offered[name][each] for name in names) for each, names in _names(settings).items()}
 
 
+async def close_providers(providers: Providers) -> None:
+    """Close the connections of all providers, each once although it may serve several capabilities."""
+    for provider in {id(each): each for serving in providers.values() for each in serving}.values():
+        await provider.aclose()
+
+
 def _names(settings: Settings) -> dict[Capability, tuple[str, ...]]:
     return {each: names for each in CAPABILITIES if (names := settings.providers_for(each))}
 

@@ -1,11 +1,14 @@
-"""What both kinds of videos ask Google in the same way."""
+"""What all of Google's adapters do in the same way: check a task, get ready, ask for a model."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 import httpx2
 from google.genai import errors
 
-from tallyframe.errors import ProviderError
+from tallyframe.catalog import Capability
+from tallyframe.errors import FailureCode, ProviderError
+from tallyframe.providers.base import K, Offer, Task, of_kind
 from tallyframe.providers.failures import words
 from tallyframe.providers.google.client import Google
 from tallyframe.providers.google.failures import refused
@@ -13,6 +16,30 @@ from tallyframe.providers.google.failures import refused
 
 class Unreadable(Exception):
     """A complete answer of Google's that makes no sense."""
+
+
+def accepted(task: Task, kind: type[K], offers: Mapping[Capability, Offer]) -> K:
+    """Return the task, if it is of that kind and within the offer for it.
+
+    To be called before any input is read and anything is sent. Raises ProviderError: invalid_input where Google would
+    refuse it, internal where it came to the wrong adapter.
+    """
+    order, offer = of_kind(task, kind), offers.get(kind.capability)
+    if offer is None:
+        said = f"No model is set for {kind.capability}."
+        raise ProviderError(FailureCode.INTERNAL, alarm=True, operator_message=said)
+    if not order.fits(offer) or len(order.inputs) > offer.max_images:
+        said = f"The model does not make this. It takes {_limits(kind.capability, offer)}."
+        raise ProviderError(FailureCode.INVALID_INPUT, said, operator_message=said)
+    return order
+
+
+def _limits(capability: Capability, offer: Offer) -> str:
+    """Say what an order may be like."""
+    shapes = [f"an aspect ratio of {', '.join(offer.aspect_ratios)}"] if offer.aspect_ratios else []
+    seconds = [f"a length of {', '.join(map(str, offer.seconds))} seconds"] if offer.seconds else []
+    least = 1 if capability == "vision" else 0
+    return "; ".join([*shapes, *seconds, f"{least} to {offer.max_images} pictures"])
 
 
 async def get_ready(google: Google) -> None:
@@ -26,24 +53,25 @@ async def get_ready(google: Google) -> None:
         raise refused(error, billing="video") from None
 
 
-async def probe_model(google: Google, model: str, *, setting: str) -> str:
+async def probe_model(google: Google, model: str, *capabilities: Capability) -> str:
     """Ask for a model's description, which is free, and return a line about it. Raises ProviderError.
 
-    `setting` is the variable to change when Google doesn't know the model.
+    `capabilities`: what the model is used for, so that an unknown model's error names the settings to change.
     """
     try:
         async with google.deadline():
             await google.ready()
             found = await google.client.aio.models.get(model=model)
     except Exception as error:  # noqa: BLE001 - whatever the SDK raises, none of it may leave: it holds the key
-        raise _probe_failed(error, model, setting, google.access.api_key) from None
+        raise _probe_failed(error, model, capabilities, google.access.api_key) from None
     return words(f"{model} is there:", found.display_name or found.name or "unnamed", hide=[google.access.api_key])
 
 
-def _probe_failed(error: Exception, model: str, setting: str, key: str) -> ProviderError:
+def _probe_failed(error: Exception, model: str, capabilities: tuple[Capability, ...], key: str) -> ProviderError:
     """Nothing was ordered, so nothing is in doubt."""
     found = refused(error, billing="image", hide=[key])
     said = found.operator_message
     if isinstance(error, errors.APIError) and error.code == HTTPStatus.NOT_FOUND:
-        said = f"The model {model} is unknown or retired: change {setting}. {said}"
+        settings = " and ".join(f"TALLYFRAME_{each.upper()}_MODEL" for each in capabilities)
+        said = f"The model {model} is unknown or retired: change {settings}. {said}"
     return ProviderError(found.code, retryable=not found.alarm, operator_message=said, alarm=found.alarm)

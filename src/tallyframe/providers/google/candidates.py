@@ -1,4 +1,4 @@
-"""What a generateContent answer holds: the picture, or why there is none, and what was used.
+"""What a generateContent answer holds: the picture or the text, or why there is none, and what was used.
 
 Read from the body itself. The SDK's own reading drops `finishMessage`, which says most when a picture is refused, warns
 about reasons that are newer than it, and fails alike for a picture that is no base64 and an answer that is no JSON.
@@ -21,9 +21,10 @@ from tallyframe.providers.failures import words
 _POLICY_REASONS = frozenset(
     {
         *("SAFETY", "IMAGE_SAFETY", "PROHIBITED_CONTENT", "IMAGE_PROHIBITED_CONTENT", "BLOCKLIST", "SPII"),
-        *("MODEL_ARMOR", "LANGUAGE", "RECITATION", "IMAGE_RECITATION"),
+        *("MODEL_ARMOR", "LANGUAGE", "RECITATION", "IMAGE_RECITATION", "ESCALATION"),
     }
 )
+_ACCOUNT_LIMITED = "PUP_LIMITED_DISABLED"  # Google has limited the account, for what its users have ordered
 _OUT_OF_TOKENS = "MAX_TOKENS"  # it would run out of them again
 
 #: A count that is none is not worth losing a picture for.
@@ -102,18 +103,41 @@ def picture_in(answer: Answer, *, hide: Collection[str] = ()) -> bytes:
 
     Raises ProviderError, Google's verdict, if there is none; `hide` is kept out of its words.
     """
+    candidate = _first_allowed(answer, hide)
+    pictures = [part.inline_data.data for part in _parts(candidate) if part.inline_data and part.inline_data.data]
+    if not pictures:
+        retryable = candidate.finish_reason != _OUT_OF_TOKENS
+        text = [part.text for part in _parts(candidate)]  # a refusal, as a rule
+        raise _verdict(FailureCode.PROVIDER_REJECTED, candidate, *text, hide=hide, retryable=retryable)
+    return _decoded(pictures[-1])
+
+
+def text_in(answer: Answer, *, hide: Collection[str] = ()) -> str:
+    """Return the text that is not a thought, whole.
+
+    Raises ProviderError, Google's verdict, if there is none or it was cut off; `hide` is kept out of its words, and so
+    is the text.
+    """
+    candidate = _first_allowed(answer, hide)
+    text = "".join(part.text for part in _parts(candidate) if part.text)
+    if candidate.finish_reason == _OUT_OF_TOKENS or not text:
+        retryable = candidate.finish_reason != _OUT_OF_TOKENS
+        raise _verdict(FailureCode.PROVIDER_REJECTED, candidate, hide=hide, retryable=retryable)
+    return text
+
+
+def _first_allowed(answer: Answer, hide: Collection[str]) -> _Candidate:
+    """Return the first candidate, which may be empty. Raises ProviderError (final) if a policy has stopped it."""
     feedback = answer.prompt_feedback
     if feedback and feedback.block_reason:
         said = words(f"blockReason {feedback.block_reason}:", feedback.block_reason_message, hide=hide)
         raise ProviderError(FailureCode.CONTENT_POLICY, operator_message=said)
     candidate = answer.candidates[0] if answer.candidates else _Candidate()
     if candidate.finish_reason in _POLICY_REASONS:
-        raise _verdict(FailureCode.CONTENT_POLICY, candidate, hide, retryable=False)
-    pictures = [part.inline_data.data for part in _parts(candidate) if part.inline_data and part.inline_data.data]
-    if not pictures:
-        retryable = candidate.finish_reason != _OUT_OF_TOKENS
-        raise _verdict(FailureCode.PROVIDER_REJECTED, candidate, hide, retryable=retryable)
-    return _decoded(pictures[-1])
+        raise _verdict(FailureCode.CONTENT_POLICY, candidate, hide=hide)
+    if candidate.finish_reason == _ACCOUNT_LIMITED:
+        raise _verdict(FailureCode.INTERNAL, candidate, hide=hide, alarm=True)
+    return candidate
 
 
 def _parts(candidate: _Candidate) -> list[_Part]:
@@ -121,10 +145,16 @@ def _parts(candidate: _Candidate) -> list[_Part]:
     return [part for part in parts or [] if not part.thought]
 
 
-def _verdict(code: FailureCode, candidate: _Candidate, hide: Collection[str], *, retryable: bool) -> ProviderError:
-    text = [part.text for part in _parts(candidate)]  # a refusal, as a rule
+def _verdict(
+    code: FailureCode,
+    candidate: _Candidate,
+    *text: str | None,
+    hide: Collection[str],
+    retryable: bool = False,
+    alarm: bool = False,
+) -> ProviderError:
     said = words(f"finishReason {candidate.finish_reason}:", candidate.finish_message, *text, hide=hide)
-    return ProviderError(code, retryable=retryable, operator_message=said)
+    return ProviderError(code, retryable=retryable, alarm=alarm, operator_message=said)
 
 
 def _decoded(data: str) -> bytes:

@@ -20,7 +20,9 @@ def offers_of(models: Mapping[Capability, str]) -> Mapping[Capability, Offer]:
 
 def offer_of(capability: Capability, model: str) -> Offer:
     """Return what `model` can do."""
-    if capability in {"text", "vision"}:
+    if capability == "text":
+        return Offer(max_images=0, model=model)
+    if capability == "vision":
         return Offer(max_images=10, model=model)
     if capability == "image":
         return Offer(aspect_ratios=("1:1", "9:16", "16:9", "4:5", "3:4"), model=model)

@@ -18,7 +18,7 @@ from tallyframe.catalog import Capability
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import Answer, Call, Media, Offer, Task, Ticket, VideoTask, of_kind
 from tallyframe.providers.fitting import FIRST_FRAME, fit
-from tallyframe.providers.google.calls import Unreadable, get_ready, probe_model
+from tallyframe.providers.google.calls import Unreadable, accepted, get_ready, probe_model
 from tallyframe.providers.google.client import Google, GoogleAccess
 from tallyframe.providers.google.downloads import fetch_video, unpack_video
 from tallyframe.providers.google.interaction_failures import asking_failed, cant_be_stopped, order_failed
@@ -53,9 +53,9 @@ class OmniVideos:
 
     async def start(self, task: Task, call: Call) -> Answer:
         """Order the video and give its ticket. Raises ProviderError."""
-        order = of_kind(task, VideoTask)
-        body = await self._body(order)
+        order = accepted(task, VideoTask, self.offers)
         await get_ready(self._google)
+        body = await self._body(order)
         try:
             async with self._google.deadline():
                 made = await self._google.client.aio.interactions.create(**body)
@@ -95,7 +95,7 @@ class OmniVideos:
 
     async def probe(self, capability: Capability) -> str:  # noqa: ARG002 - the port
         """Ask for the model's description, which is free. Raises ProviderError."""
-        return await probe_model(self._google, self._model, setting="TALLYFRAME_VIDEO_MODEL")
+        return await probe_model(self._google, self._model, "video")
 
     async def aclose(self) -> None:
         """Close the connections."""

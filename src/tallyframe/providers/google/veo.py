@@ -18,7 +18,7 @@ from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import Answer, Call, Media, Offer, Task, Ticket, VideoTask, of_kind
 from tallyframe.providers.failures import words
 from tallyframe.providers.fitting import FIRST_FRAME, fit
-from tallyframe.providers.google.calls import Unreadable, get_ready, probe_model
+from tallyframe.providers.google.calls import Unreadable, accepted, get_ready, probe_model
 from tallyframe.providers.google.client import Google, GoogleAccess
 from tallyframe.providers.google.downloads import fetch_video, inline_video
 from tallyframe.providers.google.failures import asking_failed, is_about_policy, refused
@@ -65,9 +65,9 @@ class VeoVideos:
 
     async def start(self, task: Task, call: Call) -> Answer:
         """Order the video and give its ticket. Raises ProviderError."""
-        order = of_kind(task, VideoTask)
-        source = await _source(order)
+        order = accepted(task, VideoTask, self.offers)
         await get_ready(self._orders)
+        source = await _source(order)
         try:
             async with self._orders.deadline():
                 operation = await self._orders.client.aio.models.generate_videos(
@@ -100,7 +100,7 @@ class VeoVideos:
 
     async def probe(self, capability: Capability) -> str:  # noqa: ARG002 - the port
         """Ask for the model's description, which is free. Raises ProviderError."""
-        return await probe_model(self._google, self._model, setting="TALLYFRAME_VIDEO_MODEL")
+        return await probe_model(self._google, self._model, "video")
 
     async def aclose(self) -> None:
         """Close the connections."""

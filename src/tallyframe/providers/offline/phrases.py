@@ -11,10 +11,10 @@ Path = tuple[str | int, ...]  # to a place in the answer: names of fields and po
 _TOPIC = 60  # characters of the prompt that a sentence quotes
 _WORD = 24  # a text that may have no more characters than this is one word or two
 _LINE = 80  # one that may have no more than this is a line, without a full stop
-_LEAST_LETTERS = 4  # of a word that tells what the prompt is about
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\s]+")
 
 _WORDS = {"category", "color", "colour", "keyword", "keywords", "label", "material", "tag", "tags", "word", "words"}
+_EMPTY_WORDS = {"and", "are", "for", "from", "its", "that", "the", "this", "with"}
 _LINES = {"headline", "name", "subject", "title"}
 _CODES = {"country": "US", "currency": "USD", "language": "en", "locale": "en-US"}
 _SENTENCES = ("A sample {label} for '{topic}'.", "'{topic}': sample {label}.", "Sample {label}, about '{topic}'.")
@@ -29,7 +29,7 @@ class Phrases:
         self._key = hashlib.sha256("\n".join([clean, *map(str, seen)]).encode()).digest()
         first = re.split(r"[.!?]\s|[\r\n]", prompt.strip(), maxsplit=1)[0]
         self._topic = _cut(_clean(first), 0, _TOPIC).rstrip(" .,;:!?") or "nothing"
-        found = [word for word in re.findall(r"\w+", clean[:1000]) if len(word) >= _LEAST_LETTERS]
+        found = [word for word in re.findall(r"\w{3,}", clean[:1000]) if word not in _EMPTY_WORDS]
         self._words = list(dict.fromkeys([*(word for each in seen for word in each.words), *found])) or ["sample"]
         self._said = [f"picture {number} of {len(seen)}: {each}" for number, each in enumerate(seen, 1)]
         self.facts = frozenset(word for each in seen for word in each.words)
