@@ -34,8 +34,8 @@ from tests.support.vendor import DROP, Reply, Request, hang
 PROVIDERS: dict[Capability, tuple[str, ...]] = {
     "image": ("offline", "gemini"),
     "video": ("offline", "omni", "veo"),
-    "text": ("offline",),
-    "vision": ("offline",),
+    "text": ("offline", "gemini"),
+    "vision": ("offline", "gemini"),
 }
 EVERY = [(capability, name) for capability in CAPABILITIES for name in PROVIDERS[capability]]
 ONLINE = [(capability, name) for capability, name in EVERY if name != "offline"]
