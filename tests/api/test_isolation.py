@@ -16,7 +16,7 @@ from tests.support.remains import World, problem
 from tests.support.working import Bench
 
 #: What may be seen without signing in.
-PUBLIC = {"/v1/explore", "/v1/pricing"}
+PUBLIC = {"/v1/explore", "/v1/pricing", "/v1/operations"}
 #: What is signed by its sender, and not there unless that is set up.
 SIGNED = {"/v1/webhooks/clerk"}
 #: Bodies for operations that can't do without one.

@@ -37,7 +37,7 @@ BAD_JSON: dict[str, tuple[str, str]] = {
     "NUL in the prompt": ('{"kind": "image", "prompt": "a\\u0000b"}', "/prompt"),
     "a lone surrogate in the prompt": ('{"kind": "image", "prompt": "a\\ud800"}', ""),
     "a number as prompt": ('{"kind": "image", "prompt": 5}', "/prompt"),
-    "an unknown kind": (json.dumps({**ORDER, "kind": "audio"}), "'image' or 'video'"),
+    "an unknown kind": (json.dumps({**ORDER, "kind": "audio"}), "There are: image, video."),
     "an unknown aspect ratio": (json.dumps({**ORDER, "aspect_ratio": "2:1"}), "'16:9'"),
     "a bad prompt_id": (json.dumps({**ORDER, "prompt_id": "7"}), "/prompt_id"),
     "17 keys": (json.dumps({**ORDER, "metadata": {str(n): "" for n in range(17)}}), "16"),
@@ -58,8 +58,8 @@ BAD_JSON: dict[str, tuple[str, str]] = {
     ),
     "images as text": (json.dumps({**ORDER, "images": "cup.png"}), "/images"),
     "NUL in a URL": ('{"kind": "image", "prompt": "a", "images": [{"url": "http://a/\\u0000"}]}', "/images/0"),
-    "a video from 2 pictures": (json.dumps({**VIDEO, "images": [{"asset_id": str(uuid4())}] * 2}), "one picture"),
-    "a long image": (json.dumps({**ORDER, "duration_seconds": 6}), "videos"),
+    "a video from 2 pictures": (json.dumps({**VIDEO, "images": [{"asset_id": str(uuid4())}] * 2}), "at most 1 item"),
+    "a long image": (json.dumps({**ORDER, "duration_seconds": 6}), "duration_seconds"),
     **{
         f"a video of {length}": (json.dumps({**VIDEO, "duration_seconds": 1}).replace(": 1}", f": {length}}}"), said)
         for length, said in {
@@ -99,7 +99,7 @@ BAD_FORMS: dict[str, tuple[dict[str, Any], list[tuple[str, bytes]], str]] = {
     "images as text": ({**ORDER, "images": "cup.png"}, [], "/images"),
     "a file in another field": (ORDER, [("prompt_file", PHOTO)], "'images'"),
     "5 images": (ORDER, [("images", PHOTO)] * 5, "4"),
-    "a video from 2 pictures": (VIDEO, [("images", PHOTO)] * 2, "one picture"),
+    "a video from 2 pictures": (VIDEO, [("images", PHOTO)] * 2, "at most 1 item"),
 }
 
 JPEG = picture(RED, "JPEG", (64, 64))

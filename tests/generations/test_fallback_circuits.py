@@ -82,7 +82,7 @@ async def test_when_all_are_left_alone_it_is_tried_again_and_then_refunded(
         )
         assert waits, "it comes back before a circuit can be closed"
     assert await run_now(owner, runner, generation_id) == "failed"
-    assert (vendors[0].orders, vendors[1].orders, await owner.fetchval(STEPS, generation_id)) == (0, 0, 0)
+    assert (vendors[0].orders, vendors[1].orders, await owner.fetchval(STEPS, generation_id)) == (0, 0, 3)
     assert (await alice.project(project["id"]))["error"]["code"] == "provider_unavailable"
     assert await alice.available() == 20
 

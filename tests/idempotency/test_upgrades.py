@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, create_model
 
-from tallyframe.api import answers, incoming, orders, schemas
+from tallyframe.api import answers, bodies, incoming, schemas
 from tallyframe.api.idempotent import canonical_body
 from tests.conftest import ClientFor, enroll
 from tests.idempotency.test_once import ORDER, ask, count, replayed
@@ -37,7 +37,7 @@ async def test_an_order_sent_again_to_a_version_that_takes_more_is_paid_once(
     alice: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = await ask(alice, "/v1/projects", json=ORDER)
-    monkeypatch.setattr(orders, "NewProject", newer(incoming.NewProject))
+    monkeypatch.setattr(bodies, "NewProject", newer(incoming.NewProject))
     again = await ask(alice, "/v1/projects", json=ORDER)
     assert (again.status_code, replayed(again), again.json()) == (202, True, first.json())
     problem(await ask(alice, "/v1/projects", json={**ORDER, "seed": 1}), 422, "idempotency_key_reused")

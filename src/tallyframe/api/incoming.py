@@ -97,7 +97,9 @@ NO_WISHES = NewVideo()
 class NewApiKey(Fields):
     """A name for a new key."""
 
-    name: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)] = "API key"
+    name: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80), AfterValidator(storable)
+    ] = "API key"
 
 
 UNNAMED = NewApiKey()

@@ -44,6 +44,8 @@ async def list_projects(
 ) -> schemas.Projects:
     """Return the user's projects, newest first."""
     before = cursors.decode(cursor, UUID)
+    if kind:
+        serving.terms.operation(kind, pointer="/kind")
     rows = await queries.listed(
         serving.db, user.id, status=status, kind=kind, before=before[0] if before else None, limit=limit + 1
     )

@@ -28,6 +28,7 @@ class AiOperation(BaseModel):
     id: UUID
     generation_id: UUID
     operation: str
+    step: str | None
     kind: Kind
     attempt: int
     provider: str

@@ -51,9 +51,11 @@ async def fail(db: Database, claim: Claim, code: FailureCode, message: str, verd
 
     False: the claim is no longer ours.
     """
-    return await _refund(
-        db, held(claim), Status.FAILED, (code, message), lambda settled: verdict_writes(verdicts, settled)
-    )
+
+    def keep(settled: sa.FromClause) -> Sequence[sa.Insert | sa.Update]:
+        return verdict_writes(verdicts, settled)
+
+    return await _refund(db, held(claim), Status.FAILED, (code, message), keep, verdicts)
 
 
 async def cancel(db: Database, generation_id: UUID, message: str, also: ExtraWrites = no_writes) -> bool:
@@ -97,25 +99,31 @@ async def _refund(
     status: Status,
     error: tuple[FailureCode, str],
     also: ExtraWrites,
+    verdicts: Sequence[Verdict] = (),
 ) -> bool:
     code, message = error
     values = {**_final(status), "error_code": code.value, "error_message": message}
     update = sa.update(generations).where(which).values(**values)
     settled = update.returning(*_SETTLED).cte("settled")
-    calls = [complete(RUN_GENERATION, settled), enqueue(WITHDRAW, with_open_ticket(settled))]
+    calls = [complete(RUN_GENERATION, settled), enqueue(WITHDRAW, with_open_ticket(settled, verdicts))]
     show = _show(settled, sa.case((has_media(), "draft"), else_=status.value))
     writes = [entries.refund(settled, reason=code.value), show, *calls, *also(settled)]
     return (await db.run(with_writes(sa.select(settled.c.id), *writes))).one_or_none() is not None
 
 
-def with_open_ticket(settled: sa.CTE) -> sa.Subquery:
+def with_open_ticket(settled: sa.CTE, verdicts: Sequence[Verdict] = ()) -> sa.Subquery:
     """Return those of the ended generations for which a vendor may still be at work.
 
-    Also those whose ticket is being written at this very moment, which this statement can't see.
+    Also those whose ticket is being written at this very moment, which this statement can't see. Nor does it see the
+    `verdicts` that it keeps itself: where one says that a try has failed, the vendor has ended it.
     """
     step = generation_steps.c
     has_ticket = step.state.in_(("ticket", "in_doubt")) & step.ticket.is_not(None)
-    open_ticket = sa.exists().where(step.generation_id == settled.c.id, has_ticket | (step.state == "intent"))
+    this = sa.tuple_(step.name, step.attempt)
+    failed = [(each.name, each.attempt) for each in verdicts if each.values.get("state") == "failed"]
+    decided = [(each.name, each.attempt) for each in verdicts]
+    silent = (step.state == "intent") & this.not_in(decided)
+    open_ticket = sa.exists().where(step.generation_id == settled.c.id, (has_ticket & this.not_in(failed)) | silent)
     return sa.select(settled.c.id).where(open_ticket).subquery()
 
 

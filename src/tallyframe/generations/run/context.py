@@ -84,10 +84,18 @@ class RunContext:
                     if decision.verdict:
                         await self._rows.keep(decision.verdict)
         finally:
-            await _drop(performing)
+            await self._drop(performing)
         if undone:
             await self._want(combine(undone, []))
         return results
+
+    async def _drop(self, performing: "Mapping[asyncio.Task[Decision], str]") -> None:
+        """Cancel what is still under way; orders at vendors go on, detached. What was decided just now is kept."""
+        for each in performing:
+            each.cancel()
+        for decision in await asyncio.gather(*performing, return_exceptions=True):
+            if not isinstance(decision, BaseException | Done) and decision.verdict:
+                await asyncio.shield(self._rows.keep(decision.verdict))
 
     def _step(self, name: str, task: Task) -> Step:
         tries: Sequence[Try] = (self._tries or {}).get(name, ())
@@ -145,10 +153,3 @@ def _as_asked(task: Task, result: Mapping[str, Any]) -> Stored | BaseModel:
         return kept
     model: type[BaseModel] = task.answer if isinstance(task, TextTask | VisionTask) else BaseModel
     return model.model_validate(kept)
-
-
-async def _drop(performing: "Mapping[asyncio.Task[Decision], str]") -> None:
-    """Cancel what is still under way; orders at vendors go on, detached."""
-    for each in performing:
-        each.cancel()
-    await asyncio.gather(*performing, return_exceptions=True)

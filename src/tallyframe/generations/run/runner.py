@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -73,7 +73,8 @@ class Runner:
             generation_id=str(claim.id), user_id=str(claim.user_id), operation=claim.operation, attempt=claim.attempt
         ):
             try:
-                outcome = await self._move(claim, await self._work(claim))
+                made = await self._work(claim)
+                outcome = await _uncut(retry_while_unavailable(lambda: self._move(claim, made)))
             except (ClaimLost, Unavailable):  # taken over or ended; or the lease decides, when the database is back
                 outcome = LOST
             except asyncio.CancelledError:
@@ -83,27 +84,36 @@ class Runner:
             return outcome
 
     async def _work(self, claim: Claim) -> Result | Wish:
-        """Run the operation while the lease is kept; return its result, or what the run wants instead."""
+        """Run the operation; return its result, or what the run wants instead."""
         operation = self.operations.get(claim.operation)
         if claim.attempt > self.limits.max_attempts:
             return End(GenerationError(FailureCode.INTERNAL, POISONED, operator_message="too many attempts"))
         if operation is None:
             return End(GenerationError(FailureCode.PROVIDER_UNAVAILABLE, operator_message="the operation isn't served"))
+        try:
+            return await self._with_heartbeat(claim, operation)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  # a bug ends one generation, logged in full, and not the worker
+            return _bug_or_failure(error)
+
+    async def _with_heartbeat(self, claim: Claim, operation: Operation[Any]) -> Result | Wish:
+        """Run the operation while the lease is kept; drop it as soon as the lease is lost."""
         context = RunContext(self.dependencies, claim)
         working = asyncio.create_task(_operate(operation, claim, context))
         beating = asyncio.create_task(self._beat(claim))
         try:
-            await asyncio.wait((working, beating, context.wish), return_when=asyncio.FIRST_COMPLETED)
+            try:
+                await asyncio.wait((working, beating, context.wish), return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError:
+                if not context.wish.done():  # else it has what a vendor has said: we go once that is kept
+                    raise
             if context.wish.done():
                 return context.wish.result()
             if working.done():
                 return working.result()
             if error := beating.exception():
                 log.error("heartbeat_failed", error=repr(error))
-        except Unavailable:
-            raise
-        except Exception as error:  # noqa: BLE001  # a bug ends one generation, logged in full, and not the worker
-            return _bug_or_failure(error)
         finally:
             for task in (working, beating):
                 task.cancel()
@@ -123,9 +133,7 @@ class Runner:
                 retried = outcome != "snoozed"
                 # Up to a quarter more, so that what failed together doesn't come back together.
                 wait = seconds * random.uniform(1.0, 1.25) if retried else seconds  # noqa: S311  # jitter, no secret
-                left = await retry_while_unavailable(
-                    lambda: lease.leave(self.db, claim, seconds=wait, counts=retried, verdicts=verdicts)
-                )
+                left = await lease.leave(self.db, claim, seconds=wait, counts=retried, verdicts=verdicts)
                 if not left:
                     rows = StepRows(self.db, claim)
                     for verdict in verdicts:
@@ -152,6 +160,17 @@ class Runner:
                 renewed = monotonic()
             except Unavailable:
                 log.warning("heartbeat_missed")
+
+
+async def _uncut(move: Coroutine[None, None, str]) -> str:
+    """Make a move to its end, also when we are cancelled meanwhile: it has what a vendor has said."""
+    moving = asyncio.create_task(move)
+    try:
+        return await asyncio.shield(moving)
+    except asyncio.CancelledError:
+        await asyncio.wait({moving}, timeout=detached.PATIENCE)
+        moving.cancel()
+        raise
 
 
 async def _operate(operation: Operation[Any], claim: Claim, context: RunContext) -> Result:
