@@ -31,6 +31,7 @@ from pydantic import (
     PastDate,
     RootModel,
     StringConstraints,
+    WithJsonSchema,
     create_model,
 )
 from typing_extensions import TypedDict
@@ -114,6 +115,8 @@ def never(_: str) -> str:
     raise ValueError
 
 
+Typed = Annotated[str | None, WithJsonSchema({"type": ["string", "null"]})]
+Dated = Annotated[date, Field(json_schema_extra={"examples": [date(2020, 2, 29)]})]
 Pet = Annotated[Cat | Dog, Field(discriminator="kind")]
 WORD = r"^[a-z0-9]+(?:-[a-z0-9]+)*$"
 
@@ -125,7 +128,20 @@ TYPES = [
     *(list, dict, list[Any], list[str], list[Tone], set[int], set[str], set[Literal["a", "b"]], frozenset[Level]),
     *(tuple[int, str], tuple[int, ...], tuple[()], Pair, Loose, dict[str, list[int]], dict[str, Any]),
     *(dict[int, str], dict[float, int], dict[UUID, int], dict[date, int], dict[Tone, int], dict[Literal["a"], Cat]),
-    *(Cat, Pet, list[Pet], Cat | Dog, list[Cat | str], Tree, Chapter, Box, RootModel[list[int]], RootModel[str]),
+    *(
+        Cat,
+        Pet,
+        list[Pet],
+        Cat | Dog,
+        list[Cat | str],
+        Typed,
+        Dated,
+        Tree,
+        Chapter,
+        Box,
+        RootModel[list[int]],
+        RootModel[str],
+    ),
 ]
 
 BOUNDED = [

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from io import BytesIO
+from typing import Literal
 
 import pytest
 from PIL import Image
@@ -87,6 +88,20 @@ async def test_a_picture_is_looked_at_upright(kind: str) -> None:
 @pytest.mark.parametrize("picture", [plain(0, (1, 1), "1"), plain((9, 9), (5, 9), "LA"), plain(30_000, (9, 9), "I;16")])
 async def test_all_kinds_of_pictures_are_looked_at(picture: Media) -> None:
     assert "pixels, mostly" in (await look(picture)).summary
+
+
+async def test_what_is_said_of_each_picture_is_true_of_that_one() -> None:
+    class Looks(BaseModel):
+        shapes: list[Literal["square", "portrait", "landscape"]]
+        known: set[Literal["square", "portrait", "landscape"]] = Field(min_length=2)
+        short: str = Field(max_length=40)
+
+    pictures = (Given(plain("navy", (300, 400))), Given(plain("gold", (640, 360))))
+    answer = await OfflineProvider().start(VisionTask("Look.", "", Looks, pictures), Call("key", 1))
+    assert isinstance(answer, Data)
+    assert answer.value["shapes"] == ["portrait", "landscape", "portrait"]
+    assert {"portrait", "landscape"} <= {*answer.value["known"]}
+    assert answer.value["short"] == "Short: dark portrait, 300 x 400 pixels"
 
 
 async def test_other_pictures_other_answers() -> None:

@@ -47,7 +47,7 @@ def make_up(model: type[BaseModel], prompt: str, seen: Sequence[Seen] = ()) -> D
     """
     invented = _invent(model, Phrases(prompt, seen))
     try:
-        answer = read_structured(json.dumps(invented), model)
+        answer = read_structured(json.dumps(invented, default=str), model)
     except ProviderError as error:
         raise _impossible(error.operator_message) from None
     return Data(_sorted(invented, answer.value))

@@ -32,7 +32,7 @@ class Phrases:
         found = [word for word in re.findall(r"\w{3,}", clean[:1000]) if word not in _EMPTY_WORDS]
         self._words = list(dict.fromkeys([*(word for each in seen for word in each.words), *found])) or ["sample"]
         self._said = [f"picture {number} of {len(seen)}: {each}" for number, each in enumerate(seen, 1)]
-        self.facts = frozenset(word for each in seen for word in each.words)
+        self._seen = seen
 
     def dice(self, path: Path) -> int:
         """Return a large number that depends on the task and the place, and on nothing else."""
@@ -42,6 +42,10 @@ class Phrases:
         """Return the word number `turn`, counted from 0; no two are the same."""
         again, number = divmod(turn, len(self._words))
         return f"{self._words[number]} {again + 1}" if again else self._words[number]
+
+    def facts(self, turn: int) -> tuple[str, ...]:
+        """Return what is true, in one word each, of the picture number `turn`, counted from 0 and then again."""
+        return self._seen[turn % len(self._seen)].words if self._seen else ()
 
     def text(self, path: Path, description: str, low: int, high: int) -> str:
         """Return words for the field at `path`, with `low` to `high` characters and no space at either end."""
@@ -82,4 +86,7 @@ def _cut(text: str, low: int, high: int) -> str:
     if len(text) <= high:
         return text
     space = text.rfind(" ", max(low, 1), high + 1)
-    return text[:space] if space > 0 else text[:high].removesuffix(" ").ljust(low, ".")
+    if space <= 0:
+        return text[:high].removesuffix(" ").ljust(low, ".")
+    whole = text[:space].rstrip(" ,;:")
+    return whole if len(whole) >= low else text[:space]

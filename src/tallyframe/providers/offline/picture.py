@@ -1,13 +1,14 @@
-"""Images: pictures on a backdrop, or a landscape, with the prompt and the label below. PNG, by Pillow."""
+"""Images: a landscape with pictures in it, and below them the prompt and the label. PNG, by Pillow."""
 
 from collections.abc import Sequence
 from io import BytesIO
+from math import ceil
 
-from PIL import Image, ImageDraw, ImageFilter, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import ImageTask, Media
-from tallyframe.providers.offline import collage, lettering, scenery
+from tallyframe.providers.offline import lettering, scenery
 
 #: aspect ratio -> width and height in pixels
 IMAGE_SIZES = {
@@ -17,40 +18,37 @@ IMAGE_SIZES = {
     "4:5": (864, 1080),
     "3:4": (864, 1152),
 }
-MAX_PICTURES = 4
+Box = tuple[int, int, int, int]  # left, top, right, bottom; pixels
 
+_SMALLER = 8  # a landscape behind pictures is painted at this part of the size
+_EDGE = 5  # pixels of white around a picture
 _COMPRESSION = 4  # of 9: beyond, zlib takes twice the time for a few percent
 
 
-def check_image(order: ImageTask) -> None:
-    """Raise ProviderError (invalid_input) for an aspect ratio or a number of pictures that is not offered."""
-    if order.aspect_ratio not in IMAGE_SIZES:
-        raise ProviderError(FailureCode.INVALID_INPUT, f"The aspect ratio must be one of {', '.join(IMAGE_SIZES)}.")
-    if len(order.inputs) > MAX_PICTURES:
-        raise ProviderError(FailureCode.INVALID_INPUT, f"There may be at most {MAX_PICTURES} pictures.")
-
-
 def draw_image(order: ImageTask, given: Sequence[Media], prompt: str) -> Media:
-    """Compose the pictures given for a checked order with the prompt (without cards) and give the PNG.
+    """Hang the pictures given for a checked order in a landscape of the prompt (without cards), and give the PNG.
 
     Raises ProviderError (invalid_input) if a picture can't be decoded. Takes CPU time: call it in a thread.
     """
     size = IMAGE_SIZES[order.aspect_ratio]
     pictures = [open_picture(picture, size) for picture in given]
-    canvas = scenery.backdrop(prompt, size) if pictures else scenery.landscape(prompt, size)
-    darken_below(canvas, prompt)
-    _hang_up(canvas, pictures, prompt)
-    lettering.write_caption(canvas, prompt)
+    canvas = _backdrop(prompt, size) if pictures else scenery.landscape(prompt, size)
+    caption = lettering.write_caption(canvas, prompt)
+    margin = min(size) // 14
+    stage = (margin, margin, size[0] - margin, caption)
+    boxes = arrange([each.width / each.height for each in pictures], stage, margin)
+    for picture, (left, top, right, bottom) in zip(pictures, boxes, strict=True):
+        canvas.paste((250, 250, 250), (left - _EDGE, top - _EDGE, right + _EDGE, bottom + _EDGE))
+        canvas.paste(picture.resize((right - left, bottom - top), Image.Resampling.LANCZOS), (left, top))
     out = BytesIO()
     canvas.save(out, "PNG", compress_level=_COMPRESSION)
     return Media(out.getvalue(), "image/png", *size)
 
 
-def darken_below(canvas: Image.Image, prompt: str) -> None:
-    """Fade an RGB canvas to dark where the prompt and the label will be, so that white text is legible on it."""
-    reach = min(canvas.height, round(1.6 * lettering.caption_height(canvas.size, prompt)))
-    fade = Image.linear_gradient("L").resize((canvas.width, reach)).point(lambda value: min(190, value))
-    canvas.paste((10, 11, 16), (0, canvas.height - reach), fade)
+def _backdrop(prompt: str, size: tuple[int, int]) -> Image.Image:
+    """Paint the landscape out of focus: small, blurred and stretched."""
+    small = scenery.landscape(prompt, (size[0] // _SMALLER, size[1] // _SMALLER))
+    return small.filter(ImageFilter.GaussianBlur(3)).resize(size, Image.Resampling.BICUBIC)
 
 
 def open_picture(media: Media, bounds: tuple[int, int]) -> Image.Image:
@@ -76,32 +74,26 @@ def _on_white(picture: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", cutout.size, "white"), cutout).convert("RGB")
 
 
-def _hang_up(canvas: Image.Image, pictures: list[Image.Image], prompt: str) -> None:
-    if not pictures:
-        return
-    margin = round(min(canvas.size) * 0.07)
-    stage = (margin, margin, canvas.width - margin, canvas.height - lettering.caption_height(canvas.size, prompt))
-    ratios = [picture.width / picture.height for picture in pictures]
-    for picture, box in zip(pictures, collage.arrange(ratios, stage, gap=margin // 2), strict=True):
-        _frame(canvas, picture, box)
+def arrange(ratios: Sequence[float], stage: Box, gap: int) -> list[Box]:
+    """Place pictures of these width-to-height ratios in a grid on the stage, each whole and as large as can be."""
+    return max((_grid(ratios, columns, stage, gap) for columns in range(1, len(ratios) + 1)), key=_smallest, default=[])
 
 
-def _frame(canvas: Image.Image, picture: Image.Image, box: collage.Box) -> None:
-    """Put a picture into its box with a soft shadow below, a light edge and rounded corners."""
-    unit = max(2, min(canvas.size) // 120)
-    size = (box[2] - box[0], box[3] - box[1])
-    reach = 4 * unit  # how far the shadow is seen
-    shadow = ImageOps.expand(_rounded(size, 3 * unit), border=reach).filter(ImageFilter.GaussianBlur(1.6 * unit))
-    canvas.paste((8, 9, 14), (box[0] - reach, box[1] - reach + unit), shadow.point(lambda value: value * 2 // 3))
-    canvas.paste((250, 250, 250), box, _rounded(size, 2 * unit))
-    edge = max(1, min(unit // 2, (min(size) - 1) // 2))
-    inner = (max(1, size[0] - 2 * edge), max(1, size[1] - 2 * edge))
-    mask = _rounded(inner, 2 * unit - edge)
-    canvas.paste(picture.resize(inner, Image.Resampling.LANCZOS), (box[0] + edge, box[1] + edge), mask)
+def _grid(ratios: Sequence[float], columns: int, stage: Box, gap: int) -> list[Box]:
+    """Center each picture in its cell, and the last row on the stage."""
+    wide = (stage[2] - stage[0] + gap) / columns - gap
+    high = (stage[3] - stage[1] + gap) / ceil(len(ratios) / columns) - gap
+    boxes = []
+    for number, ratio in enumerate(ratios):
+        row, column = divmod(number, columns)
+        missing = max(0, columns * (row + 1) - len(ratios))
+        x = stage[0] + (column + missing / 2) * (wide + gap) + wide / 2
+        y = stage[1] + row * (high + gap) + high / 2
+        width, height = max(1, min(wide, high * ratio)), max(1, min(high, wide / ratio))
+        left, top = round(x - width / 2), round(y - height / 2)
+        boxes.append((left, top, left + round(width), top + round(height)))
+    return boxes
 
 
-def _rounded(size: tuple[int, int], radius: int) -> Image.Image:
-    """A mask that lets all through but the corners, with smooth edges."""
-    mask = Image.new("L", (2 * size[0], 2 * size[1]))
-    ImageDraw.Draw(mask).rounded_rectangle((0, 0, mask.width - 1, mask.height - 1), 2 * radius, fill=255)
-    return mask.reduce(2)
+def _smallest(boxes: Sequence[Box]) -> int:
+    return min((right - left) * (bottom - top) for left, top, right, bottom in boxes)

@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Mapping
 
 from tallyframe.catalog import Capability
+from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import Answer, Call, ImageTask, Offer, Task, Ticket, VideoTask
 from tallyframe.providers.offline import tickets
 from tallyframe.providers.offline.cards import Cards, read_cards
-from tallyframe.providers.offline.film import MAX_SECONDS, check_video, shoot_video
-from tallyframe.providers.offline.picture import IMAGE_SIZES, check_image, draw_image
-from tallyframe.providers.offline.writing import MAX_LOOKED_AT, check_words, note_input, write
+from tallyframe.providers.offline.film import VIDEO_SIZES, shoot_video
+from tallyframe.providers.offline.picture import IMAGE_SIZES, draw_image
+from tallyframe.providers.offline.writing import note_input, write
 
 _VIDEO_POLL_SECONDS = 0.2  # a video without a delay is ready at once; this only keeps askers from spinning
 
@@ -18,9 +19,9 @@ _MODEL = "offline-1"
 #: What it can do.
 OFFERS: Mapping[Capability, Offer] = {
     "image": Offer(tuple(IMAGE_SIZES), max_images=4, model=_MODEL),
-    "video": Offer(tuple(IMAGE_SIZES), tuple(range(1, MAX_SECONDS + 1)), max_images=1, model=_MODEL),
+    "video": Offer(tuple(VIDEO_SIZES), tuple(range(1, 61)), max_images=1, model=_MODEL),
     "text": Offer(max_images=0, model=_MODEL),
-    "vision": Offer(max_images=MAX_LOOKED_AT, model=_MODEL),
+    "vision": Offer(max_images=10, model=_MODEL),
 }
 
 
@@ -42,7 +43,8 @@ class OfflineProvider:
 
         Tokens are noted by the call that brings the result or the failure.
         """
-        _check(task)
+        if not task.fits(self.offers[task.capability]):
+            raise ProviderError(FailureCode.INVALID_INPUT, "This shape, length or number of pictures is not offered.")
         cards = read_cards(task.prompt)
         if cards.hang:
             await asyncio.sleep(cards.hang)
@@ -75,15 +77,6 @@ class OfflineProvider:
 
     def _now_ms(self) -> int:
         return round(self._clock() * 1000)
-
-
-def _check(task: Task) -> None:
-    if isinstance(task, ImageTask):
-        check_image(task)
-    elif isinstance(task, VideoTask):
-        check_video(task)
-    else:
-        check_words(task)
 
 
 def _note_input(task: Task, call: Call) -> None:

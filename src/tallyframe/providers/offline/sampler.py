@@ -39,9 +39,12 @@ class Sampler:
         """Return a JSON value for the node. Raises Endless where a model can't but contain itself."""
         if "$ref" in node:
             return self._referred(node, path, refs)
+        if isinstance(node.get("type"), list):
+            node = {**node, "type": node["type"][0]}
         if fixed := _fixed(node):
-            true = [each for each in fixed if isinstance(each, str) and each in self._phrases.facts]
-            return (true or fixed)[turn_of(path) % len(true or fixed)]
+            turn = turn_of(path)
+            true = [each for each in fixed if each in self._phrases.facts(turn)] if turn < _ITEMS else []
+            return (true or fixed[turn % len(fixed) :])[0]
         if options := node.get("anyOf") or node.get("oneOf"):
             return self._one_of(node, options, path, refs)
         if node.get("type") in {"integer", "number"}:
@@ -62,7 +65,7 @@ class Sampler:
         described = {key: node[key] for key in ("description",) if key in node}
         endless = Endless()
         # Strings come late, as not any string is a Decimal, for one; null comes last.
-        for option in sorted([*options[turn:], *options[:turn]], key=lambda each: _LATE.get(each.get("type", ""), 0)):
+        for option in sorted([*options[turn:], *options[:turn]], key=lambda each: _LATE.get(str(each.get("type")), 0)):
             try:
                 return self.value({**described, **option}, path, refs)
             except Endless as error:

@@ -13,8 +13,6 @@ from tallyframe.providers.offline.cards import Cards
 from tallyframe.providers.offline.looking import look_at
 from tallyframe.providers.structured import read_structured
 
-MAX_LOOKED_AT = 10  # pictures
-
 _CHARACTERS_PER_TOKEN = 4
 _TOKENS_PER_PICTURE = 258
 
@@ -22,14 +20,6 @@ _MALFORMED = 'Here is the answer: {"answer": "It ends in the mid'
 _OTHER_SCHEMA = json.dumps([{"note": "This is JSON, but in a form of its own."}])
 
 WordTask = TextTask[Any] | VisionTask[Any]
-
-
-def check_words(task: WordTask) -> None:
-    """Raise ProviderError (invalid_input) for a number of pictures that is not offered."""
-    if isinstance(task, TextTask) and task.inputs:
-        raise ProviderError(FailureCode.INVALID_INPUT, "Text is written without pictures.")
-    if isinstance(task, VisionTask) and not 1 <= len(task.inputs) <= MAX_LOOKED_AT:
-        raise ProviderError(FailureCode.INVALID_INPUT, f"There must be from 1 to {MAX_LOOKED_AT} pictures.")
 
 
 def note_input(task: WordTask, usage: Usage) -> None:
