@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from tallyframe.logs import hide
+from tallyframe.redaction import hide
 from tallyframe.setting_types import CommaList, Issuer, JwtSecret, Prices, Seconds, WebhookSecrets
 from tallyframe.vendor_settings import VendorSettings
 

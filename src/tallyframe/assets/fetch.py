@@ -7,11 +7,9 @@ workers is the second line, and the only one against a network that maps private
 
 import asyncio
 import contextlib
-import functools
 import ipaddress
 import re
 import socket
-import ssl
 import zlib
 from collections.abc import Awaitable, Callable, Collection
 from importlib.metadata import version
@@ -20,6 +18,7 @@ from urllib.parse import urljoin
 import httpx
 
 from tallyframe.errors import TooLarge, ValidationFailed
+from tallyframe.tls import client_context
 
 #: (host, port) -> the one IP address to connect to; raises `Refused`.
 Resolver = Callable[[str, int], Awaitable[str]]
@@ -197,7 +196,9 @@ async def _get(url: httpx.URL, ip: str, max_bytes: int) -> bytes | str:
     headers = {**_HEADERS, "Host": url.netloc.decode("ascii"), "User-Agent": f"Tallyframe/{version('tallyframe')}"}
     extensions = {"sni_hostname": _ascii_host(url)}  # the certificate must be for the name
     request = httpx.Request("GET", url.copy_with(host=ip), headers=headers, extensions=extensions)
-    async with httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False, limits=_NO_POOL) as transport:
+    async with httpx.AsyncHTTPTransport(
+        verify=client_context(trust_env=False), trust_env=False, limits=_NO_POOL
+    ) as transport:
         response = await transport.handle_async_request(request)
         async with contextlib.aclosing(response):
             return await _read(response, max_bytes)
@@ -231,9 +232,3 @@ def _inflater(encoding: str) -> Callable[[bytes, int], bytes]:
     if name not in _ENCODINGS:
         raise Refused(f"{_NOT_FETCHED}: it answers in an encoding that was not asked for.")
     return zlib.decompressobj(_ZLIB_EITHER).decompress
-
-
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    """Read the certificate authorities once; that takes tens of milliseconds."""
-    return httpx.create_ssl_context(trust_env=False)

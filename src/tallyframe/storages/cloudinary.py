@@ -10,11 +10,10 @@ import asyncio
 import hashlib
 import re
 import secrets
-import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from functools import cache, partial
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +21,7 @@ import httpx
 
 from tallyframe.storages.base import NoListing, StorageError
 from tallyframe.storages.cloudinary_names import Place, account_of, file_name, place_of
+from tallyframe.tls import client_context
 
 SMALLEST_CHUNK = 5 * 2**20  # bytes; Cloudinary takes less only as the last one
 _CALLS_AT_ONCE = 16
@@ -74,7 +74,9 @@ class CloudinaryStorage:
         self._api, self._uploader = _sdk()
         self._threads = ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix="cloudinary")
         headers = {"Accept-Encoding": "identity"}
-        self._client = httpx.AsyncClient(verify=_tls(), headers=headers, timeout=timeout, trust_env=False)
+        self._client = httpx.AsyncClient(
+            verify=client_context(trust_env=False), headers=headers, timeout=timeout, trust_env=False
+        )
 
     async def put(self, key: str, data: bytes, content_type: str) -> None:  # noqa: ARG002 - the key's ending tells it
         """Keep `data` under `key`; the old bytes are replaced when the last chunk is there. Raises StorageError."""
@@ -261,11 +263,6 @@ class CloudinaryStorage:
         if reason in {"NewConnectionError", "NameResolutionError", "SSLError"}:
             return _Failed(f"{self._upload_prefix} can't be reached ({reason})")
         return _Failed("the connection broke, or the answer makes no sense")
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    return httpx.create_ssl_context(trust_env=False)
 
 
 def _sdk() -> tuple[ModuleType, ModuleType]:

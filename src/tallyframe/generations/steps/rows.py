@@ -16,11 +16,11 @@ from tallyframe.db import Database, retry_while_unavailable, with_writes
 from tallyframe.errors import GenerationError, ProviderError, Unavailable
 from tallyframe.generations.claim import Claim, bump_project, held
 from tallyframe.generations.tables import ERASE_PROJECT, WITHDRAW, generation_steps, generations
-from tallyframe.logs import hidden
 from tallyframe.operations.base import Stored
 from tallyframe.outbox.rows import enqueue
 from tallyframe.projects.tables import projects
 from tallyframe.providers.base import Provider
+from tallyframe.redaction import hidden
 
 log = structlog.get_logger()
 
