@@ -28,7 +28,7 @@ def verify(
     digests = digest or []
     if root is not None:
         if len(digests) != 1 or digests[0].is_dir():
-            raise SettingsError("--root is of one file: give that with --digest, and no other.")
+            raise SettingsError("--root belongs to one file: give that file with --digest, and no other.")
         if not re.fullmatch("[0-9a-fA-F]{64}", root):
             raise SettingsError(f"{root!r} is not a root: that is 64 hexadecimal digits.")
         root = root.lower()
