@@ -15,12 +15,12 @@ from tallyframe.accounts.jwks import fetch_key_ids
 from tallyframe.catalog import Capability
 from tallyframe.commands.users import database
 from tallyframe.errors import ProviderError, Unavailable
-from tallyframe.logs import hidden
 from tallyframe.lost import NotMigrated
 from tallyframe.migrate import newest_revision
 from tallyframe.outbox.relay import connect, workers
 from tallyframe.providers.base import Provider, Providers
 from tallyframe.providers.registry import build_providers, close_providers
+from tallyframe.redaction import hidden
 from tallyframe.settings import Settings
 from tallyframe.storages.base import Storage, StorageError
 from tallyframe.storages.registry import build_storages

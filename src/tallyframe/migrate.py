@@ -1,4 +1,4 @@
-"""Brings a database to the newest revision; run by the login role, which owns the tables."""
+"""Migrates a database to the newest revision, as the login role, which owns the tables."""
 
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,7 @@ _HERE = Path(__file__).parent
 
 
 def alembic_config(database_url: str = "") -> Config:
-    """Return alembic's configuration for that database, wherever we are installed."""
+    """Return alembic's configuration for that database. Migrations come with the package, or from the checkout."""
     installed = _HERE / "_migrations"
     config = Config()
     folder = installed if installed.exists() else _HERE.parents[1] / "migrations"
@@ -27,5 +27,5 @@ def migrate(database_url: str, revision: str = "head") -> None:
 
 @cache
 def newest_revision() -> str | None:
-    """Return the revision that this code needs."""
+    """Return the newest revision, which this code needs."""
     return ScriptDirectory.from_config(alembic_config()).get_current_head()

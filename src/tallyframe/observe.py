@@ -1,6 +1,4 @@
-"""Sentry and OpenTelemetry, when they are configured; without them, nothing leaves the process."""
-
-from typing import Any
+"""Error reports to Sentry and traces by OpenTelemetry; nothing is sent unless they are configured."""
 
 import sentry_sdk
 from opentelemetry import trace
@@ -10,7 +8,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from sentry_sdk.integrations.logging import LoggingIntegration
 
-from tallyframe.logs import HIDDEN, SECRET_NAMES, hidden
+from tallyframe.redaction import scrubbed
 from tallyframe.settings import Settings
 
 tracer = trace.get_tracer("tallyframe")
@@ -25,8 +23,8 @@ def start(settings: Settings, process: str) -> None:
             send_default_pii=False,
             include_local_variables=False,  # they hold prompts and pictures
             auto_enabling_integrations=False,
-            disabled_integrations=[LoggingIntegration()],  # we report by `report`, once
-            before_send=scrub,
+            disabled_integrations=[LoggingIntegration()],  # it would send what `report` sends a second time
+            before_send=lambda event, _hint: scrubbed(event),
         )
         sentry_sdk.set_tag("process", process)
     if settings.otlp_endpoint:
@@ -37,7 +35,7 @@ def start(settings: Settings, process: str) -> None:
 
 
 def stop() -> None:
-    """Send what has not been sent yet; blocks for at most a few seconds."""
+    """Send the reports and traces that are still queued; blocks for at most 5 seconds."""
     sentry_sdk.flush(timeout=2)
     provider = trace.get_tracer_provider()
     if isinstance(provider, TracerProvider):
@@ -45,18 +43,5 @@ def stop() -> None:
 
 
 def report(error: BaseException) -> None:
-    """Tell Sentry about a bug, if it is configured."""
+    """Send a bug to Sentry, if Sentry is configured."""
     sentry_sdk.capture_exception(error)
-
-
-def scrub(event: Any, _hint: Any) -> Any:  # noqa: ANN401  # sentry's own types are dictionaries of anything
-    """Return the Sentry event without anything that looks like a secret."""
-    return _scrub(event)
-
-
-def _scrub(value: Any) -> Any:  # noqa: ANN401  # any JSON
-    if isinstance(value, dict):
-        return {key: HIDDEN if SECRET_NAMES.search(str(key)) else _scrub(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_scrub(item) for item in value]
-    return hidden(value) if isinstance(value, str) else value

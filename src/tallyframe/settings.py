@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tallyframe.catalog import Capability
-from tallyframe.logs import hide
+from tallyframe.redaction import hide
 from tallyframe.setting_types import CommaList, Issuer, JwtSecret, Prices, Seconds, WebhookSecrets
 from tallyframe.vendor_settings import CatalogVariables, VendorSettings
 

@@ -3,7 +3,8 @@ import asyncio
 import pytest
 
 from tallyframe.assets import fetch
-from tallyframe.assets.fetch import Refused, blocked, fetch_picture, resolve_public
+from tallyframe.assets.fetch import fetch_picture
+from tallyframe.assets.public_addresses import NotPublic, blocked, resolve_public
 from tallyframe.errors import ValidationFailed
 from tests.support.fetching import NOT_ALLOWED, PICTURE, Head, answers, sends, stub
 
@@ -169,7 +170,7 @@ async def test_the_resolver_answers_with_what_it_checked(monkeypatch: pytest.Mon
     asked = answers(monkeypatch, {"cdn.test": ["2606:4700::1111", "93.184.215.14", "93.184.215.15"]})
     assert await resolve_public("cdn.test", 443) == "93.184.215.14"
     assert asked == ["cdn.test"]
-    with pytest.raises(Refused):
+    with pytest.raises(NotPublic):
         await resolve_public("127.1", 80)
 
 

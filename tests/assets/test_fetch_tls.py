@@ -12,6 +12,7 @@ from cryptography.x509.oid import NameOID
 from tallyframe.assets import fetch
 from tallyframe.assets.fetch import fetch_picture
 from tallyframe.errors import ValidationFailed
+from tallyframe.tls import client_context
 from tests.support.fetching import NOT_FETCHED, PICTURE, sends, stub, to_stub
 
 
@@ -38,7 +39,7 @@ async def test_tls_asks_for_the_name_and_checks_it_although_the_address_is_pinne
     server.load_cert_chain(pem)
     server.sni_callback = lambda _socket, name, _context: names.append(name)
     trusting = ssl.create_default_context(cafile=pem)
-    monkeypatch.setattr(fetch, "_tls", lambda: trusting)
+    monkeypatch.setattr(fetch, "client_context", lambda **_: trusting)
     monkeypatch.setattr(logging.getLogger("asyncio"), "disabled", True)  # the stub's side of a failed handshake
     async with stub(sends("200 OK", PICTURE), server) as port:
 
@@ -54,6 +55,6 @@ async def test_tls_asks_for_the_name_and_checks_it_although_the_address_is_pinne
 
 
 def test_the_default_tls_context_checks_certificates() -> None:
-    context = fetch._tls()
+    context = client_context(trust_env=False)
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tallyframe.assets import pictures
+from tallyframe.assets import picture_formats
 from tallyframe.errors import TallyframeError, TooLarge, UnsupportedMedia, ValidationFailed
 from tests.support.crafted import (
     FORMATS,
@@ -97,9 +97,9 @@ def test_pillows_own_limit_decides_nothing(kind: str) -> None:
     state = (Image.MAX_IMAGE_PIXELS, list(warnings.filters))
     data = HUGE[kind]()
     if kind == "WEBP":
-        pictures._check_size(pictures._webp_canvas(data), 170_000_000)
+        picture_formats.check_size(picture_formats.webp_canvas(data), 170_000_000)
     else:
-        assert pictures._open(kind, data, 170_000_000)[0].size == (13_000, 13_000)  # type: ignore[arg-type]
+        assert picture_formats.open_picture(kind, data, 170_000_000)[0].size == (13_000, 13_000)  # type: ignore[arg-type]
     assert (Image.MAX_IMAGE_PIXELS, list(warnings.filters)) == state
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tallyframe.api import incoming, orders, services
-from tallyframe.assets import fetch, pictures
+from tallyframe.assets import fetch, picture_formats
 from tallyframe.errors import TallyframeError
 from tallyframe.main import create_app
 from tallyframe.operations import capabilities, fields
@@ -50,7 +50,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     first, second, third = (f"`{ratio}`" for ratio in capabilities.FAVOURITE_RATIOS)
     assert f"the first of {first}, {second} and {third} that is offered" in FLAT
     assert f"the longest offered length of up to {capabilities.FAVOURITE_SECONDS} seconds" in FLAT
-    assert f"{pictures.MAX_SIDE:,} pixels a side" in FLAT
+    assert f"{picture_formats.MAX_SIDE:,} pixels a side" in FLAT
     assert f"up to {fetch.MAX_REDIRECTS} redirects, {fetch.MAX_URL:,} characters" in FLAT
     assert f"ports {' and '.join(map(str, fetch.PORTS))}" in FLAT
     assert f"within {services.REMEMBER:g} seconds in all others" in FLAT

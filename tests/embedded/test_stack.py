@@ -123,11 +123,13 @@ async def _free_soon(port: int) -> bool:
     return True
 
 
-async def test_a_killed_server_comes_back_at_the_same_place(tmp_path: Path, start: Start) -> None:
+async def test_a_killed_server_or_worker_is_started_again(tmp_path: Path, start: Start) -> None:
     process = await start(tmp_path, free_port())
     await ready(process)
     before = read_stack(tmp_path)
     servers = {each.name(): each for each in psutil.Process(process.pid).children()}
+    [worker] = (each for each in psutil.Process(process.pid).children() if each.cmdline()[-1] == "worker")
+    worker.kill()
     for name, url in (("postgres", before["database_url"]), ("valkey-server", before["redis_url"])):
         servers[name].kill()
         port = urllib.parse.urlsplit(url).port
@@ -135,9 +137,12 @@ async def test_a_killed_server_comes_back_at_the_same_place(tmp_path: Path, star
         async with asyncio.timeout(60):
             while not await _accepts(port or 0):
                 await asyncio.sleep(0.05)
+    async with asyncio.timeout(60):
+        while len(list(tmp_path.glob("working-*"))) < 2:
+            await asyncio.sleep(0.05)
     said = await ended(process, signal.SIGINT)
-    assert "PostgreSQL died (SIGKILL); it starts again in 0.5 s." in said
-    assert "Valkey died (SIGKILL)" in said
+    for title in ("PostgreSQL", "Valkey", "worker"):
+        assert f"{title} died (SIGKILL); it starts again in 1 s." in said
 
 
 async def _accepts(port: int) -> bool:
@@ -151,7 +156,7 @@ async def test_a_worker_that_cannot_start_ends_the_stack_with_its_message(tmp_pa
     assert process.returncode == 1
     assert said.decode().splitlines() == [
         "TALLYFRAME_PRICES: not JSON",
-        "worker could not start (exit code 1); it says why above.",
+        "worker could not start (exit code 1); see its output above.",
     ]
     assert not (tmp_path / "stack.json").exists()
 

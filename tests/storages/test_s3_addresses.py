@@ -45,7 +45,7 @@ class Clock:
         self.move(0)
 
     def move(self, seconds: float) -> None:
-        self._monkeypatch.setattr(s3, "_now", lambda: NOW + seconds)
+        self._monkeypatch.setattr(s3, "time", lambda: NOW + seconds)
         self._fake.now = datetime.fromtimestamp(NOW + seconds, tz=UTC)
 
 

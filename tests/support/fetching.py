@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tallyframe.assets.fetch import fetch_picture, resolve_public
+from tallyframe.assets.fetch import fetch_picture
+from tallyframe.assets.public_addresses import resolve_public
 
 NOT_ALLOWED = "The address of this picture is not allowed: only public http(s) addresses on ports 80 and 443."
 NOT_FETCHED = "The picture's address could not be fetched"

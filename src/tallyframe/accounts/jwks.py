@@ -5,9 +5,7 @@ lifetime, one per minute for key ids that are not known, and one per few seconds
 """
 
 import asyncio
-import functools
 import json
-import ssl
 import time
 from collections.abc import Callable
 
@@ -16,6 +14,7 @@ import jwt
 import structlog
 
 from tallyframe.errors import Unauthenticated, Unavailable
+from tallyframe.tls import client_context
 
 _MAX_BYTES = 256 * 1024
 _MAX_STALE = 24 * 3600.0  # seconds: a longer outage than this must not keep a withdrawn key alive
@@ -138,13 +137,8 @@ def _client() -> httpx.AsyncClient:
         timeout=None,  # noqa: S113 - the whole fetch has one, which a slow drip of bytes can't stretch
         headers={"Accept": "application/json", "Accept-Encoding": "identity"},  # nothing that grows when unpacked
         limits=httpx.Limits(max_keepalive_connections=0),  # minutes pass between fetches: it would be dead by then
-        verify=_tls(),
+        verify=client_context(trust_env=True),
     )
-
-
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    return httpx.create_ssl_context()  # reads the system's certificates: tens of milliseconds, so once
 
 
 def _usable_keys(body: bytes) -> dict[str, jwt.PyJWK]:

@@ -1,1 +1,1 @@
-"""What is kept of a file: the row, and the way bytes get clean before they are stored."""
+"""Stored files: their rows, and how pictures from outside are fetched and cleaned before they are stored."""

@@ -1,4 +1,4 @@
-"""Asset rows: found by their owner only."""
+"""Rows of assets, which only their owner finds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,9 +39,9 @@ async def find(db: Database, user_id: UUID, asset_ids: Sequence[UUID]) -> dict[U
 
 
 async def keep(db: Database, user_id: UUID, asset: Asset, key: Key | None) -> None:
-    """Insert a picture that is kept for later orders, belonging to no project, and the key of the request for it.
+    """Insert a picture for later orders, which belongs to no project yet, and the request's idempotency key.
 
-    Raises RequestInProgress where the key is taken.
+    Raises RequestInProgress if the key is taken.
     """
     values = {name: getattr(asset, name) for name in Asset.__dataclass_fields__}
     kept = sa.insert(assets).values(**values, user_id=user_id).returning(assets.c.id).cte("kept")

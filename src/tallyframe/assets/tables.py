@@ -1,10 +1,10 @@
-"""The row of a stored file. Its address is worked out from `storage` and `key` when it is read."""
+"""The rows of stored files. The address of a file is built from `storage` and `key` when it is asked for."""
 
 import sqlalchemy as sa
 
 from tallyframe.db import id_column, metadata, time_column
 
-#: Files whose rows are gone and whose bytes are still to be removed.
+#: Files whose rows are deleted and whose bytes are still to be removed.
 erased_files = sa.Table(
     "erased_files",
     metadata,

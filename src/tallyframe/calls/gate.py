@@ -19,8 +19,8 @@ from tallyframe.calls.tables import ai_operations
 from tallyframe.db import Database
 from tallyframe.errors import FailureCode, ProviderError, Unavailable
 from tallyframe.ids import new_id
-from tallyframe.logs import hidden
 from tallyframe.providers.base import Usage
+from tallyframe.redaction import hidden
 
 log = structlog.get_logger()
 

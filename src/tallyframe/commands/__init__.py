@@ -1,1 +1,1 @@
-"""What the command line does to a running system: users and keys, the ledger's audit and digests."""
+"""What the commands of operators do: users, the audit of the books and digests, and the parts of `dev`."""

@@ -1,4 +1,4 @@
-"""What operators do with the books: audit them, hold them against digests, and write digests."""
+"""Audits of the books on the command line: all checks, comparison with digests, and new digests."""
 
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -14,11 +14,11 @@ from tallyframe.ledger.issue import Issue
 from tallyframe.ledger.snapshot import snapshot
 from tallyframe.ledger.verify import summary, verify
 
-MOST_ACCOUNTS = 10_000  # that are told apart when they are counted
+MOST_ACCOUNTS = 10_000  # with errors that are counted; beyond it, the summary says "or more"
 
 
 class Audit:
-    """One audit of the books, told line by line as it goes. `is_well` says how it ended."""
+    """One audit of the books. `lines` yields its report as it goes, and `is_well` says how it ended."""
 
     def __init__(self) -> None:
         self._wrong = 0
@@ -26,37 +26,43 @@ class Audit:
 
     @property
     def is_well(self) -> bool:
-        """Whether nothing wrong has been found so far."""
+        """Whether no error has been found so far."""
         return not self._wrong
 
     async def lines(self, db: Database, digests: Sequence[Path], root: str | None = None) -> AsyncIterator[str]:
-        """Run every check and hold the books against the digests, in the files or in all `.jsonl` files of folders.
+        """Yield the report: every check, then the comparison with each digest.
 
-        `root` is what theirs must be, if that is known.
+        `digests` are files, or folders with `.jsonl` files. `root` is the root that the digest must have, if known.
         """
-        async with _moment(db) as reader:
+        async with _snapshot(db) as reader:
             total = await summary(reader)
             yield f"{total.accounts} accounts, {total.entries} entries, {total.balance} credits in all."
             async for name, finds in verify(reader):
-                async for line in self._told(name, finds):
+                async for line in self._reported(name, finds):
                     yield line
             for path in digests:
-                async for line in self._held(reader, path, root):
+                async for line in self._compared(reader, path, root):
                     yield line
-        yield self._verdict()
+        if self.is_well:
+            yield "The books balance."
+        elif self._accounts:
+            many = " or more" if len(self._accounts) == MOST_ACCOUNTS else ""
+            yield f"{len(self._accounts)}{many} accounts do not add up."
+        else:
+            yield "This needs a look."
 
-    async def _held(self, reader: Reader, path: Path, root: str | None) -> AsyncIterator[str]:
-        """Yield what comes out of the file, or of each file in the folder; a folder without any proves nothing."""
+    async def _compared(self, reader: Reader, path: Path, root: str | None) -> AsyncIterator[str]:
+        """Compare with the digest at `path`, or with each one in that folder. A folder without any is an error."""
         files = digests_in(path)
         if not files:
             self._note(None)
             yield f"WRONG  there is no digest in {path}"
         for file in files:
-            async for line in self._told(f"the books hold what {file} says", held_against(reader, file, root)):
+            async for line in self._reported(f"the books hold what {file} says", held_against(reader, file, root)):
                 yield line
 
-    async def _told(self, name: str, finds: AsyncIterator[Issue]) -> AsyncIterator[str]:
-        """Yield a check's name with its result, and a line for each thing that it finds."""
+    async def _reported(self, name: str, finds: AsyncIterator[Issue]) -> AsyncIterator[str]:
+        """Yield a line with the check's result and name, and a line for each error that it finds."""
         before = self._wrong
         async for account_id, detail in finds:
             if self._wrong == before:
@@ -71,32 +77,23 @@ class Audit:
         if account_id and len(self._accounts) < MOST_ACCOUNTS:
             self._accounts.add(account_id)
 
-    def _verdict(self) -> str:
-        if self.is_well:
-            return "The books balance."
-        many = " or more" if len(self._accounts) == MOST_ACCOUNTS else ""
-        return f"{len(self._accounts)}{many} accounts do not add up." if self._accounts else "This needs a look."
-
 
 async def digest(db: Database, out: Path | None) -> str:
-    """Write a digest to the file or into the folder `out` and return a line about it.
+    """Write a digest to the file `out`, or to a new file in the folder `out`, and return a line about it.
 
-    Without `out` it goes to stdout, and no line is returned. Raises NotWritten.
+    Without `out` it goes to stdout, and "" is returned. Raises NotWritten.
     """
-    async with _moment(db) as reader:
+    async with _snapshot(db) as reader:
         if out is None:
             await write_digest(reader, sys.stdout.buffer)
             return ""
-        written, path = await (write_into if _is_folder(out) else write_file)(reader, out)
+        into_folder = out.is_dir()  # noqa: ASYNC240 - one look at a local path, and nothing else runs
+        written, path = await (write_into if into_folder else write_file)(reader, out)
     return f"{path}: {written.accounts} accounts, {written.entries} entries, root {written.root}\n"
 
 
-def _is_folder(out: Path) -> bool:
-    return out.is_dir()
-
-
 @asynccontextmanager
-async def _moment(db: Database) -> AsyncIterator[Reader]:
-    """Read the books as of one moment."""
+async def _snapshot(db: Database) -> AsyncIterator[Reader]:
+    """Read the books in one snapshot."""
     async with db.transaction() as transaction:
         yield await snapshot(transaction)

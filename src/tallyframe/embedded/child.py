@@ -1,10 +1,12 @@
-"""Becomes another program, which then ends when its starter does. Run by path, so only the standard library is here.
+"""Becomes another program, which the kernel then ends together with its starter.
 
     python -I -S child.py STARTER_PID DEATH_SIGNAL UID:GID|- PROGRAM [ARGUMENT ...]
 
-DEATH_SIGNAL is the number of the signal that the kernel sends to the program once the starter is gone, however it went
-(Linux only). UID:GID gives up root's rights, which Postgres insists on. The program's files and its working folder may
-lie where that user cannot look, as under /root: only then it keeps the right to pass file permissions (Linux only).
+DEATH_SIGNAL is the number of the signal that the kernel sends to the program once the starter is gone, for whatever
+reason (Linux only). UID:GID is the user to become instead of root, as Postgres insists. If that user cannot reach the
+program's files or the working folder, as below /root, it keeps the right to pass file permissions (Linux only).
+
+It is run by path, so it can import the standard library only.
 """
 
 import ctypes
@@ -19,7 +21,7 @@ _CAPABILITY_VERSION_3 = 0x20080522
 
 
 def _call(name: str, *arguments: object) -> None:
-    """Call the C library; raises OSError with its reason."""
+    """Call a function of the C library; raises OSError if it fails."""
     if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
@@ -31,14 +33,8 @@ def _set_capabilities(mask: int) -> None:
     _call("capset", header, (ctypes.c_uint32 * 6)(mask, mask, mask, 0, 0, 0))
 
 
-def _can_reach(program: str) -> bool:
-    """Whether the user that we are now may read the program's installation and enter the working folder."""
-    installation = os.path.dirname(os.path.dirname(program))  # noqa: PTH120 - pathlib would double the start-up time
-    return all(os.access(path, os.R_OK | os.X_OK) for path in (program, installation, os.getcwd()))  # noqa: PTH109 - as above
-
-
-def _become(uid: int, gid: int, program: str) -> None:
-    """Give up root's rights, all but the one to reach the program's files where that is needed."""
+def _give_up_root(uid: int, gid: int, program: str) -> None:
+    """Become that user and lose all capabilities, but the one to reach the program's files if it is needed."""
     if _LINUX:
         _call("prctl", _PR_SET_KEEPCAPS, 1, 0, 0, 0)
     os.setgroups([])
@@ -46,32 +42,29 @@ def _become(uid: int, gid: int, program: str) -> None:
     os.setuid(uid)
     if not _LINUX:
         return
-    if _can_reach(program):
+    installation = os.path.dirname(os.path.dirname(program))  # noqa: PTH120 - pathlib would double the start-up time
+    folders = (program, installation, os.getcwd())  # noqa: PTH109 - as above
+    if all(os.access(path, os.R_OK | os.X_OK) for path in folders):
         _set_capabilities(0)
         return
     _set_capabilities(1 << _CAP_DAC_OVERRIDE)
     _call("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_OVERRIDE, 0, 0)
 
 
-def _end_with(starter: int, death_signal: int) -> None:
-    """Ask the kernel for `death_signal` at the end of the starter, and leave now if that was before we could ask."""
-    if _LINUX:  # after setuid, which would undo it
-        _call("prctl", _PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
-    if os.getppid() != starter:
-        sys.exit(0)
-
-
 def main(starter: str, death_signal: str, user: str, *argv: str) -> None:
-    """Become the program `argv`; says on stderr why not, and exits with 126."""
+    """Become the program `argv`. If that fails, say why on stderr and exit with 126."""
     problem = "It does not run as root, and cannot be run as a user who reaches its files"
     try:
         if user != "-":
             uid, gid = user.split(":")
-            _become(int(uid), int(gid), argv[0])
-        _end_with(int(starter), int(death_signal))
+            _give_up_root(int(uid), int(gid), argv[0])
+        if _LINUX:  # after setuid, which would undo it
+            _call("prctl", _PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
+        if os.getppid() != int(starter):  # it ended before the kernel knew of our wish
+            sys.exit(0)
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the program would inherit that
         problem = "It cannot be run"
-        os.execv(argv[0], argv)  # noqa: S606 - the very purpose; no shell is wanted
+        os.execv(argv[0], argv)  # noqa: S606 - this is what we are here for, and no shell is involved
     except OSError as error:
         sys.stderr.write(f"FATAL: {os.path.basename(argv[0])}: {problem}: {error.strerror}\n")  # noqa: PTH119 - as above
         sys.exit(126)

@@ -1,5 +1,5 @@
-"""What the embedded stack raises."""
+"""The error of the embedded stack."""
 
 
 class EmbeddedError(Exception):
-    """Why the stack cannot go on: one line for a person, ready to print."""
+    """The stack cannot start or go on. The message is one line for a person, ready to print."""

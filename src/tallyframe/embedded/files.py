@@ -1,4 +1,4 @@
-"""The data folder: made private, written whole or not at all, every failure one line."""
+"""The data folder: private to its owner, files replaced as a whole, each failure an error of one line."""
 
 import json
 import os
@@ -14,9 +14,17 @@ from tallyframe.embedded.errors import EmbeddedError
 _NOBODY = 65534
 
 
+@dataclass(frozen=True)
+class User:
+    """The user that a server runs as, instead of root."""
+
+    uid: int
+    gid: int
+
+
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Turn whatever the file system refuses inside the block into one EmbeddedError that names `folder`."""
+    """Turn an OSError inside the block into an EmbeddedError of one line that names `folder`."""
     try:
         yield
     except OSError as error:
@@ -24,23 +32,28 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make `folder` with its parents, readable by its owner only, unless it is there; raises EmbeddedError."""
+    """Make `folder` (mode 0700) and its parents, unless it exists; raises EmbeddedError."""
     with writing(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def write_json(path: Path, content: object) -> None:
-    """Put `content` at `path`, mode 0600; a reader sees the old file or the new one, never a half.
+def write_private(path: Path, text: str, owner: User | None = None) -> None:
+    """Put `text` in a new file, mode 0600 from the first moment, on the disk when this returns. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w") as file:  # noqa: PTH123 - a descriptor
+        if owner is not None:
+            os.fchown(descriptor, owner.uid, owner.gid)
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
 
-    Raises EmbeddedError.
-    """
+
+def write_json(path: Path, content: object) -> None:
+    """Put `content` at `path`, mode 0600; a reader sees the whole old file or the whole new one. EmbeddedError."""
     new = path.with_name(f"{path.name}.new")
     with writing(path.parent):
         new.unlink(missing_ok=True)
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123 - a descriptor
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
+        write_private(new, json.dumps(content))
         new.replace(path)
 
 
@@ -55,18 +68,10 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-@dataclass(frozen=True)
-class User:
-    """Whom a server runs as, instead of root."""
-
-    uid: int
-    gid: int
-
-
 def server_user(folder: Path) -> User | None:
-    """Name the user for a server that keeps its data in `folder`; None means: as whoever we are.
+    """Return the user for a server that keeps its data in `folder`; None: the user that we are.
 
-    Only root has a choice: the owner of the folder, or of the one around it, and nobody if both are root's.
+    Only root can change users: to the owner of the folder, else of its parent, and to nobody if both are root's.
     """
     if os.geteuid() != 0:
         return None
@@ -77,7 +82,7 @@ def server_user(folder: Path) -> User | None:
 
 
 def make_server_folder(folder: Path, user: User | None) -> None:
-    """Make `folder` private to `user`; one that root owns, as a copy would be, is handed over with all inside."""
+    """Make `folder` private to `user`; a copy that belongs to root is given to `user` with its content."""
     with writing(folder.parent):
         folder.mkdir(mode=0o700, exist_ok=True)
         if user is None or folder.stat().st_uid == user.uid:
@@ -89,7 +94,7 @@ def make_server_folder(folder: Path, user: User | None) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove `folder` with all inside, if it is there; raises EmbeddedError."""
+    """Remove `folder` with its content, if it exists; raises EmbeddedError."""
     with writing(folder.parent):
         if folder.exists():
             shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""Servers that outlived their supervisor: found by name and folder, and ended before anything touches their data."""
+"""Servers that outlived an earlier run: found by name and folder, and ended before a new one touches their data."""
 
 import asyncio
 import signal
@@ -13,43 +13,33 @@ from tallyframe.embedded.errors import EmbeddedError
 if TYPE_CHECKING:
     import psutil  # comes with the extra `embedded`, and the rest of the command line must run without it
 
-_PATIENCE = 15.0  # seconds to shut down in
+_PATIENCE = 15.0  # seconds for a shutdown
 
 
 async def clear(pid_file: Path, name: str, gentle: signal.Signals) -> None:
-    """Remove a left-over `pid_file`, once no process called `name` works in its folder.
+    """Remove a `pid_file` of an earlier run, after ending all processes called `name` that work in its folder.
 
-    The one in the file is told `gentle` to end; what is there after 15 seconds is killed. Whatever else has got that
-    process id meanwhile is left alone. We look at all processes, not just at that one, because a server's children may
-    outlive it, and would go on writing. Raises EmbeddedError if one cannot be ended.
+    The process in the file gets the signal `gentle`; what is left after 15 seconds is killed. Another program that has
+    that process id by now is left alone. All processes of the folder count, not only that one: a server's children may
+    outlive it and go on writing. Raises EmbeddedError if one cannot be ended.
     """
-    folder, main = pid_file.parent, _main_process(pid_file)
-    if main is None:
+    folder = pid_file.parent
+    try:
+        main = int(pid_file.read_text().split()[0])  # noqa: ASYNC240 - a few bytes on this machine
+    except FileNotFoundError:
         return
+    except (ValueError, IndexError):  # cut short by a full disk
+        main = 0
     _send(gentle, (process for process in _working_in(folder, name) if process.pid == main))
     if not await _all_gone(folder, name):
         _send(signal.SIGKILL, _working_in(folder, name))
         if not await _all_gone(folder, name):
             raise EmbeddedError(f"A {name} from an earlier run is still using {folder}, and cannot be ended.")
-    _remove(pid_file)
-
-
-def _main_process(pid_file: Path) -> int | None:
-    """Read the process id; 0 if the file has none, None if there is no file."""
-    try:
-        return int(pid_file.read_text().split()[0])
-    except FileNotFoundError:
-        return None
-    except (ValueError, IndexError):  # cut short by a full disk
-        return 0
-
-
-def _remove(pid_file: Path) -> None:
-    pid_file.unlink(missing_ok=True)  # a server that ended in good order did so itself
+    pid_file.unlink(missing_ok=True)  # noqa: ASYNC240 - as above. A server that ended in good order has removed it
 
 
 def _send(number: signal.Signals, processes: "Iterable[psutil.Process]") -> None:
-    """Send the signal to those that are still there."""
+    """Send the signal to those processes that still exist."""
     import psutil
 
     for process in processes:
@@ -58,7 +48,7 @@ def _send(number: signal.Signals, processes: "Iterable[psutil.Process]") -> None
 
 
 async def _all_gone(folder: Path, name: str) -> bool:
-    """Wait for their end, up to the limit; whether it came."""
+    """Wait until they have ended, up to the limit; return whether they have."""
     deadline = time.monotonic() + _PATIENCE
     while any(_working_in(folder, name)):
         if time.monotonic() > deadline:

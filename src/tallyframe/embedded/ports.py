@@ -6,7 +6,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
-    """Whether a server could listen on `port` now; connections that linger from an earlier one do not count."""
+    """Return whether a server could listen on `port` now; connections of an earlier one in TIME_WAIT do not count."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -17,7 +17,7 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 def choose(preferred: int, avoid: int) -> int:
-    """Pick a port that is free now: `preferred` (0 for no preference) if it can be, and never `avoid`."""
+    """Return a port that is free now: `preferred` (0: none is) if possible, and never `avoid`."""
     if preferred and preferred != avoid and is_free(preferred):
         return preferred
     while True:

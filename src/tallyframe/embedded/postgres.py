@@ -8,14 +8,14 @@ from typing import ClassVar
 
 from tallyframe.embedded import orphans
 from tallyframe.embedded.errors import EmbeddedError
-from tallyframe.embedded.files import make_server_folder, remove_folder, server_user, writing
+from tallyframe.embedded.files import make_server_folder, remove_folder, server_user, write_private
 from tallyframe.embedded.ports import LOOPBACK
 from tallyframe.embedded.processes import Program, Steps, run_to_end
 from tallyframe.embedded.server import Server
 from tallyframe.embedded.wheels import postgres_programs
 
 _NAME = "tallyframe"  # of the user and of the database
-_ENV = {"LC_ALL": "C", "TZ": "UTC"}  # and nothing else: a PGOPTIONS or PGDATA around us must not take part
+_ENV = {"LC_ALL": "C", "TZ": "UTC"}  # and nothing else: PGOPTIONS or PGDATA of our environment must play no part
 _SETTINGS = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",  # a socket's path is limited to 107 bytes, a data folder's is not
@@ -28,7 +28,7 @@ _SETTINGS = {
     "log_timezone": "UTC",
     "timezone": "UTC",
 }
-_UNSAFE = {"fsync": "off"}  # loses to a power cut only: what is committed has left the process, and survives its kill
+_UNSAFE = {"fsync": "off"}  # only a power cut loses data: the kernel has what was committed, whoever kills the server
 _LONGEST_PATH = 900  # bytes: Postgres has room for 1023, with the names inside the data folder
 _FAST = signal.SIGINT  # ends transactions and disconnects; SIGTERM would wait for the clients to leave
 _IMMEDIATE = signal.SIGQUIT  # as a crash, but of all processes at once
@@ -54,12 +54,12 @@ class Postgres(Server):
 
     @property
     def _here(self) -> str:
-        """How Postgres is to call its working folder, the data: a dot it makes an absolute path, which may not fit."""
+        """The name of the data folder for Postgres, whose working folder it is. "." would become an absolute path."""
         too_long = len(os.fsencode(self.data)) > _LONGEST_PATH
         return "/proc/self/cwd" if too_long and sys.platform == "linux" else "."
 
     async def start(self) -> None:
-        """Start the server, wait until it serves, and make the database if need be; raises EmbeddedError, one line."""
+        """Start the server, wait until it is ready, and make the database if it is missing; raises EmbeddedError."""
         await super().start()
         try:
             await self._make_database()
@@ -67,59 +67,50 @@ class Postgres(Server):
             await self.stop()
             raise
 
-    def _knows_a_password(self) -> bool:
+    def has_data(self) -> bool:
+        """Return whether there is a cluster."""
         return (self.data / "PG_VERSION").exists()
 
-    async def _prepare(self) -> None:
-        if not (self.data / "PG_VERSION").exists():
-            await self._initialise()
+    async def prepare(self) -> None:
+        """Make the cluster if there is none, and end a server that an earlier run has left behind."""
+        if not self.has_data():
+            await self._make_cluster()
         await orphans.clear(self.data / "postmaster.pid", "postgres", _FAST)
 
-    async def _initialise(self) -> None:
-        """Make the cluster under another name first, so that one that is cut short is never taken for whole."""
+    async def _make_cluster(self) -> None:
+        """Run initdb in `postgres.new` and rename that at the end: half a cluster must never look like a whole one."""
         new, password = self.folder / "postgres.new", self.folder / "postgres.password"
+        initdb = [
+            *(str(self.programs / "initdb"), f"--pgdata={self._here}", "--no-instructions"),
+            *(f"--username={_NAME}", f"--pwfile=../{password.name}", "--auth=scram-sha-256"),
+            *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+            *(() if self.durable else ("--no-sync",)),
+        ]
+        user = server_user(self.data)
         remove_folder(new)
-        make_server_folder(new, user := server_user(self.data))
+        make_server_folder(new, user)
         try:
-            self._write_password(password)
-            with writing(self.folder), self.log.open("ab") as log:
+            password.unlink(missing_ok=True)
+            write_private(password, self.password, user)
+            with self.log.open("ab") as log:
                 self.log.chmod(0o600)
                 self._log_start = log.tell()
-                program = Program(self._initdb(password), _ENV, user=user, folder=new, output=log.fileno())
-                if await run_to_end(program):
-                    raise EmbeddedError(f"PostgreSQL's initdb failed: {self._reason()} (see {self.log})")
-                new.replace(self.data)
+                if await run_to_end(Program(initdb, _ENV, user=user, folder=new, output=log.fileno())):
+                    raise EmbeddedError(f"PostgreSQL's initdb failed: {self.last_error()} (see {self.log})")
+            new.replace(self.data)
         finally:
             password.unlink(missing_ok=True)
             remove_folder(new)
 
-    def _write_password(self, path: Path) -> None:
-        """Leave the password for initdb in a file that only it can read."""
-        user = server_user(self.data)
-        with writing(self.folder):
-            path.unlink(missing_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            try:
-                os.write(descriptor, self.password.encode())
-                if user is not None:
-                    os.fchown(descriptor, user.uid, user.gid)
-            finally:
-                os.close(descriptor)
-
-    def _initdb(self, password: Path) -> list[str]:
-        locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        who = [f"--username={_NAME}", f"--pwfile=../{password.name}", "--auth=scram-sha-256"]
-        sync = [] if self.durable else ["--no-sync"]
-        return [str(self.programs / "initdb"), f"--pgdata={self._here}", "--no-instructions", *who, *locale, *sync]
-
-    def _program(self) -> Program:
+    def program(self) -> Program:
+        """Return the server with its settings as arguments, so that no file can differ from them."""
         settings = _SETTINGS | {"port": str(self.port)} | ({} if self.durable else _UNSAFE)
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         argv = [str(self.programs / "postgres"), "-D", self._here, *options]
         return Program(argv, _ENV, death_signal=_FAST, folder=self.data)
 
-    async def _is_ready(self) -> bool:
-        """Whether postmaster.pid says so: its last line is the server's state, as pg_ctl reads it too."""
+    async def is_ready(self) -> bool:
+        """Return whether postmaster.pid says so: its last line is the server's state, which pg_ctl reads too."""
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except OSError:
@@ -127,6 +118,7 @@ class Postgres(Server):
         return lines[:1] == [str(self.pid)] and lines[-1].strip() == "ready"
 
     async def _make_database(self) -> None:
+        """Make the database `tallyframe`, unless we can connect to it."""
         import asyncpg
 
         try:

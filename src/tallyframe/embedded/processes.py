@@ -1,4 +1,4 @@
-"""Starting and ending programs, so that none is left behind."""
+"""Starts and ends programs so that none outlives us."""
 
 import asyncio
 import os
@@ -7,48 +7,61 @@ import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tallyframe.embedded.files import User
 
 _LAUNCHER = Path(__file__).with_name("child.py")
-_HURRY = 1.0  # seconds that are left to a program, once we are in a hurry, between one signal and the next
+_HURRY = 1.0  # seconds for each signal to take effect, once we are in a hurry
 
 Steps = Sequence[tuple[signal.Signals, float]]
 
 
 @dataclass(frozen=True)
 class Program:
-    """A program to run. `death_signal` is what it gets should we be killed; `folder` is its working folder."""
+    """A program to run, in the working folder `folder`, with `env` as its whole environment.
+
+    `death_signal` is what the kernel sends it when we die (Linux only). `stdin` is all that it can read there, a few
+    kilobytes at most. `output` is the descriptor for its stdout and stderr; None: ours.
+    """
 
     argv: Sequence[str]
     env: Mapping[str, str]
     death_signal: signal.Signals = signal.SIGKILL
     user: User | None = None
     folder: Path | None = None
-    stdin: int = DEVNULL
-    output: int | None = None  # where stdout and stderr go: a descriptor, or None for our own
+    stdin: bytes = field(default=b"", repr=False)  # may hold a password
+    output: int | None = None
 
 
 async def launch(program: Program) -> Process:
-    """Start the program in its own session, where a terminal's Ctrl-C does not reach; it ends when we do.
+    """Start the program in a session of its own, which a terminal's Ctrl-C does not reach. It ends when we do.
 
-    Call it from the main thread only: for Linux, "we" are the thread that starts the program.
+    Call it from the main thread only: the kernel sends `death_signal` when the starting thread ends.
     """
     user = f"{program.user.uid}:{program.user.gid}" if program.user else "-"
-    # -I and -S: nothing of the surroundings takes part, and it is up in 15 ms.
+    # -I and -S: no environment variable and no site package plays a part, and it is up in 15 ms.
     launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), str(int(program.death_signal)), user]
-    return await asyncio.create_subprocess_exec(
-        *launcher,
-        *program.argv,
-        env=program.env,
-        cwd=program.folder,
-        stdin=program.stdin,
-        stdout=program.output,
-        stderr=program.output,
-        start_new_session=True,
-    )
+    stdin = DEVNULL
+    if program.stdin:
+        stdin, writer = os.pipe()
+        os.write(writer, program.stdin)  # fits into the pipe's buffer
+        os.close(writer)
+    try:
+        return await asyncio.create_subprocess_exec(
+            *launcher,
+            *program.argv,
+            env=program.env,
+            cwd=program.folder,
+            stdin=stdin,
+            stdout=program.output,
+            stderr=program.output,
+            start_new_session=True,
+        )
+    finally:
+        if stdin != DEVNULL:
+            os.close(stdin)
 
 
 async def run_to_end(program: Program) -> int:
@@ -62,14 +75,14 @@ async def run_to_end(program: Program) -> int:
 
 
 async def end(process: Process, steps: Steps, hurry: asyncio.Event) -> None:
-    """End the process: each step is a signal and the seconds to wait for its effect. What is left is killed.
+    """End the process: send each step's signal and wait for its seconds; in the end kill it and all it started.
 
-    Once `hurry` is set, each step gets no more than a second.
+    Once `hurry` is set, each step takes a second at most.
     """
     if process.returncode is not None:
-        return  # long since, perhaps: its number may be somebody else's by now
+        return  # it may have ended long ago, and its process id may be another's by now
     for number, limit in steps:
-        for each in (number, signal.SIGCONT):  # a frozen process would not take the signal
+        for each in (number, signal.SIGCONT):  # a stopped process does not take the signal
             with suppress(ProcessLookupError):
                 process.send_signal(each)
         if await _ended(process, limit, hurry):
@@ -79,7 +92,7 @@ async def end(process: Process, steps: Steps, hurry: asyncio.Event) -> None:
 
 
 async def _ended(process: Process, limit: float, hurry: asyncio.Event) -> bool:
-    """Wait up to `limit` seconds for the end of the process, less in a hurry; whether it ended."""
+    """Wait up to `limit` seconds, fewer in a hurry, for the process to end; return whether it did."""
     ended, hurried = asyncio.ensure_future(process.wait()), asyncio.ensure_future(hurry.wait())
     try:
         await asyncio.wait({ended, hurried}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
@@ -97,23 +110,8 @@ def kill_group(process: Process) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-class Backoff:
-    """How long to wait before a program that died is started again: doubling, up to a limit."""
-
-    FIRST, LIMIT, LONG_LIFE = 0.5, 10.0, 30.0  # seconds
-
-    def __init__(self) -> None:
-        self._next = self.FIRST
-
-    def after(self, lived: float) -> float:
-        """Say how many seconds to wait after a life of `lived` seconds; a long one starts over."""
-        wait = self.FIRST if lived >= self.LONG_LIFE else self._next
-        self._next = min(wait * 2, self.LIMIT)
-        return wait
-
-
 def describe_exit(code: int) -> str:
-    """Say how a process ended, from its exit code as Python gives it."""
+    """Say how a process ended, by its exit code as Python gives it: "exit code 3" or "SIGKILL"."""
     if code >= 0:
         return f"exit code {code}"
     with suppress(ValueError):

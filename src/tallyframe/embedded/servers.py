@@ -1,4 +1,4 @@
-"""Both servers at once."""
+"""Both servers together."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from tallyframe.embedded.valkey import Valkey
 
 @dataclass(frozen=True)
 class Servers:
-    """A PostgreSQL and a Valkey that run."""
+    """A running PostgreSQL and a running Valkey."""
 
     postgres: Postgres
     valkey: Valkey
@@ -31,7 +31,7 @@ class Servers:
 
 @asynccontextmanager
 async def servers(folder: Path, *, durable: bool = False) -> AsyncIterator[Servers]:
-    """Run both servers for the block, with their data in `folder`, which is locked meanwhile; raises EmbeddedError.
+    """Run both servers for the block, with their data in `folder`, which is locked; raises EmbeddedError.
 
     `durable=False` is for tests: the data does not survive a power cut.
     """
@@ -46,22 +46,16 @@ async def running(
 ) -> AsyncIterator[Servers]:
     """Run both servers for the block, in a folder that the caller has locked; raises EmbeddedError.
 
-    Neither takes `avoid_port`. Once `hurry` is set, the end takes a second or two, and Postgres recovers at its next
-    start.
+    Neither takes `avoid_port`. Once `hurry` is set, they end within a second or two, and Postgres may have to recover
+    at its next start.
     """
     postgres = Postgres(folder, durable=durable, avoid_port=avoid_port, hurry=hurry)
     valkey = Valkey(folder, durable=durable, avoid_port=avoid_port, hurry=hurry)
     try:
-        await _start(postgres, valkey)
+        for failure in await asyncio.gather(postgres.start(), valkey.start(), return_exceptions=True):
+            if failure is not None:
+                raise failure
         yield Servers(postgres, valkey)
     finally:
         await valkey.stop()
         await postgres.stop()
-
-
-async def _start(*each: Postgres | Valkey) -> None:
-    """Start them side by side; the first one's failure is raised once all have come to rest."""
-    failures = await asyncio.gather(*(server.start() for server in each), return_exceptions=True)
-    for failure in failures:
-        if isinstance(failure, BaseException):
-            raise failure

@@ -1,26 +1,27 @@
-"""The whole of Tallyframe on one machine, in one call: both servers, the preparation, the API and the worker."""
+"""All of Tallyframe on one machine, in one call: both servers, the migrations, the API and the worker."""
 
 import asyncio
 import logging
 import signal
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tallyframe.embedded import ports
+from tallyframe.embedded.command import Command
 from tallyframe.embedded.errors import EmbeddedError
 from tallyframe.embedded.files import read_json, write_json, writing
 from tallyframe.embedded.lock import locked
-from tallyframe.embedded.processes import Backoff, describe_exit
+from tallyframe.embedded.processes import describe_exit
 from tallyframe.embedded.server import Server
-from tallyframe.embedded.servers import Servers, running
-from tallyframe.embedded.supervisor import Command, Supervisor
+from tallyframe.embedded.servers import running
 
 _READY_WITHIN = 60.0  # seconds from the start of API and worker
 _POLL = 0.05  # seconds
 _PATIENCE = 2.0  # seconds for one answer of /readyz
+_PAUSE = 1.0  # seconds before a part that died is started again
+_STACK_FILE = "stack.json"
 _log = logging.getLogger("tallyframe.embedded")
 
 
@@ -28,11 +29,10 @@ _log = logging.getLogger("tallyframe.embedded")
 class Plan:
     """What to run, and where.
 
-    `api` and `worker` are command lines, `env` the environment that they get, with `TALLYFRAME_DATABASE_URL`,
-    `_REDIS_URL`, `_DATA_DIR` and, unless it has one, `_PUBLIC_URL` added. `prepare` is given the database's URL before
-    they start, migrates, and returns the keys to show, `admin_api_key` and `api_key`. `worker_ready` is asked, with the
-    URL of Redis, until it says yes; without it, a worker that cannot start may go unnoticed once the API is up.
-    `on_ready` is given what stack.json holds, once all is up.
+    `api` and `worker` are command lines. `env` is their environment, to which `TALLYFRAME_DATABASE_URL`, `_REDIS_URL`,
+    `_DATA_DIR` and, unless it is there, `_PUBLIC_URL` are added. `prepare` is called with the database's URL before
+    they start; it migrates, and returns the keys to show: `admin_api_key` and `api_key`. `worker_ready` is called with
+    the URL of Redis until it returns True. `on_ready` is called with the content of stack.json when all is ready.
     """
 
     data_dir: Path
@@ -41,169 +41,129 @@ class Plan:
     worker: Sequence[str]
     env: Mapping[str, str]
     prepare: Callable[[str], Awaitable[Mapping[str, str]]]
+    worker_ready: Callable[[str], Awaitable[bool]]
     on_ready: Callable[[Mapping[str, str]], None]
-    worker_ready: Callable[[str], Awaitable[bool]] | None = None
 
     @property
     def url(self) -> str:
-        """Where the API is to be found."""
+        """The address of the API."""
         return f"http://{ports.LOOPBACK}:{self.port}"
 
 
 async def run(plan: Plan) -> None:
     """Run the stack until SIGINT, SIGTERM or SIGHUP; leaves no process behind. A second signal hurries the end.
 
-    `data_dir/stack.json` is there while the stack is ready. Raises EmbeddedError, one line, if it cannot come up
-    or stay up.
+    `data_dir/stack.json` exists while the stack is ready. Raises EmbeddedError if it cannot start or go on.
     """
     stop, hurry = asyncio.Event(), asyncio.Event()
-    async with _signals(stop, hurry):
-        serving, stopped = asyncio.create_task(_serve(plan, hurry)), asyncio.create_task(stop.wait())
-        try:
-            await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stopped.cancel()
-            serving.cancel()
-            await asyncio.wait({serving})
-        if not serving.cancelled():
-            serving.result()
+    with _signals_set(stop, hurry):
+        await _first_of(stop.wait(), _serve(plan, hurry))
 
 
 def read_stack(data_dir: Path) -> dict[str, str]:
-    """Read what the stack that runs in `data_dir` wrote down; raises EmbeddedError if none does."""
-    found = read_json(_stack_file(data_dir))
+    """Return the content of stack.json of the stack that runs in `data_dir`; raises EmbeddedError if none does."""
+    found = read_json(data_dir / _STACK_FILE)
     if not found:
         raise EmbeddedError(f"No running stack in {data_dir}; start one with: tallyframe dev --data-dir {data_dir}")
     return {name: str(value) for name, value in found.items()}
 
 
-def _stack_file(data_dir: Path) -> Path:
-    return data_dir / "stack.json"
+@contextmanager
+def _signals_set(stop: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
+    """Let the first signal to end set `stop`, and every further one `hurry`."""
+    loop, numbers = asyncio.get_running_loop(), [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it, to outlive the terminal
+        numbers.append(signal.SIGHUP)
 
-
-@asynccontextmanager
-async def _signals(stop: asyncio.Event, hurry: asyncio.Event) -> AsyncIterator[None]:
-    """Let the first signal set `stop`, and later ones `hurry`."""
-    loop, each = asyncio.get_running_loop(), [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it, to outlive the terminal
-        each.append(signal.SIGHUP)
-
-    def asked() -> None:
+    def on_signal() -> None:
         (hurry if stop.is_set() else stop).set()
 
-    for number in each:
-        loop.add_signal_handler(number, asked)
+    for number in numbers:
+        loop.add_signal_handler(number, on_signal)
     try:
         yield
     finally:
-        for number in each:
+        for number in numbers:
             loop.remove_signal_handler(number)
 
 
 async def _serve(plan: Plan, hurry: asyncio.Event) -> None:
-    """Bring up one part after the other and stay; however this ends, all are ended in the opposite order."""
-    async with AsyncExitStack() as stack:
-        stack.enter_context(locked(plan.data_dir))
-        _clear_the_way(plan)
-        both = await stack.enter_async_context(running(plan.data_dir, avoid_port=plan.port, hurry=hurry))
-        keys = await plan.prepare(both.database_url)
-        supervisor = Supervisor(_commands(plan, both), hurry=hurry)
-        stack.push_async_callback(supervisor.stop)
-        supervisor.start()
-        stack.callback(_stack_file(plan.data_dir).unlink, missing_ok=True)
-        stay = _announce(plan, both, keys, supervisor)
-        await _first_of(stay, supervisor.failed(), _keep(both.postgres), _keep(both.valkey))
+    """Bring up one part after the other and keep them running. However this ends, all parts end, the last one first."""
+    stack_file = plan.data_dir / _STACK_FILE
+    async with AsyncExitStack() as ends:
+        ends.enter_context(locked(plan.data_dir))
+        with writing(plan.data_dir):
+            stack_file.unlink(missing_ok=True)  # left by a stack that crashed
+        if not ports.is_free(plan.port):
+            raise EmbeddedError(f"Port {plan.port} is in use; choose another with --port.")
+        servers = await ends.enter_async_context(running(plan.data_dir, avoid_port=plan.port, hurry=hurry))
+        keys = await plan.prepare(servers.database_url)
+        env = {
+            "TALLYFRAME_PUBLIC_URL": plan.url,
+            **plan.env,
+            "TALLYFRAME_DATABASE_URL": servers.database_url,
+            "TALLYFRAME_REDIS_URL": servers.redis_url,
+            "TALLYFRAME_DATA_DIR": str(servers.postgres.folder),
+        }
+        commands = [Command("api", plan.api, env, hurry=hurry), Command("worker", plan.worker, env, hurry=hurry)]
+        for command in commands:
+            ends.push_async_callback(command.stop)
+            await command.start()
+        await _first_of(_until_ready(plan, servers.redis_url), *(_fail_if_it_ends(command) for command in commands))
+        content = {"url": plan.url, "database_url": servers.database_url, "redis_url": servers.redis_url, **keys}
+        ends.callback(stack_file.unlink, missing_ok=True)
+        write_json(stack_file, content)
+        plan.on_ready(content)
+        parts: list[Server | Command] = [servers.postgres, servers.valkey, *commands]
+        await _first_of(*(_keep_running(part) for part in parts))
 
 
-async def _announce(plan: Plan, both: Servers, keys: Mapping[str, str], supervisor: Supervisor) -> None:
-    """Tell everybody once all is ready, and stay."""
-    await _ready(plan, both)
-    supervisor.settle()
-    plan.on_ready(_write_down(plan, both, keys))
-    await asyncio.Event().wait()
+async def _until_ready(plan: Plan, redis_url: str) -> None:
+    """Wait until the API answers /readyz with 200 and the worker is ready; raises EmbeddedError after a minute."""
+    import httpx  # takes long to load, and most of those who import us only read stack.json
 
+    async def api_ready(client: httpx.AsyncClient) -> bool:
+        try:
+            return (await client.get("/readyz")).status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
 
-def _clear_the_way(plan: Plan) -> None:
-    """Refuse a port that is taken, and forget a stack that crashed."""
-    with writing(plan.data_dir):
-        _stack_file(plan.data_dir).unlink(missing_ok=True)
-    if not ports.is_free(plan.port):
-        raise EmbeddedError(f"Port {plan.port} is in use; choose another with --port.")
-
-
-def _commands(plan: Plan, both: Servers) -> list[Command]:
-    """The worker and the API, in the order in which they are to end."""
-    env = {
-        "TALLYFRAME_PUBLIC_URL": plan.url,
-        **plan.env,
-        "TALLYFRAME_DATABASE_URL": both.database_url,
-        "TALLYFRAME_REDIS_URL": both.redis_url,
-        "TALLYFRAME_DATA_DIR": str(both.postgres.folder),
-    }
-    return [Command("worker", plan.worker, env), Command("api", plan.api, env)]
-
-
-def _write_down(plan: Plan, both: Servers, keys: Mapping[str, str]) -> dict[str, str]:
-    """Write stack.json and return what is in it."""
-    content = {"url": plan.url, "database_url": both.database_url, "redis_url": both.redis_url, **keys}
-    write_json(_stack_file(plan.data_dir), content)
-    return content
-
-
-async def _ready(plan: Plan, both: Servers) -> None:
-    """Wait until API and worker are ready; raises EmbeddedError after a minute."""
     try:
-        async with asyncio.timeout(_READY_WITHIN):
-            await _until(lambda: _answers(plan.port))
-            if (worker_ready := plan.worker_ready) is not None:
-                await _until(lambda: worker_ready(both.redis_url))
+        async with (
+            asyncio.timeout(_READY_WITHIN),
+            httpx.AsyncClient(base_url=plan.url, timeout=_PATIENCE, trust_env=False) as client,
+        ):
+            while True:
+                if await api_ready(client) and await plan.worker_ready(redis_url):
+                    return
+                await asyncio.sleep(_POLL)
     except TimeoutError:
         raise EmbeddedError(f"API and worker were not ready within {_READY_WITHIN:.0f} seconds.") from None
 
 
-async def _until(check: Callable[[], Awaitable[bool]]) -> None:
-    """Ask again and again until the answer is yes."""
+async def _fail_if_it_ends(command: Command) -> None:
+    code = await command.wait()
+    raise EmbeddedError(f"{command.title} could not start ({describe_exit(code)}); see its output above.")
+
+
+async def _keep_running(part: Server | Command) -> None:
+    """Start the part again whenever it dies; raises EmbeddedError if that fails."""
     while True:
-        if await check():
-            return
-        await asyncio.sleep(_POLL)
+        code = await part.wait()
+        _log.warning("%s died (%s); it starts again in %g s.", part.title, describe_exit(code), _PAUSE)
+        await asyncio.sleep(_PAUSE)
+        await part.start()
 
 
-async def _answers(port: int) -> bool:
-    """Whether GET /readyz gives 200."""
-    with suppress(OSError, TimeoutError):
-        async with asyncio.timeout(_PATIENCE):
-            reader, writer = await asyncio.open_connection(ports.LOOPBACK, port)
-            try:
-                writer.write(f"GET /readyz HTTP/1.1\r\nHost: {ports.LOOPBACK}\r\nConnection: close\r\n\r\n".encode())
-                return b" 200 " in await reader.readline()
-            finally:
-                writer.close()
-                with suppress(OSError):
-                    await writer.wait_closed()
-    return False
-
-
-async def _first_of(*each: Coroutine[None, None, None]) -> None:
-    """Wait until one of them is done or fails, give up the others, and raise its failure."""
-    tasks = [asyncio.create_task(one) for one in each]
+async def _first_of(*coroutines: Coroutine[None, None, object]) -> None:
+    """Run them side by side until one returns or fails; cancel the others, wait for them, raise the failure."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-
-
-async def _keep(server: Server) -> None:
-    """Start the server again whenever it dies; raises EmbeddedError if that fails."""
-    backoff = Backoff()
-    while True:
-        began = time.monotonic()
-        code = await server.wait()
-        wait = backoff.after(time.monotonic() - began)
-        _log.warning("%s died (%s); it starts again in %.1f s.", server.title, describe_exit(code), wait)
-        await asyncio.sleep(wait)
-        await server.start()
+    for task in tasks:
+        if not task.cancelled():
+            task.result()

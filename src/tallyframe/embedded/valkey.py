@@ -1,7 +1,6 @@
 """Valkey, which speaks the protocol of Redis, from a wheel."""
 
 import asyncio
-import os
 import signal
 from typing import ClassVar
 
@@ -16,7 +15,7 @@ _PATIENCE = 1.0  # seconds for an answer to PING
 
 
 class Valkey(Server):
-    """A Valkey that keeps what it is told (appendonly), evicts nothing and asks for its password."""
+    """A Valkey that keeps its data on disk (appendonly), evicts nothing and asks for its password."""
 
     name: ClassVar[str] = "valkey"
     title: ClassVar[str] = "Valkey"
@@ -27,14 +26,19 @@ class Valkey(Server):
         """`redis://:<password>@127.0.0.1:<port>/0`."""
         return f"redis://:{self.password}@{LOOPBACK}:{self.port}/0"
 
-    def _knows_a_password(self) -> bool:
-        return False  # it is part of the configuration
+    def has_data(self) -> bool:
+        """Return False: the password is part of the configuration, so any password opens the data."""
+        return False
 
-    async def _prepare(self) -> None:
+    async def prepare(self) -> None:
+        """End a server that an earlier run has left behind."""
         await orphans.clear(self.data / _PID_FILE, "valkey-server", signal.SIGTERM)
 
-    def _config(self) -> str:
-        """The configuration; no path in it, so that a folder may have any name."""
+    def program(self) -> Program:
+        """Return the server with its configuration on stdin: `ps` shows the arguments, and so a password, to everybody.
+
+        No path is in the configuration, so that the data folder may have any name.
+        """
         settings = {
             "bind": LOOPBACK,
             "port": self.port,
@@ -46,35 +50,20 @@ class Valkey(Server):
             "maxmemory-policy": "noeviction",
             "pidfile": _PID_FILE,
         }
-        return "".join(f"{name} {value}\n" for name, value in settings.items())
-
-    async def _spawn(self) -> None:
-        """Start the process, with the configuration on its stdin: `ps` shows the arguments to everybody."""
-        self._stdin, writer = os.pipe()
-        try:
-            os.write(writer, self._config().encode())
-            os.close(writer)
-            await super()._spawn()
-        finally:
-            os.close(self._stdin)
-
-    def _program(self) -> Program:
+        config = "".join(f"{name} {value}\n" for name, value in settings.items())
         argv = [str(valkey_server()), "-"]
-        return Program(argv, {}, death_signal=signal.SIGTERM, folder=self.data, stdin=self._stdin)
+        return Program(argv, {}, death_signal=signal.SIGTERM, folder=self.data, stdin=config.encode())
 
-    async def _is_ready(self) -> bool:
-        """Whether it answers PING."""
+    async def is_ready(self) -> bool:
+        """Return whether it answers PING."""
         try:
             async with asyncio.timeout(_PATIENCE):
-                return await self._answers()
+                reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
+                try:
+                    writer.write(f"AUTH {self.password}\r\nPING\r\n".encode())
+                    return [await reader.readline(), await reader.readline()] == [b"+OK\r\n", b"+PONG\r\n"]
+                finally:
+                    writer.close()
+                    await writer.wait_closed()
         except (OSError, TimeoutError):
             return False
-
-    async def _answers(self) -> bool:
-        reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
-        try:
-            writer.write(f"AUTH {self.password}\r\nPING\r\n".encode())
-            return [await reader.readline(), await reader.readline()] == [b"+OK\r\n", b"+PONG\r\n"]
-        finally:
-            writer.close()
-            await writer.wait_closed()

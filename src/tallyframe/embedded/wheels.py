@@ -1,6 +1,6 @@
-"""Where the wheels keep the servers' programs.
+"""The folders of the servers' programs inside their wheels.
 
-Importing the wheels would start loggers, warnings and clients that nobody here uses; their folders tell enough.
+The wheels are not imported, which would set up loggers, warnings and clients that we do not use.
 """
 
 import importlib.util

@@ -1,4 +1,4 @@
-"""The port: what a storage must offer. Names are ours, so writing the same name again replaces the same bytes."""
+"""The port that every storage implements. The keys are ours: writing a key again replaces its bytes."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "vi
 
 
 class StorageError(Exception):
-    """The storage can't be reached, or has refused. The message is for operators."""
+    """The storage can't be reached, or refuses. The message is for operators."""
 
 
 class NoListing(StorageError):
@@ -27,7 +27,7 @@ class Storage(Protocol):
     url_lifetime: float | None
 
     async def put(self, key: str, data: bytes, content_type: str) -> None:
-        """Keep `data` under `key`, replacing what was there, whole or not at all. Raises StorageError."""
+        """Keep `data` under `key` in place of what was there, as a whole or not at all. Raises StorageError."""
         ...
 
     async def get(self, key: str) -> bytes:
@@ -37,7 +37,7 @@ class Storage(Protocol):
     async def size(self, key: str) -> int | None:
         """Return how many bytes `key` has, without reading them; None: the storage says that there is no such file.
 
-        Where the settings lead to a wrong place, it may say so of every file: `probe` finds that out. Raises
+        With wrong settings, such as another bucket, it may say so of every file; `probe` finds that out. Raises
         StorageError.
         """
         ...
@@ -55,7 +55,7 @@ class Storage(Protocol):
         ...
 
     async def probe(self) -> str:
-        """Ask the storage something that is free, and return a line of what was found. Raises StorageError."""
+        """Make a call that is free, and return a line about what was found. Raises StorageError."""
         ...
 
     async def aclose(self) -> None:
@@ -65,9 +65,9 @@ class Storage(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Storages:
-    """`current` takes new files; `by_name` reads what an earlier setting has stored.
+    """`current` takes new files; `by_name` also has the storages of earlier settings, for the files stored there.
 
-    `open_path` gives the file of a key that we serve ourselves, None for what isn't there.
+    `open_path` returns the file of a key of the local storage, which our API serves; None if there is no such file.
     """
 
     current: Storage

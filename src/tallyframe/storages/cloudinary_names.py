@@ -22,7 +22,7 @@ _URL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who pays. `algorithm` signs uploads, "sha1" or "sha256"."""
+    """The credentials of an account. `algorithm`, "sha1" or "sha256", is for the signatures of its calls."""
 
     cloud: str
     key: str = field(repr=False)
@@ -40,7 +40,7 @@ class Place:
 
 
 def account_of(url: str) -> Account:
-    """Read CLOUDINARY_URL; ValueError, which doesn't quote it, for what is none."""
+    """Read CLOUDINARY_URL. ValueError, which does not quote it, if it is malformed."""
     found = _URL.fullmatch(url)
     if not found:
         raise ValueError("CLOUDINARY_URL has to be like cloudinary://<api key>:<api secret>@<cloud name>.")

@@ -1,4 +1,4 @@
-"""Addresses that anybody may read for a while: AWS Signature Version 4 in the query string.
+"""Signs addresses that anybody can read for a limited time: AWS Signature Version 4 in the query string.
 
 The algorithm: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
 """
@@ -13,14 +13,14 @@ from urllib.parse import quote, urlsplit
 
 LONGEST = 7 * 24 * 3600  # seconds; no service signs for longer
 _ALGORITHM = "AWS4-HMAC-SHA256"
-_NO_NAME = re.compile(r"[\x00-\x1f\x7f/\\]")  # control characters, and what parts folders somewhere
+_NO_NAME = re.compile(r"[\x00-\x1f\x7f/\\]")  # control characters and separators of folders
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._ -]")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """The credentials of a bucket's owner, who lets others read. `region` is "auto" for Cloudflare R2."""
+    """The credentials that addresses are signed with. `region` is "auto" for Cloudflare R2."""
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
@@ -47,20 +47,17 @@ class Signer:
         host = parts.netloc.lower().removesuffix(_DEFAULT_PORTS[parts.scheme])  # browsers leave the default port out
         request = f"GET\n{parts.path}\n{canonical_query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD"
         to_sign = f"{_ALGORITHM}\n{at}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
-        return f"{url}?{canonical_query}&X-Amz-Signature={self._signature(scope, to_sign)}"
-
-    def _signature(self, scope: str, text: str) -> str:
-        key = b"AWS4" + self.secret_access_key.encode()
-        for part in (*scope.split("/"), text):
-            key = hmac.digest(key, part.encode(), "sha256")
-        return key.hex()
+        signature = b"AWS4" + self.secret_access_key.encode()
+        for part in (*scope.split("/"), to_sign):  # each step's result is the next one's key
+            signature = hmac.digest(signature, part.encode(), "sha256")
+        return f"{url}?{canonical_query}&X-Amz-Signature={signature.hex()}"
 
 
 def window(now: float, lifetime: int) -> datetime:
     """Round `now` (seconds since 1970) down to half of `lifetime` (seconds, at least 2).
 
-    What is signed with it is the same for that long, so that a browser can keep what it has read, and lives on for at
-    least another half.
+    Addresses signed at this moment are equal for half of their life, so that a browser can cache what it has read, and
+    they work for the other half at least.
     """
     half = lifetime // 2
     return datetime.fromtimestamp(now // half * half, tz=UTC)

@@ -1,4 +1,4 @@
-"""Which storage takes new files, and which can still be read, by the settings.
+"""Builds the storages that the settings name.
 
 Each is imported only when it is configured: a vendor's client library takes memory and time to load.
 """
@@ -12,7 +12,7 @@ from tallyframe.storages.unconfigured import ByName
 
 
 def build_storages(settings: Settings) -> Storages:
-    """Make the storages that the settings configure."""
+    """Build the storages that are configured. Raises SettingsError."""
     local = LocalStorage(settings.data_dir / "media", settings.public_url.rstrip("/"))
     storages: list[Storage] = [local]
     try:
@@ -20,7 +20,7 @@ def build_storages(settings: Settings) -> Storages:
             storages.append(_cloudinary(settings))
         if settings.s3_bucket:
             storages.append(_s3(settings))
-    except ValueError as error:  # what only the storage itself can tell of its settings
+    except ValueError as error:  # from the storage's own check of its settings
         raise SettingsError(str(error)) from None
     by_name = ByName({storage.name: storage for storage in storages}, settings.public_url.rstrip("/"))
     return Storages(current=by_name[settings.storage_in_use], by_name=by_name, open_path=local.open_path)

@@ -1,4 +1,4 @@
-"""In the place of a storage that still holds media but whose settings are gone."""
+"""Stands in for a storage that still holds media but is no longer configured."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 
@@ -6,7 +6,7 @@ from tallyframe.storages.base import Storage, StorageError
 
 
 class Unconfigured:
-    """Everything fails, so that what is elsewhere still works; addresses lead to a 404 below `public_url`."""
+    """Every call fails with a message that names the storage; addresses lead to a 404 below `public_url`."""
 
     url_lifetime: float | None = None
 
@@ -35,7 +35,7 @@ class Unconfigured:
         raise self._gone()
 
     def url(self, key: str, *, download_as: str | None = None) -> str:  # noqa: ARG002 - the port
-        """Return an address at which there is nothing."""
+        """Return an address that answers 404."""
         return f"{self._public_url}/media/{self.name}-is-not-configured/{key}"
 
     async def probe(self) -> str:
@@ -43,19 +43,19 @@ class Unconfigured:
         raise self._gone()
 
     async def aclose(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is nothing to close."""
 
     def _gone(self) -> StorageError:
         return StorageError(f"The storage {self.name!r} holds media, but its settings are gone: set them again.")
 
 
 class ByName(dict[str, Storage]):
-    """The storages that are configured; any other name gives one that says so."""
+    """The configured storages by name; any other name gives an `Unconfigured`."""
 
     def __init__(self, storages: Mapping[str, Storage], public_url: str) -> None:
         super().__init__(storages)
         self._public_url = public_url
 
     def __missing__(self, name: str) -> Storage:
-        """Return the stand-in for a storage that isn't configured."""
+        """Return a stand-in for the storage of that name."""
         return Unconfigured(name, self._public_url)

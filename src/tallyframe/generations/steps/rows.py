@@ -17,9 +17,9 @@ from tallyframe.errors import GenerationError, ProviderError, Unavailable
 from tallyframe.generations.claim import Claim, ClaimLost, bump_project, held
 from tallyframe.generations.steps.decide import Asked, Try, Verdict
 from tallyframe.generations.tables import ERASE_GENERATION, ERASE_PROJECT, WITHDRAW, generation_steps, generations
-from tallyframe.logs import hidden
 from tallyframe.outbox.rows import enqueue
 from tallyframe.projects.tables import projects
+from tallyframe.redaction import hidden
 
 log = structlog.get_logger()
 

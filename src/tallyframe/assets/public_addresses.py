@@ -1,0 +1,78 @@
+"""Which IP addresses belong to the public internet: the gate against requests to our own network (SSRF)."""
+
+import asyncio
+import ipaddress
+import socket
+
+#: IANA's special-purpose registries (RFC 6890 and updates), plus what `ipaddress` calls global in some versions.
+_DENIED_V4 = tuple(
+    ipaddress.IPv4Network(network)
+    for network in (
+        "0.0.0.0/8",  # this network
+        "10.0.0.0/8",  # private
+        "100.64.0.0/10",  # shared by carriers' NAT, RFC 6598; metadata at 100.100.100.200 in one cloud
+        "127.0.0.0/8",  # loopback
+        "168.63.129.16/32",  # a cloud's host agent behind a public address
+        "169.254.0.0/16",  # link-local; metadata at 169.254.169.254 in most clouds
+        "172.16.0.0/12",  # private
+        "192.0.0.0/24",  # protocol assignments, 192.0.0.8 among them
+        "192.0.2.0/24",  # documentation
+        "192.88.99.0/24",  # 6to4 relays, RFC 7526
+        "192.168.0.0/16",  # private
+        "198.18.0.0/15",  # benchmarks
+        "198.51.100.0/24",  # documentation
+        "203.0.113.0/24",  # documentation
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, and broadcast
+    )
+)
+
+#: All of IPv6 that is handed out to hosts. Outside: loopback, IPv4-mapped and -compatible, NAT64 (64:ff9b::/96 and
+#: 64:ff9b:1::/48), unique local, link-local, site-local and multicast addresses.
+_GLOBAL_V6 = ipaddress.IPv6Network("2000::/3")
+_DENIED_V6 = tuple(
+    ipaddress.IPv6Network(network)
+    for network in (
+        "2001::/23",  # protocol assignments: Teredo, ORCHID, benchmarks
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4: an IPv4 address in disguise
+        "3ffe::/16",  # the former 6bone
+        "3fff::/20",  # documentation, RFC 9637
+    )
+)
+
+
+class NotPublic(Exception):
+    """A host is unknown, or not all of its addresses are public."""
+
+
+def blocked(ip: str) -> bool:
+    """Return whether we must not connect to `ip`: it is not public, or no literal IPv4 or IPv6 address.
+
+    Pure. IPv6 with a zone id (RFC 4007) and every form of IPv4 inside IPv6 are blocked, whatever is inside.
+    """
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        return True
+    if isinstance(address, ipaddress.IPv4Address):
+        denied = any(address in network for network in _DENIED_V4)
+    else:
+        zoned = address.scope_id is not None
+        denied = zoned or address not in _GLOBAL_V6 or any(address in network for network in _DENIED_V6)
+    return denied or not address.is_global or address.is_multicast or address.is_reserved
+
+
+async def resolve_public(host: str, port: int) -> str:
+    """Look `host` up once and return one of its addresses, IPv4 first. Raises NotPublic unless all are public.
+
+    A name without an answer raises the same, so that nobody can learn which internal names exist.
+    """
+    try:
+        answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise NotPublic from error
+    addresses = [str(answer[4][0]) for answer in answers]
+    if not addresses or any(blocked(address) for address in addresses):
+        raise NotPublic
+    return min(addresses, key=lambda address: ":" in address)
