@@ -18,6 +18,7 @@ from weakref import WeakSet
 import sqlalchemy as sa
 import structlog
 from asyncpg import exceptions as pg_errors
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.sql import Executable
 from sqlalchemy.sql.dml import UpdateBase
@@ -69,6 +70,25 @@ def sqlalchemy_url(url: str) -> str:
 def with_writes(result: sa.Select[Any], *writes: UpdateBase) -> sa.Select[Any]:
     """Join writes of several packages into one statement, one round trip, that returns `result`."""
     return result.add_cte(*(write.cte(f"write_{number}") for number, write in enumerate(writes)))
+
+
+def insert_per_row(
+    table: sa.Table,
+    source: sa.FromClause,
+    /,
+    *conditions: "sa.ColumnElement[bool]",
+    **values: Any,  # noqa: ANN401  # column expressions and constants
+) -> postgresql.Insert:
+    """Return the insert of one row into `table` for each row of `source` that meets the conditions.
+
+    `values` are by the names of the table's columns: column expressions, or constants of the column's type.
+    """
+    columns = [
+        value if isinstance(value, sa.ColumnElement) else sa.literal(value, table.c[name].type)
+        for name, value in values.items()
+    ]
+    rows = sa.select(*columns).select_from(source).where(*conditions)
+    return postgresql.insert(table).from_select(list(values), rows)
 
 
 #: So that Postgres notices within 30 s, and not after hours, that a machine is gone.

@@ -42,11 +42,10 @@ async def adjust(db: Database, wanted: Adjustment, key: Key | None = None) -> En
     entry = entries.adjustment(user, entry_id, wanted.amount, reason=wanted.decision.reason).cte("entry")
     details = {"amount": wanted.amount, "entry_id": str(entry_id)}
     log = audit_entry(wanted.decision, Action.ADJUST_CREDITS, entry, Subject(wanted.user_id), details)
-    once = [keys.keep(entry)] if key else []
-    statement = with_writes(sa.select(entry), log, *once)
+    kept = [keys.keep_with(entry, key, entry_id)] if key else []
     try:
         with keys.in_progress_when_taken():
-            row = (await db.run(statement, key.parameters() if key else None)).one_or_none()
+            row = (await db.run(with_writes(sa.select(entry), log, *kept))).one_or_none()
     except DBAPIError as error:
         refused = entries.insufficient_credits(error, -wanted.amount)
         if refused:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from tallyframe.accounts.tables import users
 from tallyframe.admin.tables import admin_log
-from tallyframe.db import Database
+from tallyframe.db import Database, insert_per_row
 from tallyframe.ids import new_id
 
 Row = sa.RowMapping
@@ -45,21 +45,18 @@ class Subject:
 def audit_entry(
     decision: Decision, action: Action, act: sa.FromClause, subject: Subject, details: dict[str, Any] | None = None
 ) -> sa.Insert:
-    """Return the insert of a line, if the row that the act hangs on is there."""
-    values = {
-        "id": new_id(),
-        "admin_id": decision.admin_id,
-        "action": action.value,
-        "user_id": subject.user_id,
-        "generation_id": subject.generation_id,
-        "reason": decision.reason,
-        "details": details or {},
-    }
-    columns = [
-        value if isinstance(value, sa.ColumnElement) else sa.literal(value, admin_log.c[name].type)
-        for name, value in values.items()
-    ]
-    return sa.insert(admin_log).from_select(list(values), sa.select(*columns).select_from(act))
+    """Return the insert of the act's line in the log, if the row of `act` is there."""
+    return insert_per_row(
+        admin_log,
+        act,
+        id=new_id(),
+        admin_id=decision.admin_id,
+        action=action.value,
+        user_id=subject.user_id,
+        generation_id=subject.generation_id,
+        reason=decision.reason,
+        details=details or {},
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

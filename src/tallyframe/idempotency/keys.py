@@ -16,7 +16,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from tallyframe.db import Database, Transaction
+from tallyframe.db import Database, Transaction, insert_per_row
 from tallyframe.errors import IdempotencyKeyReused, RequestInProgress
 from tallyframe.idempotency.tables import idempotency_keys
 from tallyframe.lost import sqlstate
@@ -52,25 +52,25 @@ def fingerprint(*asked: object) -> bytes:
 
 def keep(made: sa.FromClause) -> sa.Insert:
     """Return the insert of a key for the `id` of the one row of `made`; it needs `Key.parameters`."""
-    user_id, key = sa.bindparam("user_id", type_=sa.Uuid()), sa.bindparam("idempotency_key", type_=sa.Text())
-    row = sa.select(user_id, key, sa.bindparam("fingerprint", type_=sa.LargeBinary()), made.c.id).select_from(made)
-    return sa.insert(idempotency_keys).from_select(["user_id", "key", "fingerprint", "ref"], row)
+    return insert_per_row(
+        idempotency_keys,
+        made,
+        user_id=sa.bindparam("user_id", type_=sa.Uuid()),
+        key=sa.bindparam("idempotency_key", type_=sa.Text()),
+        fingerprint=sa.bindparam("fingerprint", type_=sa.LargeBinary()),
+        ref=made.c.id,
+    )
 
 
 def keep_with(act: sa.FromClause, key: Key, ref: UUID) -> sa.Insert:
-    """Return the insert of a key for `ref`, if the row that the act hangs on is there.
-
-    It needs no parameters, so that the key may be somebody else's than what the statement is about.
-    """
-    mine = {"user_id": key.user_id, "key": key.key, "fingerprint": key.fingerprint, "ref": ref}
-    values = [sa.literal(value, idempotency_keys.c[name].type) for name, value in mine.items()]
-    return sa.insert(idempotency_keys).from_select(list(mine), sa.select(*values).select_from(act))
+    """Return the insert of a key for `ref`, if the row of `act` is there; it needs no parameters."""
+    return insert_per_row(idempotency_keys, act, user_id=key.user_id, key=key.key, fingerprint=key.fingerprint, ref=ref)
 
 
 async def keep_for(transaction: Transaction, ref: UUID, key: Key) -> None:
     """Insert the key of a request that has made `ref` in this transaction."""
-    made = sa.select(sa.literal(ref, sa.Uuid()).label("id")).subquery()
-    await transaction.execute(keep(made), key.parameters())
+    row = {"user_id": key.user_id, "key": key.key, "fingerprint": key.fingerprint, "ref": ref}
+    await transaction.execute(sa.insert(idempotency_keys).values(**row))
 
 
 @contextmanager
