@@ -70,7 +70,10 @@ class EntriesHaveTheirCause(_Books):
 
     name = "entries_have_their_cause"
     meaning = "What a ledger entry is for is there, and entry, generation and account are the same user's."
-    checks = ("what an entry is for is there, and is its account's", "every account is its user's")
+    checks = (
+        "every entry's generation exists and belongs to its account",
+        "every generation's account belongs to its user",
+    )
 
 
 class AdjustmentsAreLogged(_Books):
