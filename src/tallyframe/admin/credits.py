@@ -19,22 +19,22 @@ from tallyframe.ledger.history import Entry
 
 @dataclass(frozen=True, slots=True)
 class Adjustment:
-    """How many credits, signed, to whom; by whom and why. Raises ValueError."""
+    """Credits to give to a user, or to take where `amount` is negative; by whom and why. Raises ValueError."""
 
     user_id: UUID
     amount: int
     decision: Decision
 
     def __post_init__(self) -> None:
-        """Check the amount, which is no product of ours."""
+        """Check the amount, which comes from outside."""
         if isinstance(self.amount, bool) or not 0 < abs(self.amount) <= MAX_CREDITS:
-            raise ValueError(f"an adjustment is of 1 to {MAX_CREDITS} credits, to or fro, not {self.amount!r}")
+            raise ValueError(f"an adjustment gives or takes 1 to {MAX_CREDITS} credits, not {self.amount!r}")
 
 
 async def adjust(db: Database, wanted: Adjustment, key: Key | None = None) -> Entry | None:
-    """Move the credits and return the entry; keep the key of the request. None: there is no such user, or not any more.
+    """Post the adjustment and return its entry; keep the key of the request. None: no such user, or a deleted one.
 
-    Raises InsufficientCredits when more is to be taken than there is, and RequestInProgress where the key is taken.
+    Raises InsufficientCredits when it takes more than there is, and RequestInProgress when the key is taken.
     """
     alive = (users.c.id == wanted.user_id) & users.c.deleted_at.is_(None)
     user = sa.select(users.c.id).where(alive).cte("beneficiary")

@@ -1,4 +1,4 @@
-"""The line that every act of an administrator writes, in its own statement: neither is there without the other."""
+"""The administrators' log: each act writes its line in its own statement, so neither is there without the other."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """To whom, and to which of their generations: columns of the row that the act hangs on, or ids."""
+    """To whom it is done, and to which of their generations: ids, or columns of the row that the act changes."""
 
     user_id: "sa.ColumnElement[UUID] | UUID"
     generation_id: "sa.ColumnElement[UUID] | UUID | None" = None
@@ -45,7 +45,7 @@ class Subject:
 def audit_entry(
     decision: Decision, action: Action, act: sa.FromClause, subject: Subject, details: dict[str, Any] | None = None
 ) -> sa.Insert:
-    """Return the insert of the act's line in the log, if the row of `act` is there."""
+    """Return the insert of a line about the act. It inserts nothing when `act`, which has the changed row, is empty."""
     return insert_per_row(
         admin_log,
         act,
@@ -61,7 +61,7 @@ def audit_entry(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which lines: those with these values, where they are given."""
+    """Which lines: those with the given values."""
 
     admin_id: UUID | None = None
     action: Action | None = None
@@ -72,19 +72,15 @@ class Filter:
 async def listed(db: Database, wanted: Filter, *, before: UUID | None, limit: int) -> Sequence[Row]:
     """Return lines, newest first, with the addresses that both sides have now; `before` is the last one seen."""
     admins, subjects = users.alias("admins"), users.alias("subjects")
+    given = {name: getattr(wanted, name) for name in Filter.__dataclass_fields__}
     query = (
         sa.select(admin_log, admins.c.email.label("admin_email"), subjects.c.email.label("user_email"))
         .join(admins, admins.c.id == admin_log.c.admin_id)
         .join(subjects, subjects.c.id == admin_log.c.user_id)
-        .where(*_conditions(wanted))
+        .where(*(admin_log.c[name] == value for name, value in given.items() if value is not None))
         .order_by(admin_log.c.id.desc())
         .limit(limit)
     )
     if before:
         query = query.where(admin_log.c.id < before)
     return (await db.run(query)).mappings().all()
-
-
-def _conditions(wanted: Filter) -> "list[sa.ColumnElement[bool]]":
-    given = {name: getattr(wanted, name) for name in Filter.__dataclass_fields__}
-    return [admin_log.c[name] == value for name, value in given.items() if value is not None]

@@ -13,25 +13,25 @@ from tallyframe.outbox.tables import outbox
 from tallyframe.workers.heartbeat import is_present
 from tallyframe.workers.tables import workers
 
-#: Seconds for which a wake-up call that is due may lie there: workers ring for it twice a second.
+#: Seconds after which a wake-up call that is due counts as overdue: workers pass such calls on twice a second.
 OVERDUE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """What has not ended. `outbox_overdue`: wake-up calls that are due and that nobody rings for."""
+    """Generations that have not ended, and wake-up calls."""
 
     pending: int
     due: int  # of the pending: may be taken up now
     waiting: int  # of the pending: not before a time that is still to come
     processing: int
     oldest_pending_seconds: float | None
-    outbox_overdue: int
+    outbox_overdue: int  # wake-up calls that are due and that no worker passes on
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker that is there: of its `slots`, as many as are `busy` run a generation."""
+    """A worker that lives. Of its `slots`, `busy` run a generation."""
 
     name: str
     slots: int
@@ -42,7 +42,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """The workers that are there."""
+    """The workers that live."""
 
     each: Sequence[Worker] = ()
 
@@ -86,7 +86,7 @@ async def queue(reader: Reader) -> Queue:
 
 
 async def fleet(reader: Reader) -> Fleet:
-    """Return who is there, by name. Busy is what a valid lease holds: a ticket that is waited for holds none."""
+    """Return the workers that live, by name. Busy are slots with a valid lease: waiting for a ticket needs none."""
     row = generations.c
     leased = sa.select(row.worker, sa.func.count().label("busy")).where(IS_LIVE, row.lease_until > sa.func.now())
     held = leased.group_by(row.worker).subquery("held")

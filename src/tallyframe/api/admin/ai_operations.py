@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from tallyframe.api import cursors
-from tallyframe.api.incoming import Moment
+from tallyframe.api.admin.schemas import Cursor, Limit, Name
+from tallyframe.api.incoming import Incoming, Moment
 from tallyframe.api.services import SystemServices, administrator
 from tallyframe.calls import queries
 from tallyframe.errors import FailureCode, ValidationFailed
@@ -69,19 +70,8 @@ class AiOperations(BaseModel):
     sums: AiOperationSums
 
 
-def _plain(text: str) -> str:
-    if "\x00" in text:
-        raise ValueError("contains characters that are not text")
-    return text
-
-
-Name = Annotated[Annotated[str, Field(max_length=200), AfterValidator(_plain)] | None, Field()]
-
-
-class Asked(BaseModel):
+class Asked(Incoming):
     """Which calls to show."""
-
-    model_config = ConfigDict(extra="forbid")
 
     since: Moment | None = Field(
         None,
@@ -89,15 +79,15 @@ class Asked(BaseModel):
         description=f"With its time zone. Left out: {DEFAULT_DAYS} days before `to`, unless it is one generation's.",
     )
     until: Moment | None = Field(None, alias="to", description="Up to, and not including.")
-    operation: Name = None
+    operation: Name | None = None
     kind: Kind | None = None
-    provider: Name = None
-    model: Name = None
+    provider: Name | None = None
+    model: Name | None = None
     status: Status | None = None
     error_code: FailureCode | None = None
     generation_id: UUID | None = None
-    cursor: str | None = Field(None, max_length=300, description="`next_cursor` of the page before.")
-    limit: int = Field(20, ge=1, le=100, description="How many at most.")
+    cursor: Cursor = None
+    limit: Limit = 20
 
     def filter(self) -> queries.Filter:
         """Return what to look for. Raises ValidationFailed."""
