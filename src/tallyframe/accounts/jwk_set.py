@@ -25,10 +25,13 @@ def _usable_key(member: object) -> jwt.PyJWK | None:
 
     RFC 7517 section 5: members that are not understood should be ignored.
     """
-    if not isinstance(member, dict) or not _is_for_signatures(member):
+    if not isinstance(member, dict):
         return None
+    key_id, operations = member.get("kid"), member.get("key_ops", ["verify"])
     algorithm = _ALGORITHMS.get(str(member.get("kty")))
-    if algorithm is None or member.get("alg", algorithm) != algorithm:
+    is_for_signatures = member.get("use", "sig") == "sig" and isinstance(operations, list) and "verify" in operations
+    has_id = isinstance(key_id, str) and key_id != ""
+    if algorithm is None or member.get("alg", algorithm) != algorithm or not is_for_signatures or not has_id:
         return None
     try:  # only the public members: a private key that was published by mistake is not taken in
         key = jwt.PyJWK({name: member[name] for name in _PUBLIC_MEMBERS & member.keys()}, algorithm)
@@ -36,9 +39,3 @@ def _usable_key(member: object) -> jwt.PyJWK | None:
         return None
     is_strong = member.get("crv") == "P-256" if key.key_type == "EC" else key.key.key_size in _RSA_BITS
     return key if is_strong else None
-
-
-def _is_for_signatures(member: dict[str, object]) -> bool:
-    operations = member.get("key_ops", ["verify"])
-    has_id = isinstance(member.get("kid"), str) and member["kid"] != ""
-    return has_id and member.get("use", "sig") == "sig" and isinstance(operations, list) and "verify" in operations

@@ -60,10 +60,16 @@ class Jwks:
         Raises Unauthenticated when the issuer has no such key, and Unavailable when that can't be told because the
         issuer can't be reached. Keys outlive their lifetime by up to a day while the issuer can't be reached.
         """
-        await self._refresh(kid)
-        if kid in self._keys and not self._too_stale():
+        begins = self._fetching is None and self._is_due(kid)
+        if begins:
+            self._fetching = asyncio.create_task(self._fetch())
+        # One fetch serves all who wait for it, and outlives a caller that goes away. A caller whose key is known waits
+        # only for the fetch that it began: a slow issuer delays one request, not all.
+        if self._fetching is not None and (begins or not self._knows(kid)):
+            await asyncio.shield(self._fetching)
+        if self._knows(kid):
             return self._keys[kid]
-        if self._failed_at is not None or self._too_stale():
+        if self._failed_at is not None or self._is_too_stale():
             raise Unavailable("Session tokens can't be checked right now. Try again shortly.", retry_after=_BACK_OFF)
         raise Unauthenticated("The session token is not signed with a known key.")
 
@@ -74,17 +80,7 @@ class Jwks:
             await asyncio.wait({fetching})
         await self._client.aclose()
 
-    async def _refresh(self, kid: str) -> None:
-        # One fetch serves all who wait for it, and a caller that goes away doesn't take it along.
-        if self._fetching is None:
-            if not self._due(kid):
-                return
-            self._fetching = asyncio.create_task(self._fetch())
-        elif kid in self._keys and not self._too_stale():
-            return  # only the request that began the fetch waits for a slow issuer; this one has its key
-        await asyncio.shield(self._fetching)
-
-    def _due(self, kid: str) -> bool:
+    def _is_due(self, kid: str) -> bool:
         now = self._clock()
         if self._failed_at is not None and now - self._failed_at < _BACK_OFF:
             return False
@@ -95,8 +91,11 @@ class Jwks:
         self._missed_at = now  # before the fetch, so that a failed one counts as well
         return True
 
-    def _too_stale(self) -> bool:
+    def _is_too_stale(self) -> bool:
         return self._loaded_at is None or self._clock() - self._loaded_at >= self._lifetime + _MAX_STALE
+
+    def _knows(self, kid: str) -> bool:
+        return kid in self._keys and not self._is_too_stale()
 
     async def _fetch(self) -> None:
         try:

@@ -50,7 +50,13 @@ async def digest_of_the_day(db: Database, audit_db: Database, folder: str | Path
             if not (await claim.execute(_CLAIM)).scalar_one() or (await claim.execute(_IS_DONE)).scalar_one():
                 return None
             async with audit_db.transaction() as moment:
-                digest = await _write_and_log(await snapshot(moment), Path(folder) if folder else None)
+                reader = await snapshot(moment)
+                digest, path = (
+                    await write_into(reader, Path(folder)) if folder else (await write_digest(reader, None), "")
+                )
+                # The root is logged at once: if the claim fails afterwards, the file is there all the same.
+                counts = {"accounts": digest.accounts, "entries": digest.entries, "balance": digest.balance}
+                log.info("ledger_digest", root=digest.root, time=digest.time.isoformat(), file=str(path), **counts)
             await claim.execute(sa.insert(ledger_digests).values(day=_TODAY, root=digest.root))
     except Unavailable as error:
         cause = error.__cause__
@@ -58,14 +64,6 @@ async def digest_of_the_day(db: Database, audit_db: Database, folder: str | Path
         reason = "Reading the books took longer than a statement may." if took_too_long else str(error)
         log.error("ledger_digest_failed", reason=reason)  # noqa: TRY400  # the reason says it all
         return None
-    return digest
-
-
-async def _write_and_log(reader: Reader, folder: Path | None) -> Digest:
-    """Log the root as soon as the file is there: the claim may fail afterwards, and the file stays."""
-    digest, path = await write_into(reader, folder) if folder else (await write_digest(reader, None), "")
-    counts = {"accounts": digest.accounts, "entries": digest.entries, "balance": digest.balance}
-    log.info("ledger_digest", root=digest.root, time=digest.time.isoformat(), file=str(path), **counts)
     return digest
 
 

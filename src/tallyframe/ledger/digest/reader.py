@@ -62,7 +62,12 @@ def _lines(file: BinaryIO, root: str | None) -> Iterator[dict[str, Any]]:
     """Yield the lines before the root. Raise NotADigest if the root is not theirs, or not the expected one."""
     running = sha256()
     while line := file.readline(LONGEST_LINE):
-        values = _flat_object(line)
+        try:
+            values = json.loads(line)
+        except (ValueError, RecursionError):
+            values = None
+        if not isinstance(values, dict) or any(isinstance(value, dict | list) for value in values.values()):
+            raise NotADigest(f"it is no digest: {line[:40]!r}")
         if "root" in values:
             computed = running.hexdigest()
             if values["root"] != computed or file.read(1):
@@ -73,16 +78,6 @@ def _lines(file: BinaryIO, root: str | None) -> Iterator[dict[str, Any]]:
         running.update(line)
         yield values
     raise NotADigest("it has no root: its end is missing")
-
-
-def _flat_object(line: bytes) -> dict[str, Any]:
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):
-        values = None
-    if not isinstance(values, dict) or any(isinstance(value, dict | list) for value in values.values()):
-        raise NotADigest(f"it is no digest: {line[:40]!r}")
-    return values
 
 
 def _time(text: Any) -> datetime:  # noqa: ANN401  # as the file has it
