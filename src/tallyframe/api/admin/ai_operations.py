@@ -16,7 +16,7 @@ from tallyframe.errors import FailureCode, ValidationFailed
 
 router = APIRouter(prefix="/v1/admin", tags=["admin"], dependencies=[Depends(administrator)])
 
-#: Days that are looked at when nothing is said of the time: the log may have millions of rows.
+#: Days that are looked at when `from` is left out: the log may have millions of rows.
 DEFAULT_DAYS = 7
 
 Status = Literal["running", "succeeded", "accepted", "waiting", "failed", "in_doubt", "abandoned"]
@@ -24,7 +24,7 @@ Kind = Literal["order", "collect", "cancel"]
 
 
 class AiOperation(BaseModel):
-    """One call to a vendor. `attempt` is the generation's; null is what the vendor didn't tell."""
+    """One call to a vendor. `attempt` is the generation's; null: the vendor didn't say."""
 
     id: UUID
     generation_id: UUID

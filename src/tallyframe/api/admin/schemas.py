@@ -31,13 +31,13 @@ class Because(Incoming):
 
 
 class Retry(Because):
-    """Why something is tried again, and whether that may cost somebody who has canceled it."""
+    """Why something is tried again, and whether its user pays again for what that user has canceled."""
 
     even_if_canceled: bool = Field(
         False,
         strict=True,
-        description="Order again, and have the user pay, also what was canceled. Without it that is `not_retryable`: "
-        "whoever sees it wait and wants it woken does not order what the user cancels in the same moment.",
+        description="Order again, and have the user pay again, also what was canceled. If false, that is refused as "
+        "`not_retryable`: a request to wake what waits must not buy it again when its user cancels it meanwhile.",
     )
 
 
@@ -73,7 +73,7 @@ class Owner(BaseModel):
 
 
 class Output(BaseModel):
-    """A stored file without its address: who has that has the picture."""
+    """A stored file, without its address: whoever knows that can load the picture."""
 
     id: UUID
     content_type: str

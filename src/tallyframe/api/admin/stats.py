@@ -26,9 +26,9 @@ from tallyframe.reports.span import Span
 
 router = APIRouter(prefix="/v1/admin", tags=["admin"], dependencies=[Depends(administrator)])
 
-#: Days that are looked at when nothing is said of where to begin.
+#: Days that are counted when `from` is left out.
 DEFAULT_DAYS = 7
-#: Days that may be looked at at once.
+#: The longest span, in days.
 MOST_DAYS = 92
 
 

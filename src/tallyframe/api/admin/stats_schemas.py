@@ -13,7 +13,7 @@ Seconds = float | None
 
 
 class Shown(BaseModel):
-    """What is read off an object."""
+    """A model that is filled from an object's attributes."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -29,7 +29,7 @@ class Shares(Shown):
 
 
 class Numbers(Shown):
-    """Generations by how they are now, and their credits, worked out from the ledger."""
+    """Generations by their status now, and their credits, worked out from the ledger."""
 
     accepted: int
     pending: int
@@ -67,7 +67,7 @@ class OperationStats(Shown):
 
 
 class ProviderStats(OperationStats):
-    """One operation at one provider, which had it last; null: none was asked for it, or not yet."""
+    """One operation at the provider that was asked last; null: no provider has been asked yet."""
 
     provider: str | None
 
@@ -81,14 +81,14 @@ class FailureCount(Shown):
 
 
 class QueueDepth(Shown):
-    """What has not ended, now, whenever it was accepted."""
+    """Generations that have not ended, now, whenever they were accepted."""
 
     pending: int
     due: int = Field(description="Of the pending: may be taken up now.")
     waiting: int = Field(description="Of the pending: wait for a time that is still to come.")
     processing: int = Field(description="Also those that wait for a ticket or for the next try, without a worker.")
     oldest_pending_seconds: Seconds
-    outbox_overdue: int = Field(description=f"Wake-up calls that nobody has rung for within {load.OVERDUE:g} s.")
+    outbox_overdue: int = Field(description=f"Wake-up calls that no worker has passed on within {load.OVERDUE:g} s.")
 
 
 class WorkerUse(Shown):

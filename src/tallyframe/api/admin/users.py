@@ -73,7 +73,7 @@ class AdminUsers(BaseModel):
 
 
 class AdminUserDetail(AdminUser):
-    """A user with the figures of their account, in credits, as they see them themselves."""
+    """A user with the figures of their account, in credits, as the user sees them."""
 
     reserved: int
     lifetime_granted: int
