@@ -238,7 +238,7 @@ def ledger_verify(
 
 def _root(given: str, digests: list[Path]) -> str:
     if len(digests) != 1 or digests[0].is_dir():
-        raise SettingsError("--root belongs to one file: give that file with --digest, and no other.")
+        raise SettingsError("--root is of one file: give that with --digest, and no other.")
     if not re.fullmatch("[0-9a-fA-F]{64}", given):
         raise SettingsError(f"{given!r} is not a root: that is 64 hexadecimal digits.")
     return given.lower()

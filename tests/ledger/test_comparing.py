@@ -106,7 +106,7 @@ async def test_the_root_that_was_logged_tells_a_file_that_was_sealed_again(books
         assert code == 1
         assert words in told
     code, told = await verified(processes, books.digest.parent, root)
-    assert (code, told) == (1, "--root belongs to one file: give that file with --digest, and no other.")
+    assert (code, told) == (1, "--root is of one file: give that with --digest, and no other.")
 
 
 async def verified(processes: Processes, digest: Path, root: str) -> tuple[int, str]:

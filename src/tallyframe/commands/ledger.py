@@ -1,4 +1,4 @@
-"""What operators do with the books: audit them, compare them with digests, and write digests."""
+"""What operators do with the books: audit them, hold them against digests, and write digests."""
 
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -14,11 +14,11 @@ from tallyframe.ledger.issue import Issue
 from tallyframe.ledger.snapshot import snapshot
 from tallyframe.ledger.verify import summary, verify
 
-MOST_ACCOUNTS = 10_000  # that are counted one by one; beyond that, "or more"
+MOST_ACCOUNTS = 10_000  # that are told apart when they are counted
 
 
 class Audit:
-    """One audit of the books, reported line by line as it goes. `is_well` says how it ended."""
+    """One audit of the books, told line by line as it goes. `is_well` says how it ended."""
 
     def __init__(self) -> None:
         self._wrong = 0
@@ -30,9 +30,9 @@ class Audit:
         return not self._wrong
 
     async def lines(self, db: Database, digests: Sequence[Path], root: str | None = None) -> AsyncIterator[str]:
-        """Run every check and compare the books with digests: files, or folders of `.jsonl` files.
+        """Run every check and hold the books against the digests, in the files or in all `.jsonl` files of folders.
 
-        `root` is what the root of each digest must be, if that is known.
+        `root` is what theirs must be, if that is known.
         """
         async with _moment(db) as reader:
             total = await summary(reader)
@@ -41,12 +41,12 @@ class Audit:
                 async for line in self._told(name, finds):
                     yield line
             for path in digests:
-                async for line in self._compared(reader, path, root):
+                async for line in self._held(reader, path, root):
                     yield line
         yield self._verdict()
 
-    async def _compared(self, reader: Reader, path: Path, root: str | None) -> AsyncIterator[str]:
-        """Yield the result for the file, or for each file in the folder; a folder without any proves nothing."""
+    async def _held(self, reader: Reader, path: Path, root: str | None) -> AsyncIterator[str]:
+        """Yield what comes out of the file, or of each file in the folder; a folder without any proves nothing."""
         files = digests_in(path)
         if not files:
             self._note(None)

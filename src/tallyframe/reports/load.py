@@ -13,20 +13,20 @@ from tallyframe.outbox.tables import outbox
 from tallyframe.workers.heartbeat import is_present
 from tallyframe.workers.tables import workers
 
-#: Seconds after which a wake-up call that is due counts as overdue: workers pass such calls on twice a second.
+#: Seconds for which a wake-up call that is due may lie there: workers ring for it twice a second.
 OVERDUE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """Generations that have not ended, and wake-up calls."""
+    """What has not ended. `outbox_overdue`: wake-up calls that are due and that nobody rings for."""
 
     pending: int
     due: int  # of the pending: may be taken up now
     waiting: int  # of the pending: not before a time that is still to come
     processing: int
     oldest_pending_seconds: float | None
-    outbox_overdue: int  # wake-up calls that are due and that no worker passes on
+    outbox_overdue: int
 
 
 @dataclass(frozen=True, slots=True)
