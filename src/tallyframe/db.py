@@ -72,13 +72,23 @@ def with_writes(result: sa.Select[Any], *writes: UpdateBase) -> sa.Select[Any]:
     return result.add_cte(*(write.cte(f"write_{number}") for number, write in enumerate(writes)))
 
 
-def insert_per_row(table: sa.Table, source: sa.FromClause, **values: Any) -> postgresql.Insert:  # noqa: ANN401  # of any column
-    """Return the insert of one row per row of `source`; each value is an expression over it, or a literal."""
+def insert_per_row(
+    table: sa.Table,
+    source: sa.FromClause,
+    /,
+    *conditions: "sa.ColumnElement[bool]",
+    **values: Any,  # noqa: ANN401  # column expressions and constants
+) -> postgresql.Insert:
+    """Return the insert of one row into `table` for each row of `source` that meets the conditions.
+
+    `values` are by the names of the table's columns: column expressions, or constants of the column's type.
+    """
     columns = [
         value if isinstance(value, sa.ColumnElement) else sa.literal(value, table.c[name].type)
         for name, value in values.items()
     ]
-    return postgresql.insert(table).from_select(list(values), sa.select(*columns).select_from(source))
+    rows = sa.select(*columns).select_from(source).where(*conditions)
+    return postgresql.insert(table).from_select(list(values), rows)
 
 
 #: So that Postgres notices within 30 s, and not after hours, that a machine is gone.

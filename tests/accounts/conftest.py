@@ -10,8 +10,10 @@ from tests.support.tokens import PARTIES, Clock
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    clock.is_pyjwts(monkeypatch)
+    return clock
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,10 @@ import hashlib
 import time
 from typing import Any
 
+import jwt
 import pytest
 
-from tallyframe.accounts import session_tokens
+from tallyframe.accounts import token_memory
 from tallyframe.accounts.jwks import Jwks
 from tallyframe.accounts.session_tokens import SessionTokens
 from tallyframe.errors import Unauthenticated, Unavailable
@@ -17,15 +18,14 @@ from tests.support.tokens import NOW, PARTIES, Clock, refusal
 async def test_a_token_is_verified_once_a_minute(
     tokens: SessionTokens, issuer: JwksStub, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = 0
-    check = session_tokens._signed_claims
+    calls, decode = 0, jwt.decode
 
-    def counted(*args: Any) -> dict[str, Any]:
+    def counted(*args: Any, **kwargs: Any) -> dict[str, Any]:
         nonlocal calls
         calls += 1
-        return check(*args)
+        return decode(*args, **kwargs)
 
-    monkeypatch.setattr(session_tokens, "_signed_claims", counted)
+    monkeypatch.setattr(jwt, "decode", counted)
     token = issuer.mint(at=NOW, exp=NOW + 3600)
     for seconds, expected in [(0, 1), (59, 1), (60, 2), (119, 2), (121, 3)]:
         clock.now = NOW + seconds
@@ -52,13 +52,14 @@ async def test_refusals_are_not_remembered_as_valid(tokens: SessionTokens, issue
 async def test_the_memory_is_bounded_and_keeps_who_is_active(
     tokens: SessionTokens, issuer: JwksStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_tokens, "_CACHE_SIZE", 3)
+    monkeypatch.setattr(token_memory, "MOST_TOKENS", 3)
     active = issuer.mint(at=NOW, alg="ES256")
     for i in range(6):
         await tokens.verify(issuer.mint(at=NOW, alg="ES256", sub=f"user_{i}"))
         await tokens.verify(active)
-    assert len(tokens._verified) == 3
-    assert next(reversed(tokens._verified)) == hashlib.sha256(active.encode()).digest()
+    kept = tokens._memory._identities
+    assert len(kept) == 3
+    assert next(reversed(kept)) == hashlib.sha256(active.encode()).digest()
     assert active not in repr(tokens)
 
 

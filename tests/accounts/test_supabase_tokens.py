@@ -130,11 +130,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"sub": f"{{{SUB}}}"}, "no subject"),
     ({"sub": f"{SUB}\n"}, "no subject"),
     ({"sub": 7}, "no subject"),
-    ({"aud": None}, "another audience"),
+    ({"aud": None}, "no 'aud'"),
     ({"aud": "anon"}, "another audience"),
     ({"iss": "supabase"}, "another issuer"),
     ({"exp": NOW - 6}, "has expired"),
-    ({"exp": None}, "no expiry"),
+    ({"exp": None}, "no 'exp'"),
     ({"is_anonymous": True}, "Anonymous"),
 ]
 

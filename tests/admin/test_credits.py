@@ -147,7 +147,7 @@ async def test_what_is_no_adjustment(
 
 @pytest.mark.parametrize("amount", [0, True, MAX_CREDITS + 1, -MAX_CREDITS - 1])
 def test_no_other_caller_can_move_such_amounts(amount: int) -> None:
-    with pytest.raises(ValueError, match="an adjustment is of 1 to"):
+    with pytest.raises(ValueError, match="an adjustment gives or takes 1 to"):
         Adjustment(UUID(int=1), amount, Decision(UUID(int=2), WHY))
 
 

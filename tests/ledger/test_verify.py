@@ -182,7 +182,7 @@ async def test_an_adjustment_that_no_line_tells_of_is_named(hers: Postings, his:
     await hers.post("adjustment", 1000)
     found = await verdict(db)
     assert set(found) == {LOGGED}
-    assert found[LOGGED] == [(hers.account, "entry 2: an adjustment of 1000 that no line in the log tells of")]
+    assert found[LOGGED] == [(hers.account, "entry 2: an adjustment of 1000 without a line in the log")]
 
 
 async def test_the_audit_counts(hers: Postings, his: Postings, db: Database) -> None:

@@ -1,5 +1,7 @@
 """What the tests of session tokens share: their time, their parties, and a refusal that tells nothing."""
 
+from datetime import datetime, tzinfo
+
 import pytest
 
 from tallyframe.accounts.session_tokens import SessionTokens
@@ -18,6 +20,17 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+    def is_pyjwts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have PyJWT, which takes no clock as an argument, look at this one."""
+        clock = self
+
+        class Dates(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> "Dates":
+                return cls.fromtimestamp(clock.now, tz)
+
+        monkeypatch.setattr("jwt.api_jwt.datetime", Dates)
 
 
 async def refusal(tokens: SessionTokens, token: str) -> str:

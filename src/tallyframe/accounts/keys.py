@@ -1,4 +1,4 @@
-"""API keys as rows: made (shown once), listed, revoked, looked up."""
+"""The rows of API keys: make one, list them, revoke them, find whose a key is."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,7 +42,7 @@ async def listed(db: Database, user_id: UUID) -> list[ApiKey]:
 
 
 async def revoke(db: Database, user_id: UUID, key_id: UUID) -> bytes:
-    """Make the user's key useless at once and return its hash; raise NotFound if it isn't theirs or is revoked."""
+    """Revoke the user's key and return its hash; raise NotFound if it isn't theirs or was revoked before."""
     mine = (api_keys.c.id == key_id) & (api_keys.c.user_id == user_id) & api_keys.c.revoked_at.is_(None)
     update = sa.update(api_keys).where(mine).values(revoked_at=sa.func.now()).returning(api_keys.c.secret_hash)
     row = (await db.run(update)).one_or_none()
@@ -52,7 +52,7 @@ async def revoke(db: Database, user_id: UUID, key_id: UUID) -> bytes:
 
 
 async def revoke_all(transaction: Transaction, user_id: UUID) -> list[bytes]:
-    """Make all of the user's keys useless and return their hashes."""
+    """Revoke all of the user's keys and return their hashes."""
     working = (api_keys.c.user_id == user_id) & api_keys.c.revoked_at.is_(None)
     update = sa.update(api_keys).where(working).values(revoked_at=sa.func.now()).returning(api_keys.c.secret_hash)
     return [bytes(hashed) for hashed in (await transaction.execute(update)).scalars()]

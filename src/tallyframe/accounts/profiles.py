@@ -1,4 +1,4 @@
-"""What an issuer tells of its users later on: a new address or name, or that somebody is gone."""
+"""Later news from an issuer about its users: a new address or name, or a deletion."""
 
 from datetime import datetime
 from uuid import UUID
@@ -14,9 +14,9 @@ from tallyframe.ids import new_id
 
 
 async def update(transaction: Transaction, user_id: UUID, identity: Identity, at: datetime) -> bool:
-    """Give the user this address and name, as they were at the issuer at that time.
+    """Give the user the address and name that the issuer had at that time.
 
-    False: something as new or newer is known already, or the user has been deleted; nothing was changed.
+    False: nothing was changed, because news as new or newer are kept already, or because the user has been deleted.
     """
     display_name = public_name(identity.name) or neutral_name(user_id)
     is_news = users.c.profile_updated_at.is_(None) | (users.c.profile_updated_at < at)
@@ -26,10 +26,10 @@ async def update(transaction: Transaction, user_id: UUID, identity: Identity, at
 
 
 async def delete_user(transaction: Transaction, issuer: str, subject: str) -> UUID | None:
-    """Delete the user for good and return the id; None: that has been done before.
+    """Delete the user for good and return the id; None: the user has been deleted before.
 
-    The row stays without address and name. Who isn't known gets such a row too, without account and grant, so that
-    news which are still on their way don't sign them up.
+    The row stays, without address and name. A user who isn't known yet gets such a row too, without account and grant:
+    earlier news may arrive later, and must not sign them up.
     """
     user_id = new_id()
     row = {"id": user_id, "issuer": issuer, "subject": subject, "display_name": neutral_name(user_id)}
@@ -37,8 +37,8 @@ async def delete_user(transaction: Transaction, issuer: str, subject: str) -> UU
     gone = {"deleted_at": insert.excluded.deleted_at, "email": None, "profile_updated_at": None}
     alive = users.c.deleted_at.is_(None)
     upsert = insert.on_conflict_do_update(index_elements=["issuer", "subject"], set_=gone, where=alive)
-    buried: UUID | None = (await transaction.execute(upsert.returning(users.c.id))).scalar_one_or_none()
-    if buried is not None and buried != user_id:
-        unnamed = sa.update(users).where(users.c.id == buried).values(display_name=neutral_name(buried))
+    deleted_id: UUID | None = (await transaction.execute(upsert.returning(users.c.id))).scalar_one_or_none()
+    if deleted_id is not None and deleted_id != user_id:
+        unnamed = sa.update(users).where(users.c.id == deleted_id).values(display_name=neutral_name(deleted_id))
         await transaction.execute(unnamed)
-    return buried
+    return deleted_id

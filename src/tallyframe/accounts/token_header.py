@@ -5,7 +5,6 @@ a shared secret. `jku`, `jwk` and `x5u` are never read.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import jwt
 
@@ -13,6 +12,8 @@ from tallyframe.errors import Unauthenticated
 
 ASYMMETRIC = ("RS256", "ES256")
 SYMMETRIC = "HS256"
+#: RFC 7519 section 5.1 and RFC 9068; "application/" may stand before them: RFC 7515 section 4.1.9.
+_TYPES = ("jwt", "at+jwt")
 _JWS = jwt.PyJWS(algorithms=[])  # it only reads here
 
 
@@ -30,22 +31,14 @@ def read_header(token: str) -> Header:
         header = _JWS.get_unverified_header(token)
     except jwt.PyJWTError:
         raise Unauthenticated("The session token is malformed.") from None
-    algorithm = header.get("alg")
+    algorithm, kind, key_id = header.get("alg"), header.get("typ", "JWT"), header.get("kid")
     if algorithm not in (*ASYMMETRIC, SYMMETRIC):
         raise Unauthenticated("The session token's algorithm is not accepted.")
-    if "crit" in header or not _is_jwt(header.get("typ", "JWT")):
+    is_jwt = isinstance(kind, str) and kind.lower().removeprefix("application/") in _TYPES
+    if "crit" in header or not is_jwt:
         raise Unauthenticated("The session token is of a kind that is not accepted.")
-    # There is one secret at most, so whatever a token calls it makes no difference.
-    return Header(algorithm, None if algorithm == SYMMETRIC else _key_id(header))
-
-
-def _key_id(header: dict[str, Any]) -> str:
-    kid = header.get("kid")
-    if not isinstance(kid, str) or not kid:
+    if algorithm == SYMMETRIC:  # there is one secret at most, so a key id makes no difference
+        return Header(algorithm, None)
+    if not isinstance(key_id, str) or not key_id:
         raise Unauthenticated("The session token names no key.")
-    return kid
-
-
-def _is_jwt(typ: object) -> bool:
-    """JWT of RFC 7519 section 5.1 or at+jwt of RFC 9068; "application/" may be left out: RFC 7515 section 4.1.9."""
-    return isinstance(typ, str) and typ.lower().removeprefix("application/") in {"jwt", "at+jwt"}
+    return Header(algorithm, key_id)

@@ -19,22 +19,22 @@ from tallyframe.ledger.history import Entry
 
 @dataclass(frozen=True, slots=True)
 class Adjustment:
-    """How many credits, signed, to whom; by whom and why. Raises ValueError."""
+    """Credits to give to a user, or to take where `amount` is negative; by whom and why. Raises ValueError."""
 
     user_id: UUID
     amount: int
     decision: Decision
 
     def __post_init__(self) -> None:
-        """Check the amount, which is no product of ours."""
+        """Check the amount, which comes from outside."""
         if isinstance(self.amount, bool) or not 0 < abs(self.amount) <= MAX_CREDITS:
-            raise ValueError(f"an adjustment is of 1 to {MAX_CREDITS} credits, to or fro, not {self.amount!r}")
+            raise ValueError(f"an adjustment gives or takes 1 to {MAX_CREDITS} credits, not {self.amount!r}")
 
 
 async def adjust(db: Database, wanted: Adjustment, key: Key | None = None) -> Entry | None:
-    """Move the credits and return the entry; keep the key of the request. None: there is no such user, or not any more.
+    """Post the adjustment and return its entry; keep the key of the request. None: no such user, or a deleted one.
 
-    Raises InsufficientCredits when more is to be taken than there is, and RequestInProgress where the key is taken.
+    Raises InsufficientCredits when it takes more than there is, and RequestInProgress when the key is taken.
     """
     alive = (users.c.id == wanted.user_id) & users.c.deleted_at.is_(None)
     user = sa.select(users.c.id).where(alive).cte("beneficiary")
@@ -42,11 +42,10 @@ async def adjust(db: Database, wanted: Adjustment, key: Key | None = None) -> En
     entry = entries.adjustment(user, entry_id, wanted.amount, reason=wanted.decision.reason).cte("entry")
     details = {"amount": wanted.amount, "entry_id": str(entry_id)}
     log = audit_entry(wanted.decision, Action.ADJUST_CREDITS, entry, Subject(wanted.user_id), details)
-    once = [keys.keep(entry)] if key else []
-    statement = with_writes(sa.select(entry), log, *once)
+    kept = [keys.keep_with(entry, key, entry_id)] if key else []
     try:
         with keys.in_progress_when_taken():
-            row = (await db.run(statement, key.parameters() if key else None)).one_or_none()
+            row = (await db.run(with_writes(sa.select(entry), log, *kept))).one_or_none()
     except DBAPIError as error:
         refused = entries.insufficient_credits(error, -wanted.amount)
         if refused:

@@ -1,4 +1,4 @@
-"""The line that every act of an administrator writes, in its own statement: neither is there without the other."""
+"""The administrators' log: each act writes its line in its own statement, so neither is there without the other."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from tallyframe.accounts.tables import users
 from tallyframe.admin.tables import admin_log
-from tallyframe.db import Database
+from tallyframe.db import Database, insert_per_row
 from tallyframe.ids import new_id
 
 Row = sa.RowMapping
@@ -36,7 +36,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """To whom, and to which of their generations: columns of the row that the act hangs on, or ids."""
+    """To whom it is done, and to which of their generations: ids, or columns of the row that the act changes."""
 
     user_id: "sa.ColumnElement[UUID] | UUID"
     generation_id: "sa.ColumnElement[UUID] | UUID | None" = None
@@ -45,26 +45,23 @@ class Subject:
 def audit_entry(
     decision: Decision, action: Action, act: sa.FromClause, subject: Subject, details: dict[str, Any] | None = None
 ) -> sa.Insert:
-    """Return the insert of a line, if the row that the act hangs on is there."""
-    values = {
-        "id": new_id(),
-        "admin_id": decision.admin_id,
-        "action": action.value,
-        "user_id": subject.user_id,
-        "generation_id": subject.generation_id,
-        "reason": decision.reason,
-        "details": details or {},
-    }
-    columns = [
-        value if isinstance(value, sa.ColumnElement) else sa.literal(value, admin_log.c[name].type)
-        for name, value in values.items()
-    ]
-    return sa.insert(admin_log).from_select(list(values), sa.select(*columns).select_from(act))
+    """Return the insert of a line about the act. It inserts nothing when `act`, which has the changed row, is empty."""
+    return insert_per_row(
+        admin_log,
+        act,
+        id=new_id(),
+        admin_id=decision.admin_id,
+        action=action.value,
+        user_id=subject.user_id,
+        generation_id=subject.generation_id,
+        reason=decision.reason,
+        details=details or {},
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which lines: those with these values, where they are given."""
+    """Which lines: those with the given values."""
 
     admin_id: UUID | None = None
     action: Action | None = None
@@ -75,19 +72,15 @@ class Filter:
 async def listed(db: Database, wanted: Filter, *, before: UUID | None, limit: int) -> Sequence[Row]:
     """Return lines, newest first, with the addresses that both sides have now; `before` is the last one seen."""
     admins, subjects = users.alias("admins"), users.alias("subjects")
+    given = {name: getattr(wanted, name) for name in Filter.__dataclass_fields__}
     query = (
         sa.select(admin_log, admins.c.email.label("admin_email"), subjects.c.email.label("user_email"))
         .join(admins, admins.c.id == admin_log.c.admin_id)
         .join(subjects, subjects.c.id == admin_log.c.user_id)
-        .where(*_conditions(wanted))
+        .where(*(admin_log.c[name] == value for name, value in given.items() if value is not None))
         .order_by(admin_log.c.id.desc())
         .limit(limit)
     )
     if before:
         query = query.where(admin_log.c.id < before)
     return (await db.run(query)).mappings().all()
-
-
-def _conditions(wanted: Filter) -> "list[sa.ColumnElement[bool]]":
-    given = {name: getattr(wanted, name) for name in Filter.__dataclass_fields__}
-    return [admin_log.c[name] == value for name, value in given.items() if value is not None]

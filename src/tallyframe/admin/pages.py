@@ -1,4 +1,4 @@
-"""Lists that cost the same however many rows there are: a request looks at so many of the newest, and no further."""
+"""Lists that cost the same however long the table is: one request looks at so many of the newest rows, and no more."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from tallyframe.db import Database
 
 Row = sa.RowMapping
 
-#: Rows that one request looks at, at most. What is older is looked at by the next page.
+#: Rows that one request looks at, at most. The next page looks at the ones before.
 REACH = 20_000
 
 
@@ -38,9 +38,13 @@ class Page:
 async def page(db: Database, query: "sa.Select[Any]", table: sa.Table, window: Window) -> Page:
     """Return that part of the query's rows, newest first by the table's `id`.
 
-    It may be short, or empty, and still not the last: then so many rows were looked at.
+    A page may be short, or empty, and still not the last: then it has reached as many rows as it may look at.
     """
-    end = await _horizon(db, table, window)
+    end: UUID | None = None  # the last row that may be looked at, if there are more; found in the key's index
+    if window.reach is not None:
+        ids = sa.select(table.c.id).order_by(table.c.id.desc()).offset(window.reach - 1).limit(1)
+        ids = ids.where(table.c.id < window.before) if window.before else ids
+        end = (await db.run(ids)).scalar_one_or_none()
     if window.before:
         query = query.where(table.c.id < window.before)
     if end:
@@ -50,13 +54,3 @@ async def page(db: Database, query: "sa.Select[Any]", table: sa.Table, window: W
     if len(rows) > window.limit:
         return Page(rows[: window.limit], rows[window.limit - 1]["position"])
     return Page(rows, end)
-
-
-async def _horizon(db: Database, table: sa.Table, window: Window) -> UUID | None:
-    """Return the id of the last row that may be looked at; None if that is all of them. Reads the key's index only."""
-    if window.reach is None:
-        return None
-    ids = sa.select(table.c.id).order_by(table.c.id.desc()).offset(window.reach - 1).limit(1)
-    query = ids.where(table.c.id < window.before) if window.before else ids
-    found: UUID | None = (await db.run(query)).scalar_one_or_none()
-    return found

@@ -1,4 +1,4 @@
-"""The row of something that an administrator did. A trigger refuses to change or remove it."""
+"""The row of an administrator's act. A trigger refuses to change or remove it."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql

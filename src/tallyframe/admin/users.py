@@ -1,4 +1,4 @@
-"""Find users: all of them, or those whose address, name, id or subject is looked for."""
+"""Find users: all of them, or those with a certain address, name, id or subject."""
 
 from dataclasses import replace
 from typing import Any
@@ -31,15 +31,19 @@ def _users() -> "sa.Select[Any]":
 async def listed(db: Database, query: str | None, window: Window) -> Page:
     """Return users, newest first, deleted ones too.
 
-    With `query`: those with it in their address or name, whatever its case, or as their subject. The id of a user
-    finds that one. Without a query, or with an id, no more rows are looked at than are returned.
+    With `query`: those who have it in their address or name, in either case, or as their subject. A user's id finds
+    that user. Without a query, or with an id, no more rows are looked at than are returned.
     """
     if query is None:
         return await pages.page(db, _users(), users, replace(window, reach=None))
-    found = await one(db, UUID(query)) if _is_id(query) else None
+    user_id = _as_id(query)
+    found = await one(db, user_id) if user_id else None
     if found:
         return Page([] if window.before else [found], None)
-    return await pages.page(db, _users().where(_matches(query)), users, window)
+    # `icontains` and not `ilike`, so that % and _ are just characters.
+    named = [users.c[name].icontains(query, autoescape=True) for name in ("email", "display_name")]
+    matching = _users().where(sa.or_(*named, users.c.subject == query))
+    return await pages.page(db, matching, users, window)
 
 
 async def one(db: Database, user_id: UUID) -> Row | None:
@@ -47,15 +51,8 @@ async def one(db: Database, user_id: UUID) -> Row | None:
     return (await db.run(_users().where(users.c.id == user_id))).mappings().one_or_none()
 
 
-def _is_id(query: str) -> bool:
+def _as_id(query: str) -> UUID | None:
     try:
-        UUID(query)
+        return UUID(query)
     except ValueError:
-        return False
-    return True
-
-
-def _matches(query: str) -> "sa.ColumnElement[bool]":
-    """`icontains` and not `ilike`, so that % and _ are just characters."""
-    named = [users.c[name].icontains(query, autoescape=True) for name in ("email", "display_name")]
-    return sa.or_(*named, users.c.subject == query)
+        return None

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from tallyframe.db import Reader
 from tallyframe.storages.base import Storages
 
-#: Violations that are kept as examples, of those that a query finds.
+#: Violations of one invariant that are kept as examples, at most.
 MOST = 20
 
 
@@ -32,17 +32,17 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much is looked at, and how often. `interval` and `patience` are seconds."""
+    """How much is looked at, and how often."""
 
-    interval: float  # between two checks of the same invariant
-    files: int  # that are looked for in one round
-    lease_seconds: float  # that a worker takes
-    removes_uploads: bool  # files of uploads without a row
-    patience: float = 60.0  # between two looks at what may be just under way: several sweeps
+    interval: float  # seconds between two checks of the same invariant
+    files: int  # looked for in one round
+    lease_seconds: float  # of a worker's lease
+    removes_uploads: bool  # whether files of uploads without a row are removed
+    patience: float = 60.0  # seconds between two looks at what a sweep may be putting right: several sweeps
 
 
 class Watch:
-    """Measures what a check costs, in seconds; it stands still while the check only lets time pass."""
+    """Measures the seconds that a check takes, without those in which it only waits."""
 
     def __init__(self) -> None:
         self._started = monotonic()
@@ -64,7 +64,7 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a check may look at. `last` is what the same invariant's latest check has found."""
+    """What a check works with. `last` is what the same invariant's latest check has found."""
 
     reader: Reader
     storages: Storages
@@ -77,7 +77,7 @@ class Invariant(Protocol):
     """Something that must always be true.
 
     `is_counted`: what is found is no violation, but operators want to know how much of it there is. `every`: seconds
-    between two checks, where that is more than the interval.
+    between two checks, if that is more than the interval.
     """
 
     name: ClassVar[str]
@@ -86,10 +86,5 @@ class Invariant(Protocol):
     every: ClassVar[float] = 0.0
 
     async def check(self, view: View) -> Finding:
-        """Look. Raises Unavailable and StorageError when it can't be seen whether the invariant holds."""
+        """Look. Raises Unavailable or StorageError when nobody can tell whether the invariant holds."""
         ...
-
-
-def as_json(examples: Sequence[Example]) -> list[dict[str, Any]]:
-    """Return the examples as they are kept."""
-    return [{"subject": example.subject, "detail": example.detail} for example in examples]

@@ -1,4 +1,4 @@
-"""Looking once at what one query can tell, and again and again at what may be just under way."""
+"""How a check looks: once, where one query tells all, or again and again, where a sweep may be at work."""
 
 from asyncio import sleep
 from typing import Any
@@ -7,16 +7,16 @@ import sqlalchemy as sa
 
 from tallyframe.audit.base import MOST, Example, Finding, View
 
-#: Times that is waited, while there is progress. All invariants that wait (three) then take 12 minutes together: no
-#: other one gets overdue behind them.
+#: Waits of one check at most. The three invariants that wait then take 12 minutes together, so that no other one gets
+#: overdue behind them.
 MOST_WAITS = 4
 
-#: A query of (subject, detail): the things that break an invariant.
+#: A query for (subject, detail) of whatever breaks an invariant.
 Offenders = sa.Select[Any, Any]
 
 
 async def look(view: View, about: "sa.Select[int]", offenders: Offenders) -> Finding:
-    """Count what the invariant is about, and what breaks it: one query, and so one state of the database."""
+    """Count the rows that the invariant is about, and find what breaks it: by one query, so as of one moment."""
     checked = (await view.reader.execute(about)).scalar_one()
     wrong = offenders.subquery("wrong")
     subject, detail = (sa.cast(column, sa.Text) for column in wrong.c)
@@ -26,38 +26,27 @@ async def look(view: View, about: "sa.Select[int]", offenders: Offenders) -> Fin
 
 
 async def look_again(view: View, about: "sa.Select[int]", offenders: Offenders) -> Finding:
-    """The same, for what is put right by a sweep: only what all looks have found counts.
+    """Do the same for what a sweep puts right: a violation is only what every look has found.
 
-    It is looked again while there is progress, because a sweep does only so much at once, and after an outage there may
-    be much to be done. If there still is some after the last look, the rest is the next check's: of what is left, only
-    what has been a violation before stays one.
+    The looks go on while a sweep makes progress: it does only so much at once, and after an outage there may be much to
+    be done. If the last look still sees progress, of what is left only those count that the last check has named, too.
     """
     checked = (await view.reader.execute(about)).scalar_one()
     found = await _all(view, offenders)
     for _ in range(MOST_WAITS):
-        before, found = found, await _still(view, offenders, found)
-        if len(found) == len(before):
+        if not found:
+            break
+        with view.watch.standing_still():  # it costs the database nothing, so it must not make the check a rare one
+            await sleep(view.limits.patience)
+        now, before = await _all(view, offenders), len(found)
+        found = {subject: now[subject] for subject in found.keys() & now.keys()}
+        if len(found) == before:
             break
     else:
-        found = _known(view, found)
+        named = {example.subject for example in view.last.examples} if view.last else set[str]()
+        found = {subject: found[subject] for subject in found.keys() & named}
     examples = [Example(subject, found[subject]) for subject in sorted(found)]
     return Finding(checked, len(found), examples[:MOST])
-
-
-async def _still(view: View, offenders: Offenders, found: dict[str, str]) -> dict[str, str]:
-    """Return what is left of `found` after a while."""
-    if not found:
-        return found
-    with view.watch.standing_still():  # it costs the database nothing, so it must not make the check a rare one
-        await sleep(view.limits.patience)
-    now = await _all(view, offenders)
-    return {subject: now[subject] for subject in found.keys() & now.keys()}
-
-
-def _known(view: View, found: dict[str, str]) -> dict[str, str]:
-    """Return what the latest check has named as well."""
-    named = {example.subject for example in view.last.examples} if view.last else set[str]()
-    return {subject: found[subject] for subject in found.keys() & named}
 
 
 async def _all(view: View, offenders: Offenders) -> dict[str, str]:

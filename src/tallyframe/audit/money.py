@@ -22,7 +22,7 @@ class _Books(Invariant):
 
 
 class BalancesAreSums(_Books):
-    """`accounts.balance`."""
+    """A balance that is not the sum of its entries."""
 
     name = "balances_are_sums"
     meaning = "Each account's balance is the sum of its ledger entries."
@@ -30,7 +30,7 @@ class BalancesAreSums(_Books):
 
 
 class ChainsHold(_Books):
-    """The order and the hashes of entries."""
+    """A gap between entries, or an entry that was changed."""
 
     name = "chains_hold"
     meaning = "Each ledger entry follows from the one before, and its hash from its content and the hash before."
@@ -42,7 +42,7 @@ class ChainsHold(_Books):
 
 
 class DebitedOnce(_Books):
-    """Each generation's debit."""
+    """A generation that was not debited, not at its price, or twice."""
 
     name = "debited_once"
     meaning = "Each generation was debited once, at its price, from its own account."
@@ -50,7 +50,7 @@ class DebitedOnce(_Books):
 
 
 class RefundedOnce(_Books):
-    """The refund of each that failed."""
+    """A refund that is missing, or that is not due."""
 
     name = "refunded_once"
     meaning = "Each failed or canceled generation is refunded once, in full, and no other generation is."
@@ -58,7 +58,7 @@ class RefundedOnce(_Books):
 
 
 class RefundsMatchDebits(_Books):
-    """What a refund gives back."""
+    """A refund of something else than a debit of the same account and generation."""
 
     name = "refunds_match_debits"
     meaning = "Each refund gives back a debit of the same account and generation, and not more."
@@ -66,15 +66,18 @@ class RefundsMatchDebits(_Books):
 
 
 class EntriesHaveTheirCause(_Books):
-    """What an entry is for, and whose it is."""
+    """An entry whose generation is missing, or is somebody else's."""
 
     name = "entries_have_their_cause"
-    meaning = "What a ledger entry is for is there, and entry, generation and account are the same user's."
-    checks = ("what an entry is for is there, and is its account's", "every account is its user's")
+    meaning = "Each ledger entry's generation exists, and entry, generation and account belong to the same user."
+    checks = (
+        "every entry's generation exists and belongs to its account",
+        "every generation's account belongs to its user",
+    )
 
 
 class AdjustmentsAreLogged(_Books):
-    """Who gave or took credits by hand, and why."""
+    """Credits that somebody gave or took by hand and that the administrators' log knows nothing of."""
 
     name = "adjustments_are_logged"
     meaning = "Each adjustment in the ledger has its line in the administrators' log, with the same amount and reason."
@@ -82,7 +85,7 @@ class AdjustmentsAreLogged(_Books):
 
 
 class GuardsAreInPlace(_Books):
-    """What refuses to change the books."""
+    """A trigger, function or constraint of the books that is missing or was changed."""
 
     name = "guards_are_in_place"
     meaning = "The triggers, functions and constraints that keep the books are there, as the migrations have made them."

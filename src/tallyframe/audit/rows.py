@@ -1,20 +1,19 @@
 """What the latest check of each invariant has found: one row per invariant."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from tallyframe.audit.base import Example, Finding, Invariant, as_json
+from tallyframe.audit.base import Example, Finding, Invariant
 from tallyframe.audit.tables import audits
 from tallyframe.db import Database, Reader
 
-#: A check that takes long comes less often: it may take one part in so many of the time.
+#: A check may take a twentieth of the time: one that takes a minute comes every 20 minutes at most.
 SHARE = 20
-#: Times that it may be due again before somebody should ask why it isn't checked.
+#: A check is overdue when it could have been made so many times since the last one.
 MISSED = 3
 
 
@@ -31,30 +30,29 @@ class Checked:
 async def read(reader: Reader) -> Mapping[str, Checked]:
     """Return the latest checks by the names of their invariants."""
     age = sa.func.extract("epoch", sa.func.clock_timestamp() - audits.c.checked_at)
-    return {row.name: _checked(row) for row in (await reader.execute(sa.select(audits, age.label("age")))).all()}
-
-
-def _checked(row: "sa.Row[*tuple[Any, ...]]") -> Checked:
-    examples = [Example(each["subject"], each["detail"]) for each in row.examples]
-    finding = Finding(row.checked, row.violations, examples)
-    return Checked(row.checked_at, float(row.age), row.milliseconds, finding)
+    latest = dict[str, Checked]()
+    for row in (await reader.execute(sa.select(audits, age.label("age")))).all():
+        examples = [Example(each["subject"], each["detail"]) for each in row.examples]
+        finding = Finding(row.checked, row.violations, examples)
+        latest[row.name] = Checked(row.checked_at, float(row.age), row.milliseconds, finding)
+    return latest
 
 
 async def write(db: Database, name: str, finding: Finding, *, milliseconds: int) -> None:
-    """Keep what a check has found, in the place of what it found before."""
+    """Keep what a check has found, instead of what it found before."""
     values = {
         "checked_at": sa.func.clock_timestamp(),
         "milliseconds": milliseconds,
         "checked": finding.checked,
         "violations": finding.violations,
-        "examples": as_json(finding.examples),
+        "examples": [asdict(example) for example in finding.examples],
     }
     insert = postgresql.insert(audits).values(name=name, **values)
     await db.run(insert.on_conflict_do_update(index_elements=["name"], set_=values))
 
 
 def pause(invariant: Invariant, interval: float, took: float) -> float:
-    """Return the seconds between two checks of the invariant, of which the last took so many seconds."""
+    """Return the seconds from one check of the invariant to the next, if the last one took so many seconds."""
     return max(interval, invariant.every, took * SHARE)
 
 
@@ -64,5 +62,5 @@ def is_due(invariant: Invariant, checked: Checked | None, interval: float) -> bo
 
 
 def is_overdue(invariant: Invariant, checked: Checked | None, interval: float) -> bool:
-    """Tell whether the next check should have been made long ago, or the first one hasn't been."""
+    """Tell whether a check should have been made long ago: the next one, or even the first."""
     return checked is None or checked.age > MISSED * pause(invariant, interval, checked.milliseconds / 1000)

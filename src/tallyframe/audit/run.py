@@ -1,4 +1,4 @@
-"""Checks what is due, and keeps what was found. Of all workers one does so at a time: who has the lock in Postgres."""
+"""Checks what is due, and keeps what was found. One worker does so at a time: the one that has the lock in Postgres."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -22,7 +22,7 @@ log = structlog.get_logger()
 #: The number of the lock; nothing else takes one of this kind.
 LOCK = 0x7466_6175_6469_74
 
-#: The lock lives as long as its connection.
+#: Postgres releases the lock when its connection ends.
 _TRY_LOCK = sa.text("SELECT pg_try_advisory_lock(:lock)").bindparams(sa.bindparam("lock", LOCK, sa.BigInteger()))
 _UNLOCK = sa.text("SELECT pg_advisory_unlock(:lock)").bindparams(sa.bindparam("lock", LOCK, sa.BigInteger()))
 
@@ -34,7 +34,7 @@ class InvariantViolated(Exception):
 
 
 class Auditor:
-    """Looks at everything through `db`, which needs two connections, and a longer statement timeout than other work."""
+    """Checks invariants through `db`, which needs two connections and a longer statement timeout than other work."""
 
     def __init__(
         self, db: Database, storages: Storages, limits: Limits, invariants: Sequence[Invariant] = INVARIANTS
@@ -43,28 +43,28 @@ class Auditor:
         self._storages = storages
         self._limits = limits
         self._invariants = invariants
-        self._rests: dict[str, float] = {}  # until when a check that failed here is left alone, by the monotonic clock
+        self._rests: dict[str, float] = {}  # until when (monotonic seconds) a check that failed here is left alone
 
     async def round(self) -> list[str]:
-        """Check what is due, if nobody else does; return the names of what was checked. Raises Unavailable."""
+        """Check what is due, unless another worker does; return the names of what was checked. Raises Unavailable."""
         async with self._db.reading() as reader:
             if not self._due(await read(reader)):
                 return []
-        async with _alone(self._db) as only_we:
-            if only_we is None:
+        async with _locked(self._db) as reader:
+            if reader is None:
                 return []
-            latest = await read(only_we)  # again: somebody may just have done it
-            return [each.name for each in self._due(latest) if await self._tried(each, only_we, latest)]
+            latest = await read(reader)  # again: another worker may just have done it
+            return [each.name for each in self._due(latest) if await self._check(each, reader, latest)]
 
     def _due(self, latest: Mapping[str, Checked]) -> list[Invariant]:
         now, interval = monotonic(), self._limits.interval
         due = [each for each in self._invariants if is_due(each, latest.get(each.name), interval)]
         return [each for each in due if self._rests.get(each.name, 0) <= now]
 
-    async def _tried(self, invariant: Invariant, reader: Reader, latest: Mapping[str, Checked]) -> bool:
-        """Check one invariant; False if that can't be done now. What keeps one from being checked keeps no other.
+    async def _check(self, invariant: Invariant, reader: Reader, latest: Mapping[str, Checked]) -> bool:
+        """Check one invariant; False if that can't be done now, which keeps no other from being checked.
 
-        Raises Unavailable when the line to the database is gone.
+        Raises Unavailable when the connection to the database is lost, and the lock with it.
         """
         watch = Watch()
         last = latest[invariant.name].finding if invariant.name in latest else None
@@ -72,15 +72,15 @@ class Auditor:
             with unavailable_when_lost():
                 finding = await invariant.check(View(reader, self._storages, self._limits, last, watch))
                 if finding.violations:
-                    await _see_that_we_fit(reader)
-            _tell(invariant, last or Finding(0, 0), finding)
+                    await _check_version(reader)
+            _report(invariant, last or Finding(0, 0), finding)
             await write(self._db, invariant.name, finding, milliseconds=int(watch.seconds() * 1000))
         except (Unavailable, StorageError) as error:
             log.warning("audit_blind", invariant=invariant.name, error=str(error))
             self._let_rest(invariant, watch.seconds())
             if reader.invalidated or isinstance(error.__cause__, TimeoutError):
-                raise  # the line is gone, and the lock with it: the next round begins anew
-        except Exception as error:  # a bug in one check, which the others must outlive
+                raise  # the connection is lost, and the lock with it: the next round begins anew
+        except Exception as error:  # a bug in one check must not end the others
             log.exception("audit_failed", invariant=invariant.name)
             observe.report(error)
             self._let_rest(invariant, watch.seconds())
@@ -93,10 +93,10 @@ class Auditor:
 
 
 @asynccontextmanager
-async def _alone(db: Database) -> AsyncIterator[Reader | None]:
-    """Yield a connection that has the lock, or None if somebody else has it.
+async def _locked(db: Database) -> AsyncIterator[Reader | None]:
+    """Yield a connection that has the lock, or None if another worker has it.
 
-    If the block raises, the connection is closed: a lock that went back into the pool would never be free again.
+    If the block raises, the connection is closed: back in the pool it would keep the lock for ever.
     """
     async with db.reading() as reader:
         if not (await reader.execute(_TRY_LOCK)).scalar_one():
@@ -110,14 +110,14 @@ async def _alone(db: Database) -> AsyncIterator[Reader | None]:
             raise
 
 
-async def _see_that_we_fit(reader: Reader) -> None:
-    """Raise Unavailable when the database is another version's, as in an upgrade: then this is not ours to judge."""
+async def _check_version(reader: Reader) -> None:
+    """Raise Unavailable when the migrations are another version's, as in an upgrade: its data is not ours to judge."""
     if (await reader.execute(_REVISION)).scalar_one_or_none() != newest_revision():
         raise Unavailable("The migrations are not those of this version.")
 
 
-def _tell(invariant: Invariant, last: Finding, found: Finding) -> None:
-    """Log and report what is wrong, once, and again only if there is more of it or something else is wrong."""
+def _report(invariant: Invariant, last: Finding, found: Finding) -> None:
+    """Log a violation and send it to Sentry: once, and again only if there are more, or others."""
     if invariant.is_counted:
         return
     before, now = ({example.subject for example in finding.examples} for finding in (last, found))

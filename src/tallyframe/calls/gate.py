@@ -1,7 +1,6 @@
 """Lets calls to vendors through, and writes each down. Circuit, slot and record move in one statement each way."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from tallyframe.calls.tables import ai_operations
 from tallyframe.db import Database
 from tallyframe.errors import FailureCode, ProviderError, Unavailable
 from tallyframe.ids import new_id
+from tallyframe.jitter import jittered
 from tallyframe.providers.base import Usage
 from tallyframe.redaction import hidden
 
@@ -118,7 +118,7 @@ class Gate:
                 return Refused(float(row.open_for), is_being_tried=row.open_for <= 0)
             if monotonic() > until:
                 return Refused(open_for=None)
-            await asyncio.sleep(SLOT_LOOK * random.uniform(0.75, 1.25))  # noqa: S311  # jitter, no secret
+            await asyncio.sleep(jittered(SLOT_LOOK, 0.75, 1.25))
 
     @asynccontextmanager
     async def recording(self, record: Record) -> AsyncIterator[Record]:
@@ -212,7 +212,7 @@ class Gate:
         if error and error.code is FailureCode.PROVIDER_QUOTA and error.retry_after:
             pause = timedelta(seconds=min(error.retry_after, limits.retry_max_wait))
         price = limits.prices.get(record.model)
-        cooldown = limits.breaker_cooldown * random.uniform(1.0, 1.25)  # noqa: S311  # jitter, no secret
+        cooldown = jittered(limits.breaker_cooldown, 1.0, 1.25)
         return {
             "id": record.id,
             "generation_id": record.context.generation_id,

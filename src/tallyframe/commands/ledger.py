@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import UUID
 
 from tallyframe.db import Database, Reader
-from tallyframe.ledger.digest.compare import held_against
+from tallyframe.ledger.digest.compare import compare
 from tallyframe.ledger.digest.files import digests_in, write_file, write_into
 from tallyframe.ledger.digest.writer import write_digest
 from tallyframe.ledger.issue import Issue
@@ -58,7 +58,7 @@ class Audit:
             self._note(None)
             yield f"WRONG  there is no digest in {path}"
         for file in files:
-            async for line in self._reported(f"the books hold what {file} says", held_against(reader, file, root)):
+            async for line in self._reported(f"the books hold what {file} says", compare(reader, file, root)):
                 yield line
 
     async def _reported(self, name: str, finds: AsyncIterator[Issue]) -> AsyncIterator[str]:

@@ -1,1 +1,1 @@
-"""The same request twice is one request: the key of an order is written with it, and replays its answer."""
+"""The same request twice is one request: its key is written with what it makes, and finds that again."""

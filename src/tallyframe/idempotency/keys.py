@@ -1,7 +1,7 @@
-"""A key that a client gives its request: written with what the request makes, so that nothing is made twice.
+"""Idempotency keys: a request's key is written together with what the request makes, so that nothing is made twice.
 
-Whoever comes second waits, on the key's index, until the first has committed, and then finds what that made. A request
-that is refused leaves no key. Keys are their user's own; the same key of somebody else is another key.
+A second request with the same key waits, on the key's index, until the first has committed, and then finds what that
+made. A refused request leaves no key. Keys are per user: another user's key is another key, even if it reads the same.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from tallyframe.db import Database, Transaction
+from tallyframe.db import Database, Transaction, insert_per_row
 from tallyframe.errors import IdempotencyKeyReused, RequestInProgress
 from tallyframe.idempotency.tables import idempotency_keys
 from tallyframe.lost import constraint
@@ -46,36 +46,36 @@ class Kept:
 
 
 def fingerprint(*asked: object) -> bytes:
-    """Return the SHA-256 of what is asked: JSON values, in which the order of an object's fields says nothing."""
+    """Return the SHA-256 of what is asked: JSON values, whose fields may come in any order."""
     return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).digest()
 
 
 def keep(made: sa.FromClause) -> sa.Insert:
     """Return the insert of a key for the `id` of the one row of `made`; it needs `Key.parameters`."""
-    user_id, key = sa.bindparam("user_id", type_=sa.Uuid()), sa.bindparam("idempotency_key", type_=sa.Text())
-    row = sa.select(user_id, key, sa.bindparam("fingerprint", type_=sa.LargeBinary()), made.c.id).select_from(made)
-    return sa.insert(idempotency_keys).from_select(["user_id", "key", "fingerprint", "ref"], row)
+    return insert_per_row(
+        idempotency_keys,
+        made,
+        user_id=sa.bindparam("user_id", type_=sa.Uuid()),
+        key=sa.bindparam("idempotency_key", type_=sa.Text()),
+        fingerprint=sa.bindparam("fingerprint", type_=sa.LargeBinary()),
+        ref=made.c.id,
+    )
 
 
 def keep_with(act: sa.FromClause, key: Key, ref: UUID) -> sa.Insert:
-    """Return the insert of a key for `ref`, if the row that the act hangs on is there.
-
-    It needs no parameters, so that the key may be somebody else's than what the statement is about.
-    """
-    mine = {"user_id": key.user_id, "key": key.key, "fingerprint": key.fingerprint, "ref": ref}
-    values = [sa.literal(value, idempotency_keys.c[name].type) for name, value in mine.items()]
-    return sa.insert(idempotency_keys).from_select(list(mine), sa.select(*values).select_from(act))
+    """Return the insert of a key for `ref`, which inserts nothing when `act` is empty. It needs no parameters."""
+    return insert_per_row(idempotency_keys, act, user_id=key.user_id, key=key.key, fingerprint=key.fingerprint, ref=ref)
 
 
 async def keep_for(transaction: Transaction, ref: UUID, key: Key) -> None:
     """Insert the key of a request that has made `ref` in this transaction."""
-    made = sa.select(sa.literal(ref, sa.Uuid()).label("id")).subquery()
-    await transaction.execute(keep(made), key.parameters())
+    row = {"user_id": key.user_id, "key": key.key, "fingerprint": key.fingerprint, "ref": ref}
+    await transaction.execute(sa.insert(idempotency_keys).values(**row))
 
 
 @contextmanager
 def in_progress_when_taken() -> Iterator[None]:
-    """Raise RequestInProgress where somebody else was first with the key."""
+    """Raise RequestInProgress when another request with the key has just been accepted."""
     try:
         yield
     except DBAPIError as error:
@@ -85,7 +85,7 @@ def in_progress_when_taken() -> Iterator[None]:
 
 
 async def find(db: Database, key: Key) -> Kept | None:
-    """Return what the key has made, if anything. Raises IdempotencyKeyReused when that was asked for differently."""
+    """Return what the request with the key has made, if anything; raise IdempotencyKeyReused for another request."""
     row = idempotency_keys.c
     query = sa.select(row.fingerprint, row.ref, row.answer).where(row.user_id == key.user_id, row.key == key.key)
     found = (await db.run(query)).one_or_none()
@@ -97,7 +97,7 @@ async def find(db: Database, key: Key) -> Kept | None:
 
 
 async def remember(db: Database, key: Key, answer: dict[str, Any]) -> dict[str, Any]:
-    """Keep the answer unless there is one already; return the one that is kept."""
+    """Keep the answer, unless one is kept already; return the one that is kept."""
     row = idempotency_keys.c
     mine = (row.user_id == key.user_id) & (row.key == key.key)
     first = sa.func.coalesce(row.answer, sa.literal(answer, row.answer.type))
@@ -106,12 +106,12 @@ async def remember(db: Database, key: Key, answer: dict[str, Any]) -> dict[str, 
 
 
 def forget_answers(user_id: UUID, refs: sa.SelectBase) -> sa.Update:
-    """Return the update that forgets what the user was answered about what is deleted; the keys stay taken."""
+    """Return the update that removes the kept answers about deleted things; the keys stay taken."""
     mine = (idempotency_keys.c.user_id == user_id) & idempotency_keys.c.ref.in_(refs)
     return sa.update(idempotency_keys).where(mine).values(answer=None)
 
 
 async def prune(db: Database, *, hours: int) -> int:
-    """Remove the keys that are older than so many hours; return how many."""
+    """Remove keys that are older than so many hours; return how many."""
     age = sa.func.now() - sa.literal(timedelta(hours=hours), sa.Interval())
     return (await db.run(sa.delete(idempotency_keys).where(idempotency_keys.c.created_at < age))).rowcount

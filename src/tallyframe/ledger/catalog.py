@@ -1,7 +1,8 @@
-"""What Postgres' catalog says of everything that keeps the books, or could undermine them: rows of name and definition.
+"""The query over Postgres' catalog for all that keeps the books, or gets around what keeps them: (name, definition).
 
-The trigger that keeps the books, the one that keeps generations and the one that keeps the log are looked for on their
-tables; who may do what there, who may call what, and who stands above all that, everywhere.
+It looks at triggers, policies, constraints, rules and rights on the tables of the books, of generations and of the
+administrators' log; at row-level security on every table with users' rows; at the functions, and who may call them;
+and at the roles, and what they may do besides.
 """
 
 import sqlalchemy as sa

@@ -1,7 +1,7 @@
-"""The hash chain, worked out again in Python: by another hand than the one that wrote it.
+"""The hash chain, worked out again in Python, by none of the database's own functions.
 
-The database hashes with a function of its own, which its owner can replace. Nothing of that is asked here: every entry
-is read, in batches, and hashed from its columns.
+The database's owner can replace the function with which the database makes the hashes. So every entry is read, in
+batches, and hashed here from its columns.
 """
 
 from collections.abc import AsyncIterator
@@ -13,9 +13,10 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from tallyframe.db import Reader
+from tallyframe.ledger.issue import Issue
 
 BATCH = 2_000  # entries
-_LOWEST = -(2**63)  # of a bigint
+_LOWEST = -(2**63)  # the least bigint
 
 _ENTRIES = sa.text("""
     SELECT account_id::text, version, hash, id::text, kind, amount, balance_after, generation_id::text,
@@ -41,21 +42,18 @@ def _quoted(text: str | None) -> str:
     return "null" if text is None else encode_basestring(text)
 
 
-async def broken_links(reader: Reader) -> AsyncIterator[tuple[UUID, str]]:
-    """Read all entries and yield the account and a sentence for each whose hash is not that of its content."""
+async def broken_links(reader: Reader) -> AsyncIterator[Issue]:
+    """Read all entries by account and version, and yield each whose hash does not follow from its content.
+
+    Holds one batch at a time.
+    """
     account_id, previous = "", b""
-    async for entry in _entries(reader):
-        if entry[0] != account_id:
-            account_id, previous = entry[0], b""
-        if entry_hash(previous, entry) != entry[2]:
-            yield UUID(account_id), f"entry {entry[1]}: its hash does not match its content"
-        previous = entry[2] or b""
-
-
-async def _entries(reader: Reader) -> AsyncIterator[Any]:
-    """Yield all entries by account and version, holding one batch at a time."""
-    after: dict[str, Any] = {"account_id": UUID(int=0), "version": _LOWEST}
-    while batch := (await reader.execute(_ENTRIES, after)).all():
+    last_read: dict[str, Any] = {"account_id": UUID(int=0), "version": _LOWEST}
+    while batch := (await reader.execute(_ENTRIES, last_read)).all():
         for entry in batch:
-            yield entry
-        after = {"account_id": UUID(batch[-1][0]), "version": batch[-1][1]}
+            if entry.account_id != account_id:
+                account_id, previous = entry.account_id, b""
+            if entry_hash(previous, entry) != entry.hash:
+                yield UUID(account_id), f"entry {entry.version}: its hash does not match its content"
+            previous = entry.hash or b""
+        last_read = {"account_id": UUID(account_id), "version": batch[-1].version}

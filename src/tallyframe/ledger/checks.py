@@ -1,19 +1,31 @@
 """What must be true of the books, one query per check.
 
-Each query returns the accounts that do not add up, with a sentence saying what is wrong. Tables are named with their
-schema: whoever puts tables of the same name elsewhere on the search path would show the audit other books. Sums are
-numeric: an amount that no bigint can negate or add must be named, and not end the audit.
+Tables are named with their schema: otherwise the audit would read other books, if somebody put tables of the same name
+elsewhere on the search path. Sums are numeric: an amount that a bigint can't negate or add must be reported, and not
+end the audit with an overflow.
 """
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from tallyframe.db import Reader
+from tallyframe.ledger.issue import Issue
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One check: what it is about, to be counted, and what is wrong with it, as rows of account and detail."""
+    """A check in SQL. `about`: the rows that it checks, to be counted; `wrong`: selects (account, what is wrong)."""
 
     about: str
     wrong: str
+
+    async def find(self, reader: Reader) -> AsyncIterator[Issue]:
+        """Stream all that is wrong."""
+        async with reader.stream(sa.text(f"{self.wrong} ORDER BY 1, 2")) as rows:
+            async for account_id, detail in rows:
+                yield account_id, detail
 
 
 _ACCOUNTS = "public.accounts"
@@ -39,7 +51,7 @@ QUERIES: dict[str, Query] = {
         SELECT e.account_id, CASE
                    WHEN e.version <> 1 AND p.version IS NULL
                    THEN format('entry %s: the one before it is missing', e.version)
-                   ELSE format('entry %s: balance_after %s, but %s comes out', e.version, e.balance_after,
+                   ELSE format('entry %s: balance_after is %s and should be %s', e.version, e.balance_after,
                                coalesce(p.balance_after, 0)::numeric + e.amount) END
         FROM public.ledger_entries e
         LEFT JOIN public.ledger_entries p ON p.account_id = e.account_id AND p.version = greatest(e.version, 0) - 1
@@ -90,24 +102,24 @@ QUERIES: dict[str, Query] = {
         _ADJUSTMENTS,
         """
         SELECT e.account_id,
-               format('entry %s: an adjustment of %s that no line in the log tells of', e.version, e.amount)
+               format('entry %s: an adjustment of %s without a line in the log', e.version, e.amount)
         FROM public.ledger_entries e JOIN public.accounts a ON a.id = e.account_id
         WHERE e.kind = 'adjustment' AND NOT EXISTS (
             SELECT FROM public.admin_log l
             WHERE l.action = 'adjust_credits' AND l.details ->> 'entry_id' = e.id::text AND l.user_id = a.user_id
                   AND l.details ->> 'amount' = e.amount::text AND l.reason = e.reason)""",
     ),
-    "what an entry is for is there, and is its account's": Query(
+    "every entry's generation exists and belongs to its account": Query(
         _BOUGHT,
         """
         SELECT e.account_id, format('entry %s: there is no generation %s of this account', e.version, e.generation_id)
         FROM public.ledger_entries e LEFT JOIN public.generations g ON g.id = e.generation_id
         WHERE e.generation_id IS NOT NULL AND g.account_id IS DISTINCT FROM e.account_id""",
     ),
-    "every account is its user's": Query(
+    "every generation's account belongs to its user": Query(
         _GENERATIONS,
         """
-        SELECT a.id, format('generation %s is of user %s, the account of user %s', g.id, g.user_id, a.user_id)
+        SELECT a.id, format('generation %s belongs to user %s, its account to user %s', g.id, g.user_id, a.user_id)
         FROM public.generations g JOIN public.accounts a ON a.id = g.account_id
         WHERE a.user_id IS DISTINCT FROM g.user_id""",
     ),

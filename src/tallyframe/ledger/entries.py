@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import ReturningInsert
 
 from tallyframe.credits import Credits
-from tallyframe.db import Transaction
+from tallyframe.db import Transaction, insert_per_row
 from tallyframe.errors import InsufficientCredits
 from tallyframe.ids import new_id
 from tallyframe.ledger.history import Entry
@@ -45,16 +45,18 @@ def debit(generation: sa.FromClause) -> sa.Insert:
 
     Its columns are `id`, `account_id`, `credits` and `entry_id`, a new id.
     """
-    columns = ["id", "account_id", "kind", "amount", "generation_id", "reference"]
-    row = sa.select(
-        generation.c.entry_id,
-        generation.c.account_id,
-        sa.literal("debit", sa.Text()),
-        -generation.c.credits,
-        generation.c.id,
-        _generation_reference(generation.c.id),
+    row = generation.c
+    return insert_per_row(
+        ledger_entries,
+        generation,
+        row.credits > 0,
+        id=row.entry_id,
+        account_id=row.account_id,
+        kind="debit",
+        amount=-row.credits,
+        generation_id=row.id,
+        reference=_generation_reference(row.id),
     )
-    return sa.insert(ledger_entries).from_select(columns, row.where(generation.c.credits > 0))
 
 
 def refund(generation: sa.FromClause, *, reason: str) -> sa.Insert:
@@ -62,22 +64,18 @@ def refund(generation: sa.FromClause, *, reason: str) -> sa.Insert:
 
     A generation that cost nothing has no debit, so nothing is inserted for it.
     """
-    columns = ["id", "account_id", "kind", "amount", "generation_id", "reverses_entry_id", "reference", "reason"]
-    debits = ledger_entries.alias("debits")
-    return sa.insert(ledger_entries).from_select(
-        columns,
-        sa.select(
-            sa.literal(new_id(), sa.Uuid()),
-            debits.c.account_id,
-            sa.literal("refund", sa.Text()),
-            -debits.c.amount,
-            generation.c.id,
-            debits.c.id,
-            _generation_reference(generation.c.id),
-            sa.literal(reason, sa.Text()),
-        ).select_from(
-            generation.join(debits, sa.and_(debits.c.generation_id == generation.c.id, debits.c.kind == "debit"))
-        ),
+    debits, row = ledger_entries.alias("debits"), generation.c
+    return insert_per_row(
+        ledger_entries,
+        generation.join(debits, sa.and_(debits.c.generation_id == row.id, debits.c.kind == "debit")),
+        id=new_id(),
+        account_id=debits.c.account_id,
+        kind="refund",
+        amount=-debits.c.amount,
+        generation_id=row.id,
+        reverses_entry_id=debits.c.id,
+        reference=_generation_reference(row.id),
+        reason=reason,
     )
 
 
@@ -86,13 +84,16 @@ def adjustment(users: sa.FromClause, entry_id: UUID, amount: int, *, reason: str
 
     It returns the entry, in the columns of `ledger.history.Entry`. The trigger refuses to take more than there is.
     """
-    values = {"id": entry_id, "kind": "adjustment", "amount": amount, "reference": f"adjustment:{entry_id}"}
-    literals = [sa.literal(value, ledger_entries.c[name].type) for name, value in {**values, "reason": reason}.items()]
-    account = users.join(accounts, accounts.c.user_id == users.c.id)
-    insert = sa.insert(ledger_entries).from_select(
-        [*values, "reason", "account_id"], sa.select(*literals, accounts.c.id).select_from(account)
-    )
-    return insert.returning(*(ledger_entries.c[name] for name in Entry.__dataclass_fields__))
+    return insert_per_row(
+        ledger_entries,
+        users.join(accounts, accounts.c.user_id == users.c.id),
+        id=entry_id,
+        account_id=accounts.c.id,
+        kind="adjustment",
+        amount=amount,
+        reference=f"adjustment:{entry_id}",
+        reason=reason,
+    ).returning(*(ledger_entries.c[name] for name in Entry.__dataclass_fields__))
 
 
 def balance_of(user_id: "sa.ColumnElement[UUID]") -> "sa.ScalarSelect[int]":

@@ -1,7 +1,7 @@
-"""The guards: triggers, functions, policies and constraints that keep the books, held against what they must be.
+"""The guards: the triggers, functions, policies and constraints that keep the books, compared with what they must be.
 
-Who owns the tables can disable, drop and replace them; the catalog then shows it. A migration that changes a guard
-changes it here too.
+The owner of the tables can disable, drop and replace them; Postgres' catalog then shows it. A migration that changes a
+guard changes it here too.
 """
 
 from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ _OWNED = (
     "admin_log",
 )
 
-#: Each guard and its definition, as Postgres tells it; for a function, its fingerprint.
+#: Each guard and its definition in the words of Postgres; for a function, the hash of its source.
 GUARDS: dict[str, str] = {
     "trigger ledger_post on ledger_entries": "BEFORE INSERT FOR EACH ROW EXECUTE FUNCTION ledger_post()",
     "trigger ledger_apply on ledger_entries": "AFTER INSERT FOR EACH ROW EXECUTE FUNCTION ledger_apply()",
@@ -134,21 +134,16 @@ GUARDS: dict[str, str] = {
 }
 
 
-async def missing_guards(reader: Reader) -> AsyncIterator[Issue]:
-    """Yield a sentence for each guard that is away or not as it must be, and for what undermines them."""
-    left = dict(GUARDS)
+async def changed_guards(reader: Reader) -> AsyncIterator[Issue]:
+    """Yield each guard that is missing or changed, and everything beside them that gets around one."""
+    missing = dict(GUARDS)
     for name, definition in (await reader.execute(FACTS)).all():
-        known, text = left.pop(name, None), _told(name, definition)
-        if known is None:
-            yield None, f"{name} does not belong there: {text}"
-        elif known != text:
-            yield None, f"{name} was changed: {text}"
-    for name in left:
+        is_function = name.startswith("function ")  # its source is long: its hash stands for it
+        found = sha256(definition.encode()).hexdigest()[:32] if is_function else " ".join(definition.split())
+        expected = missing.pop(name, None)
+        if expected is None:
+            yield None, f"{name} does not belong there: {found}"
+        elif expected != found:
+            yield None, f"{name} was changed: {found}"
+    for name in missing:
         yield None, f"{name} is missing"
-
-
-def _told(name: str, definition: str) -> str:
-    """Return the definition on one line, or for a function, whose source is long, its fingerprint."""
-    return (
-        sha256(definition.encode()).hexdigest()[:32] if name.startswith("function ") else " ".join(definition.split())
-    )

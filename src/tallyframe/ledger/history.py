@@ -1,4 +1,4 @@
-"""What is read from the books. Every figure is worked out from entries, never from a flag."""
+"""Reading the books. Every figure is worked out from entries, never from a flag."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,11 +14,11 @@ from tallyframe.ledger.tables import accounts, ledger_entries
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """An account in credits. `reserved` is what still-running generations were debited."""
+    """An account, in credits."""
 
     available: int
     lifetime_granted: int
-    lifetime_spent: int
+    lifetime_spent: int  # debited and not refunded
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def account_of(user_id: "sa.ColumnElement[UUID] | UUID") -> "sa.ScalarSelect[UUI
 
 
 async def figures(reader: Reader, account_id: UUID) -> Figures:
-    """Return the account's figures. Spent is what was debited and not given back."""
+    """Return the account's figures."""
     amount, kind = ledger_entries.c.amount, ledger_entries.c.kind
     spent = sa.func.coalesce(sa.func.sum(-amount).filter(kind.in_(("debit", "refund"))), 0)
     granted = sa.func.coalesce(sa.func.sum(amount).filter(kind.not_in(("debit", "refund"))), 0)
@@ -71,7 +71,7 @@ async def entries(reader: Reader, account_id: UUID, *, before: int | None, limit
 
 
 async def entry(reader: Reader, entry_id: UUID) -> Entry:
-    """Return that line of the books."""
+    """Return the entry with this id."""
     columns = [ledger_entries.c[name] for name in Entry.__dataclass_fields__]
     return Entry(*(await reader.execute(sa.select(*columns).where(ledger_entries.c.id == entry_id))).one())
 
@@ -98,7 +98,7 @@ def refunds() -> sa.Select[int, Any]:
 def charges_between(first: "sa.ColumnElement[UUID]", end: "sa.ColumnElement[UUID]") -> sa.Subquery:
     """Return the subquery (generation_id, charged, refunded), in credits, for generations that were debited.
 
-    For those with ids from `first` on and before `end`, by the indexes of debits and refunds. Not refunded: null.
+    Their ids are from `first` on and before `end`. It uses the indexes of debits and refunds; not refunded: null.
     """
     debit, refund = ledger_entries.alias("debit"), ledger_entries.alias("refund")
     is_debit, is_refund = (

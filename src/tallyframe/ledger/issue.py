@@ -2,5 +2,5 @@
 
 from uuid import UUID
 
-#: An account, or None when it is about no single one, and a sentence that says what is wrong.
+#: The account, or None where it is about no single one, and what is wrong.
 Issue = tuple[UUID | None, str]

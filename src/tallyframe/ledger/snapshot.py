@@ -7,13 +7,13 @@ import sqlalchemy as sa
 
 from tallyframe.db import Reader, Transaction
 
-#: Nobody's functions and operators but Postgres' own, whatever the role or the database is set to. Not even ours: an
-#: operator in `public` that fits better than Postgres' would be taken. Tables are named with their schema.
+#: Find Postgres' own functions and operators only, whatever the role or the database is set to. `public` is left out,
+#: too: an operator there that fits better than Postgres' would be preferred. Queries name tables with their schema.
 _ONLY_POSTGRES = "search_path = pg_catalog, pg_temp"
 
 
 async def snapshot(transaction: Transaction) -> Reader:
-    """Turn a transaction that has done nothing yet into a reader that sees one moment, and no later one."""
+    """Turn a transaction that has done nothing yet into a reader of the books as they are now, whatever comes later."""
     await transaction.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
     await transaction.execute(sa.text(f"SET LOCAL {_ONLY_POSTGRES}"))
     return Reader(transaction)
@@ -21,10 +21,10 @@ async def snapshot(transaction: Transaction) -> Reader:
 
 @asynccontextmanager
 async def only_postgres(reader: Reader) -> AsyncIterator[Reader]:
-    """Let the reader use Postgres' own functions and operators only, for the block; each statement sees its moment."""
+    """Let the block use Postgres' own functions and operators only. Each statement sees the books as of its start."""
     await reader.execute(sa.text(f"SET {_ONLY_POSTGRES}"))
     try:
         yield reader
     finally:
-        if not reader.invalidated:  # a line that is gone has no path
+        if not reader.invalidated:  # a lost connection takes its settings along
             await reader.execute(sa.text("RESET search_path"))

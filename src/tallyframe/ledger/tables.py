@@ -58,8 +58,8 @@ ledger_entries = sa.Table(
     ),
 )
 
-#: A row per day whose digest was made, true if it was made on that day: `made_at` is written by a trigger, whatever an
-#: insert says. Only says that it is done: what counts is what lies outside of the database.
+#: A row says that the digest of that day was made. It counts only if it was made on that day: a trigger writes
+#: `made_at`, whatever an insert says. It proves nothing: what counts is the digest that lies outside of the database.
 ledger_digests = sa.Table(
     "ledger_digests",
     metadata,

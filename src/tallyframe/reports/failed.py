@@ -1,7 +1,6 @@
-"""What failed in a span of time, for operators: how often each failure, and the latest with their refunds."""
+"""What failed in a span of time, for operators: how often each code, and the latest failures with their refunds."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -25,14 +24,15 @@ async def by_code(reader: Reader, span: Span) -> Sequence[sa.RowMapping]:
 
 
 async def latest(reader: Reader, span: Span) -> Sequence[sa.RowMapping]:
-    """Return the failed ones that were the last to end, latest first: with the vendor's words, and the money."""
-    row = generations.c
+    """Return the failed ones that were the last to end, latest first, with the vendor's last words and the credits."""
+    row, step = generations.c, generation_steps.c
     failed = sa.select(*(row[name] for name in _SHOWN)).where(_failed(span))
     last = failed.order_by(row.finished_at.desc(), row.id.desc()).limit(LATEST).subquery("last")
+    words = sa.select(step.operator_message).where(step.generation_id == last.c.id, step.operator_message.is_not(None))
     money = charges(last.c.id)
     query = sa.select(
         last,
-        _words(last.c.id).label("operator_message"),
+        words.order_by(step.attempt.desc()).limit(1).scalar_subquery().label("operator_message"),
         money.c.charged,
         money.c.refunded,
         refund_entry(last.c.id).label("refund_entry_id"),
@@ -42,11 +42,3 @@ async def latest(reader: Reader, span: Span) -> Sequence[sa.RowMapping]:
 
 def _failed(span: Span) -> "sa.ColumnElement[bool]":
     return sa.and_(span.contains(), generations.c.status == Status.FAILED)
-
-
-def _words(generation_id: "sa.ColumnElement[Any]") -> "sa.ScalarSelect[str]":
-    """Return the subquery for what the vendor said last."""
-    step = generation_steps.c
-    said = sa.select(step.operator_message).where(step.generation_id == generation_id)
-    said = said.where(step.operator_message.is_not(None))
-    return said.order_by(step.attempt.desc()).limit(1).scalar_subquery()

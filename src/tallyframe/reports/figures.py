@@ -26,26 +26,21 @@ class Figures:
 
 async def read(reader: Reader) -> Figures:
     """Count everything once."""
-    column, count = generations.c, sa.func.count()
-    provider = sa.func.coalesce(column.provider, "none")
-    ended = sa.select(column.operation, provider, column.status, count).where(~IS_LIVE)
-    live = sa.select(column.status, count).where(IS_LIVE).group_by(column.status)
-    age = sa.func.extract("epoch", sa.func.now() - sa.func.min(column.created_at))
-    oldest = sa.select(sa.func.coalesce(age, 0)).where(column.status == "pending")
-    waiting = {row[0]: row[1] for row in (await reader.execute(live)).all()}
+    row, step, count = generations.c, generation_steps.c, sa.func.count()
+    provider = sa.func.coalesce(row.provider, "none")
+    ended = sa.select(row.operation, provider, row.status, count).where(~IS_LIVE)
+    live = sa.select(row.status, count).where(IS_LIVE).group_by(row.status)
+    age = sa.func.extract("epoch", sa.func.now() - sa.func.min(row.created_at))
+    oldest = sa.select(sa.func.coalesce(age, 0)).where(row.status == "pending")
+    took = sa.func.coalesce(sa.func.sum(sa.func.extract("epoch", step.ended_at - step.created_at)), 0)
+    tries = sa.select(step.provider, count, took).where(step.ended_at.is_not(None)).group_by(step.provider)
+    waiting = {found[0]: found[1] for found in (await reader.execute(live)).all()}
     refunded = (await reader.execute(refunds())).one()
     return Figures(
-        outcomes=(await reader.execute(ended.group_by(column.operation, provider, column.status))).all(),
+        outcomes=(await reader.execute(ended.group_by(row.operation, provider, row.status))).all(),
         live=[*({status.value: 0 for status in LIVE} | waiting).items()],
         oldest_pending=float((await reader.execute(oldest)).scalar_one()),
-        provider_seconds=(await reader.execute(_provider_seconds())).all(),
+        provider_seconds=(await reader.execute(tries)).all(),
         refunds=refunded[0],
         refunded_credits=int(refunded[1]),
     )
-
-
-def _provider_seconds() -> sa.Select[str, int, Any]:
-    step = generation_steps.c
-    took = sa.func.extract("epoch", step.ended_at - step.created_at)
-    total = sa.func.coalesce(sa.func.sum(took), 0)
-    return sa.select(step.provider, sa.func.count(), total).where(step.ended_at.is_not(None)).group_by(step.provider)

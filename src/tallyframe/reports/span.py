@@ -1,7 +1,7 @@
-"""Generations of a span of time, found by their ids: those are made from the clock, so the time needs no index.
+"""Generations of a span of time, found by their ids: those begin with the time, so `created_at` needs no index.
 
-An id is made by the API process, and `created_at` by the database. What counts is `created_at`; the range of ids is
-only how it is found, and is wider by more than the two clocks may differ.
+The API process makes the id and the database makes `created_at`. What counts is `created_at`. The range of ids only
+finds the rows, and is wider than the span by more than the two clocks may differ.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Span:
 
     @property
     def ids(self) -> "tuple[sa.ColumnElement[UUID], sa.ColumnElement[UUID]]":
-        """The ids between which all of its generations are: from the first on, and before the second."""
+        """The range of ids in which all of its generations are: from the first on, and before the second."""
         return _earliest(self.since - APART), _earliest(self.until + APART)
 
     def contains(self) -> "sa.ColumnElement[bool]":
@@ -42,10 +42,10 @@ class Span:
 
 
 def _earliest(moment: datetime) -> "sa.ColumnElement[UUID]":
-    """Return what no UUIDv7 made at or after the moment, to the millisecond, sorts before."""
+    """Return the least id that a UUIDv7 made in that millisecond can have."""
     return _written(UUID(int=max((moment - _EPOCH) // _MILLISECOND, 0) << _BELOW_TIME), sa.Uuid())
 
 
 def _written(value: object, kind: "sa.types.TypeEngine[Any]") -> "sa.ColumnElement[Any]":
-    # Into the statement, and not bound: the planner must see how long the span is, or it plans a year like a minute.
+    # A literal and no parameter: the planner must see how long the span is, or it plans a year like a minute.
     return sa.literal(value, kind, literal_execute=True)

@@ -1,7 +1,7 @@
 """How the generations of a span of time went, for operators: how many, how fast, and for how many credits.
 
-Credits are worked out from entries, and everything else from the generations' rows. Numbers, times and credits are
-read one after another, so what ends in between may be in one of them and not yet in the other.
+Credits are worked out from ledger entries, everything else from the generations' rows. These are two queries, so a
+generation that ends between them may count in the first and not yet in the second.
 """
 
 from collections.abc import Sequence
@@ -30,8 +30,8 @@ class Numbers:
     canceled: int = 0
     charged: int = 0  # credits
     refunded: int = 0  # credits
-    owed: int = 0  # generations that failed or were canceled, and had a price
-    given_back: int = 0  # those of them whose whole price was refunded
+    owed: int = 0  # generations to be refunded: they failed or were canceled, and had a price
+    given_back: int = 0  # of these: refunded in full
 
     def __add__(self, other: Self) -> Self:
         sums = {each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)}
@@ -49,17 +49,17 @@ class Numbers:
 
     @property
     def success_rate(self) -> float | None:
-        """Of those that a provider or we ended, how many succeeded, 0 to 1. What was canceled says nothing of it."""
+        """Succeeded ÷ (succeeded + failed), 0 to 1. What its user canceled counts for neither."""
         return ratio(self.succeeded, self.succeeded + self.failed)
 
     @property
     def kept(self) -> int:
-        """Credits charged and not refunded, those of generations that have not ended among them."""
+        """Credits charged and not refunded, also for what has not ended."""
         return self.charged - self.refunded
 
     @property
     def refund_rate(self) -> float | None:
-        """Of those that must be refunded, how many were, 0 to 1. Anything but 1 is a bug."""
+        """Refunded in full ÷ due to be refunded, 0 to 1. Anything but 1 is a bug."""
         return ratio(self.given_back, self.owed)
 
 
@@ -100,14 +100,15 @@ def ratio(part: int, whole: int) -> float | None:
 
 async def read(reader: Reader, span: Span) -> Stats:
     """Return the figures of the generations accepted in the span."""
-    counted = (await reader.execute(_counted(span))).mappings().all()
-    money = (await reader.execute(_money(span))).all()
+    counted = (await reader.execute(_numbers_and_times(span))).mappings().all()
+    money = (await reader.execute(_credits(span))).all()
     operations = [_group(row, money) for row in counted if row["is_whole"]]
     providers = [_group(row, money) for row in counted if not row["is_whole"]]
     return Stats(reduce(add, (group.numbers for group in operations), Numbers()), operations, providers)
 
 
-def _counted(span: Span) -> sa.Select[Any]:
+def _numbers_and_times(span: Span) -> sa.Select[Any]:
+    """Return the query for a row per operation and provider, and one per operation, which `is_whole`."""
     row = generations.c
     took = _seconds(row.finished_at).label("took")
     waited = _seconds(row.started_at).label("waited")
@@ -137,7 +138,8 @@ def _seconds(until: "sa.ColumnElement[Any]") -> "sa.ColumnElement[float]":
     return sa.func.date_part("epoch", until - generations.c.created_at, type_=sa.Double())
 
 
-def _money(span: Span) -> sa.Select[Any]:
+def _credits(span: Span) -> sa.Select[Any]:
+    """Return the query for a row per operation and provider."""
     row, charges = generations.c, charges_between(*span.ids)
     owed = sa.and_(row.status.in_((Status.FAILED, Status.CANCELED)), row.credits > 0)
     columns = [

@@ -1,4 +1,4 @@
-"""The workers that are there, and how many generations they run at once.
+"""The workers that live, and how many generations each runs at once.
 
-heartbeat.py   a worker's row: renewed while it lives, gone when it stops, forgotten when it falls silent
+heartbeat.py   a worker's row: renewed while it lives, removed when it stops or falls silent
 """

@@ -1,7 +1,7 @@
-"""Who is there: each worker renews its row, takes it away when it stops, and is forgotten when it falls silent.
+"""A worker's row: the worker renews it, and removes it when it stops; others remove it when it has been silent.
 
-Nothing depends on it but what operators see: which worker runs a generation is decided by its lease alone. Time is the
-database's.
+It is only for operators to see: which worker runs a generation is decided by the lease alone. All times are by the
+database's clock.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from tallyframe.workers.tables import workers
 RENEW_EVERY = 10.0
 #: Seconds of silence after which a worker no longer counts.
 SILENCE = 60.0
-#: Seconds that a stopping worker may spend on taking its row away; without that, it is forgotten a little later.
+#: Seconds that a stopping worker may spend on removing its row; otherwise others remove it a little later.
 LEAVE_SECONDS = 2.0
 
 
@@ -32,38 +32,31 @@ class Heartbeat:
         self._row: dict[str, Any] = {"name": name, "slots": slots}
 
     async def renew(self) -> None:
-        """Show that this worker lives, and forget those that have been silent for too long. Raises Unavailable.
+        """Show that this worker lives, and remove the rows of those that have been silent. Raises Unavailable.
 
-        A worker that was forgotten while it was frozen is there again, since when it really started.
+        The first renewal takes the row over from an earlier worker of the same name. A worker whose row was removed
+        while it was frozen gets it back, with the time at which it really started.
         """
-        row = (await self._db.run(self._upsert())).one()
-        self._row["started_at"] = row.started_at
-        # A statement of its own: two workers that wake up together would else each wait for the other's row.
-        await self._db.run(_forget(self._row["name"]))
+        insert = postgresql.insert(workers).values(**self._row)
+        shown = {"slots": insert.excluded.slots, "seen_at": sa.func.clock_timestamp()}
+        if "started_at" not in self._row:
+            shown["started_at"] = insert.excluded.started_at
+        upsert = insert.on_conflict_do_update(index_elements=["name"], set_=shown).returning(workers.c.started_at)
+        self._row["started_at"] = (await self._db.run(upsert)).scalar_one()
+        # A statement of its own, that skips rows which are being renewed: else two workers could wait for each other.
+        silent = sa.select(workers.c.name).where(~is_present(), workers.c.name != self._row["name"])
+        silent = silent.with_for_update(skip_locked=True)
+        await self._db.run(sa.delete(workers).where(workers.c.name.in_(silent)))
 
     async def leave(self) -> None:
-        """Take the row away, unless a later worker of the same name has it. A lost database doesn't hold it up."""
+        """Remove the row, unless a later worker of the same name has it. A lost database doesn't hold this up."""
         started_at: datetime | None = self._row.get("started_at")
         mine = sa.and_(workers.c.name == self._row["name"], workers.c.started_at == started_at)
         with suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(LEAVE_SECONDS):
                 await self._db.run(sa.delete(workers).where(mine))
 
-    def _upsert(self) -> sa.Executable:
-        """Return the write of the row; the first takes it over from an earlier worker of the same name."""
-        insert = postgresql.insert(workers).values(**self._row)
-        shown = {"slots": insert.excluded.slots, "seen_at": sa.func.clock_timestamp()}
-        taken_over = {} if "started_at" in self._row else {"started_at": insert.excluded.started_at}
-        update = insert.on_conflict_do_update(index_elements=["name"], set_={**shown, **taken_over})
-        return update.returning(workers.c.started_at)
-
 
 def is_present() -> "sa.ColumnElement[bool]":
-    """Return the condition that a row of `workers` counts."""
+    """Return the condition that a row of `workers` is of a worker that lives."""
     return workers.c.seen_at > sa.func.now() - sa.literal(timedelta(seconds=SILENCE), sa.Interval())
-
-
-def _forget(renewed: str) -> sa.Delete:
-    """Return the delete of all silent rows but the one just renewed; whoever is renewing another keeps it."""
-    silent = sa.select(workers.c.name).where(~is_present(), workers.c.name != renewed)
-    return sa.delete(workers).where(workers.c.name.in_(silent.with_for_update(skip_locked=True)))

@@ -5,17 +5,19 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from tallyframe.api import cursors
+from tallyframe.api.admin.schemas import Cursor, Limit, Name
 from tallyframe.api.incoming import Moment
 from tallyframe.api.services import SystemServices, administrator
 from tallyframe.calls import queries
 from tallyframe.errors import FailureCode, ValidationFailed
+from tallyframe.operations.fields import Fields
 
 router = APIRouter(prefix="/v1/admin", tags=["admin"], dependencies=[Depends(administrator)])
 
-#: Days that are looked at when nothing is said of the time: the log may have millions of rows.
+#: Days that are looked at when `from` is left out: the log may have millions of rows.
 DEFAULT_DAYS = 7
 
 Status = Literal["running", "succeeded", "accepted", "waiting", "failed", "in_doubt", "abandoned"]
@@ -23,7 +25,7 @@ Kind = Literal["order", "collect", "cancel"]
 
 
 class AiOperation(BaseModel):
-    """One call to a vendor. `attempt` is the generation's; null is what the vendor didn't tell."""
+    """One call to a vendor. `attempt` is the generation's; null: the vendor didn't say."""
 
     id: UUID
     generation_id: UUID
@@ -70,19 +72,8 @@ class AiOperations(BaseModel):
     sums: AiOperationSums
 
 
-def _plain(text: str) -> str:
-    if "\x00" in text:
-        raise ValueError("contains characters that are not text")
-    return text
-
-
-Name = Annotated[Annotated[str, Field(max_length=200), AfterValidator(_plain)] | None, Field()]
-
-
-class Asked(BaseModel):
+class Asked(Fields):
     """Which calls to show."""
-
-    model_config = ConfigDict(extra="forbid")
 
     since: Moment | None = Field(
         None,
@@ -90,15 +81,15 @@ class Asked(BaseModel):
         description=f"With its time zone. Left out: {DEFAULT_DAYS} days before `to`, unless it is one generation's.",
     )
     until: Moment | None = Field(None, alias="to", description="Up to, and not including.")
-    operation: Name = None
+    operation: Name | None = None
     kind: Kind | None = None
-    provider: Name = None
-    model: Name = None
+    provider: Name | None = None
+    model: Name | None = None
     status: Status | None = None
     error_code: FailureCode | None = None
     generation_id: UUID | None = None
-    cursor: str | None = Field(None, max_length=300, description="`next_cursor` of the page before.")
-    limit: int = Field(20, ge=1, le=100, description="How many at most.")
+    cursor: Cursor = None
+    limit: Limit = 20
 
     def filter(self) -> queries.Filter:
         """Return what to look for. Raises ValidationFailed."""

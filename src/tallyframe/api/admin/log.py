@@ -1,16 +1,58 @@
 """What administrators have done."""
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, Field
 
 from tallyframe.admin import log
+from tallyframe.admin.log import Action
 from tallyframe.api import cursors
-from tallyframe.api.admin.schemas import AskedLog, Log, LogLine, Person
+from tallyframe.api.admin.schemas import Cursor, Limit
 from tallyframe.api.services import SystemServices, administrator
+from tallyframe.operations.fields import Fields
 
 router = APIRouter(prefix="/v1/admin/log", tags=["admin"], dependencies=[Depends(administrator)])
+
+
+class AskedLog(Fields):
+    """Which lines of the log to show."""
+
+    user_id: UUID | None = Field(None, description="To whom it was done.")
+    generation_id: UUID | None = None
+    admin_id: UUID | None = Field(None, description="Who did it.")
+    action: Action | None = None
+    cursor: Cursor = None
+    limit: Limit = 20
+
+
+class Person(BaseModel):
+    """Somebody, with the address that they have now."""
+
+    id: UUID
+    email: str | None
+
+
+class LogLine(BaseModel):
+    """Who did what to whom, why and when."""
+
+    id: UUID
+    admin: Person
+    action: Action
+    user: Person
+    generation_id: UUID | None
+    reason: str
+    details: dict[str, Any]
+    created_at: datetime
+
+
+class Log(BaseModel):
+    """One page of the log, newest first."""
+
+    data: list[LogLine]
+    next_cursor: str | None
 
 
 @router.get("")
@@ -20,11 +62,13 @@ async def list_log(serving: SystemServices, asked: Annotated[AskedLog, Query()])
     before = cursors.decode(asked.cursor, UUID)
     rows = await log.listed(serving.system, wanted, before=before[0] if before else None, limit=asked.limit + 1)
     next_cursor = cursors.encode(str(rows[asked.limit - 1]["id"])) if len(rows) > asked.limit else None
-    return Log(data=[_line(row) for row in rows[: asked.limit]], next_cursor=next_cursor)
-
-
-def _line(row: log.Row) -> LogLine:
-    admin = Person(id=row["admin_id"], email=row["admin_email"])
-    user = Person(id=row["user_id"], email=row["user_email"])
     names = ("id", "action", "generation_id", "reason", "details", "created_at")
-    return LogLine(admin=admin, user=user, **{name: row[name] for name in names})
+    data = [
+        LogLine(
+            admin=Person(id=row["admin_id"], email=row["admin_email"]),
+            user=Person(id=row["user_id"], email=row["user_email"]),
+            **{name: row[name] for name in names},
+        )
+        for row in rows[: asked.limit]
+    ]
+    return Log(data=data, next_cursor=next_cursor)

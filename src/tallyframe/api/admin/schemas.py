@@ -1,38 +1,28 @@
-"""What administrators send and see."""
+"""What administrators send and see: what several routes share, and everything about generations."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from tallyframe.admin.doubts import Outcome
-from tallyframe.admin.log import Action
 from tallyframe.api.incoming import Moment
 from tallyframe.api.schemas import Charge, ErrorOut
-from tallyframe.credits import MAX_CREDITS
 from tallyframe.errors import FailureCode
 from tallyframe.operations.fields import Fields, Text
 
 Name = Annotated[Text, Field(max_length=200)]
 Status = Literal["pending", "processing", "succeeded", "failed", "canceled"]
-
-
-def _stripped(text: object) -> object:
-    return text.strip() if isinstance(text, str) else text
+Cursor = Annotated[str | None, Field(max_length=300, description="`next_cursor` of the page before.")]
+Limit = Annotated[int, Field(ge=1, le=100, description="How many at most.")]
 
 
 Reason = Annotated[
     Text,
-    BeforeValidator(_stripped),
+    BeforeValidator(lambda text: text.strip() if isinstance(text, str) else text),
     Field(min_length=1, max_length=500, description="Why; kept in the log for good."),
 ]
-
-
-def _not_zero(amount: int) -> int:
-    if amount == 0:
-        raise ValueError("must not be 0")
-    return amount
 
 
 class Because(Fields):
@@ -41,20 +31,14 @@ class Because(Fields):
     reason: Reason
 
 
-class NewAdjustment(Because):
-    """Credits to give, or to take where `amount` is negative. The user sees the reason with the entry."""
-
-    amount: Annotated[int, Field(strict=True, ge=-MAX_CREDITS, le=MAX_CREDITS), AfterValidator(_not_zero)]
-
-
 class Retry(Because):
-    """Why something is tried again, and whether that may cost somebody who has canceled it."""
+    """Why something is tried again, and whether its user pays again for what that user has canceled."""
 
     even_if_canceled: bool = Field(
         False,
         strict=True,
-        description="Order again, and have the user pay, also what was canceled. Without it that is `not_retryable`: "
-        "whoever sees it wait and wants it woken does not order what the user cancels in the same moment.",
+        description="Order again, and have the user pay again, also what was canceled. If false, that is refused as "
+        "`not_retryable`: a request to wake what waits must not buy it again when its user cancels it meanwhile.",
     )
 
 
@@ -62,16 +46,6 @@ class Resolution(Because):
     """What became of an order that was in doubt."""
 
     outcome: Outcome = Field(description="settled: the vendor has billed it; refunded: it hasn't, or has paid it back")
-
-
-class AskedUsers(Fields):
-    """Which users to show."""
-
-    query: Annotated[Text, Field(min_length=1, max_length=200)] | None = Field(
-        None, description="In the address or the name, whatever its case; or exactly a subject or an id."
-    )
-    cursor: str | None = Field(None, max_length=300, description="`next_cursor` of the page before.")
-    limit: int = Field(20, ge=1, le=100, description="How many at most.")
 
 
 class AskedGenerations(Fields):
@@ -86,50 +60,8 @@ class AskedGenerations(Fields):
     provider: Name | None = None
     error_code: FailureCode | None = None
     in_doubt: bool | None = Field(None, description="Whether a doubt is open.")
-    cursor: str | None = Field(None, max_length=300, description="`next_cursor` of the page before.")
-    limit: int = Field(20, ge=1, le=100, description="How many at most.")
-
-
-class AskedLog(Fields):
-    """Which lines of the log to show."""
-
-    user_id: UUID | None = Field(None, description="To whom it was done.")
-    generation_id: UUID | None = None
-    admin_id: UUID | None = Field(None, description="Who did it.")
-    action: Action | None = None
-    cursor: str | None = Field(None, max_length=300, description="`next_cursor` of the page before.")
-    limit: int = Field(20, ge=1, le=100, description="How many at most.")
-
-
-class AdminUser(BaseModel):
-    """A user. `available` is the balance in credits."""
-
-    id: UUID
-    issuer: str
-    subject: str
-    email: str | None
-    display_name: str
-    role: Literal["user", "admin"]
-    is_member: bool
-    created_at: datetime
-    deleted_at: datetime | None
-    available: int
-    active_generations: int
-
-
-class AdminUsers(BaseModel):
-    """One page of users, newest first."""
-
-    data: list[AdminUser]
-    next_cursor: str | None
-
-
-class AdminUserDetail(AdminUser):
-    """A user with the figures of their account, in credits, as they see them themselves."""
-
-    reserved: int
-    lifetime_granted: int
-    lifetime_spent: int
+    cursor: Cursor = None
+    limit: Limit = 20
 
 
 class Owner(BaseModel):
@@ -142,7 +74,7 @@ class Owner(BaseModel):
 
 
 class Output(BaseModel):
-    """A stored file without its address: who has that has the picture."""
+    """A stored file, without its address: whoever knows that can load the picture."""
 
     id: UUID
     role: str
@@ -213,30 +145,3 @@ class AdminGenerationDetail(AdminGeneration):
 
     input: dict[str, Any]
     steps: list[AdminStep]
-
-
-class Person(BaseModel):
-    """Somebody, with the address that they have now."""
-
-    id: UUID
-    email: str | None
-
-
-class LogLine(BaseModel):
-    """Who did what to whom, why and when."""
-
-    id: UUID
-    admin: Person
-    action: Action
-    user: Person
-    generation_id: UUID | None
-    reason: str
-    details: dict[str, Any]
-    created_at: datetime
-
-
-class Log(BaseModel):
-    """One page of the log, newest first."""
-
-    data: list[LogLine]
-    next_cursor: str | None

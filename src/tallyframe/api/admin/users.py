@@ -1,26 +1,83 @@
 """Everybody's accounts: find users, look at their figures, give or take credits."""
 
 from dataclasses import asdict
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
+from pydantic import AfterValidator, BaseModel, Field
 
 from tallyframe.admin import users
 from tallyframe.admin.credits import Adjustment, adjust
 from tallyframe.admin.log import Decision
 from tallyframe.admin.pages import Row, Window
 from tallyframe.api import cursors
-from tallyframe.api.admin.schemas import AdminUser, AdminUserDetail, AdminUsers, AskedUsers, NewAdjustment
+from tallyframe.api.admin.schemas import Because, Cursor, Limit
 from tallyframe.api.idempotent import IdempotentRequest, canonical_body
 from tallyframe.api.schemas import Entry
 from tallyframe.api.services import Services, SystemServices, administrator
+from tallyframe.credits import MAX_CREDITS
 from tallyframe.errors import NotFound, UserDeleted
 from tallyframe.generations import queries
 from tallyframe.idempotency.keys import Key
 from tallyframe.ledger import history
+from tallyframe.operations.fields import Fields, Text
 
 router = APIRouter(prefix="/v1/admin/users", tags=["admin"], dependencies=[Depends(administrator)])
+
+
+def _not_zero(amount: int) -> int:
+    if amount == 0:
+        raise ValueError("must not be 0")
+    return amount
+
+
+class NewAdjustment(Because):
+    """Credits to give, or to take where `amount` is negative. The user sees the reason with the entry."""
+
+    amount: Annotated[int, Field(strict=True, ge=-MAX_CREDITS, le=MAX_CREDITS), AfterValidator(_not_zero)]
+
+
+class AskedUsers(Fields):
+    """Which users to show."""
+
+    query: Annotated[Text, Field(min_length=1, max_length=200)] | None = Field(
+        None, description="In the address or the name, whatever its case; or exactly a subject or an id."
+    )
+    cursor: Cursor = None
+    limit: Limit = 20
+
+
+class AdminUser(BaseModel):
+    """A user. `available` is the balance in credits."""
+
+    id: UUID
+    issuer: str
+    subject: str
+    email: str | None
+    display_name: str
+    role: Literal["user", "admin"]
+    is_member: bool
+    created_at: datetime
+    deleted_at: datetime | None
+    available: int
+    active_generations: int
+
+
+class AdminUsers(BaseModel):
+    """One page of users, newest first."""
+
+    data: list[AdminUser]
+    next_cursor: str | None
+
+
+class AdminUserDetail(AdminUser):
+    """A user with the figures of their account, in credits, as the user sees them."""
+
+    reserved: int
+    lifetime_granted: int
+    lifetime_spent: int
 
 
 @router.get("")

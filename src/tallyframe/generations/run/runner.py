@@ -1,7 +1,6 @@
 """④ Run a generation: claim → operation → one move. A heartbeat runs beside it; no transaction is open meanwhile."""
 
 import asyncio
-import random
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from time import monotonic
@@ -22,6 +21,7 @@ from tallyframe.generations.steps import detached
 from tallyframe.generations.steps.decide import End, Leave
 from tallyframe.generations.steps.execute import RunDependencies
 from tallyframe.generations.steps.rows import StepRows
+from tallyframe.jitter import jittered
 from tallyframe.operations.base import Operation, Operations, Result
 
 log = structlog.get_logger()
@@ -132,7 +132,7 @@ class Runner:
             case Leave(seconds, outcome, verdicts):
                 retried = outcome != "snoozed"
                 # Up to a quarter more, so that what failed together doesn't come back together.
-                wait = seconds * random.uniform(1.0, 1.25) if retried else seconds  # noqa: S311  # jitter, no secret
+                wait = jittered(seconds, 1.0, 1.25) if retried else seconds
                 left = await lease.leave(self.db, claim, seconds=wait, counts=retried, verdicts=verdicts)
                 if not left:
                     rows = StepRows(self.db, claim)

@@ -4,7 +4,6 @@ No transaction is ever open here. What is raised by adapters ends here: everythi
 """
 
 import asyncio
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -35,6 +34,7 @@ from tallyframe.generations.steps.results import keep_result
 from tallyframe.generations.steps.retry import RetryPolicy
 from tallyframe.generations.steps.routing import Route, routes_of
 from tallyframe.generations.steps.rows import StepRows
+from tallyframe.jitter import jittered
 from tallyframe.providers.base import Answer, Call, Data, Media, Providers, Task, Ticket
 from tallyframe.storages.base import Storages
 
@@ -89,10 +89,10 @@ class Step:
                 asked = self._asked(route, attempt, has_others=len(routes) > 1)
                 return await self._place(asked, entered)
             if entered.open_for is None:
-                return Snooze(_jittered(SLOT_AGAIN))
+                return Snooze(jittered(SLOT_AGAIN, 0.75, 1.25))
             refusals.append(entered)
         if any(each.is_being_tried for each in refusals):
-            return Snooze(_jittered(SLOT_AGAIN))
+            return Snooze(jittered(SLOT_AGAIN, 0.75, 1.25))
         words = f"the circuits of {', '.join(route.provider.name for route in routes)} are open"
         wait = max(min(each.open_for or 0.0 for each in refusals), 1.0)
         closed = ProviderError(
@@ -129,7 +129,7 @@ class Step:
     async def _collect(self, latest: Try, route: Route, others: Sequence[Route]) -> Decision:
         entered = await self._enter(route, latest.attempt, "collect")
         if isinstance(entered, Refused):
-            return Snooze(_jittered(SLOT_AGAIN))
+            return Snooze(jittered(SLOT_AGAIN, 0.75, 1.25))
         asked = self._asked(route, latest.attempt, has_others=bool(others), is_collect=True)
         answer: Answer | GenerationError
         try:
@@ -178,7 +178,3 @@ class Step:
         else:
             words = error.operator_message
             log.warning("provider_failed", **about, step=self.name, operator_message=words, retryable=error.retryable)
-
-
-def _jittered(seconds: float) -> float:
-    return seconds * random.uniform(0.75, 1.25)  # noqa: S311  # jitter, no secret
