@@ -22,10 +22,11 @@ CREATE TRIGGER asset_role BEFORE INSERT ON assets
     FOR EACH ROW WHEN (NEW.generation_id IS NOT NULL AND NEW.role IS NULL) EXECUTE FUNCTION asset_role()
 --;
 
--- A picture that went over to another project, because its own was deleted, is no output of that one.
+-- A picture that went over to another project, because its own was deleted, is no output of that one. What the project
+-- shows is the newest version; null would sort after it.
 INSERT INTO project_media (project_id, role, position, version, asset_id, generation_id)
 SELECT a.project_id, a.role, 0, row_number() OVER (
-           PARTITION BY a.project_id, a.role ORDER BY a.id IN (p.image_asset_id, p.video_asset_id), a.id),
+           PARTITION BY a.project_id, a.role ORDER BY (a.id IN (p.image_asset_id, p.video_asset_id)) IS TRUE, a.id),
        a.id, a.generation_id
 FROM assets a JOIN generations g ON g.id = a.generation_id AND g.project_id = a.project_id
               JOIN projects p ON p.id = a.project_id
