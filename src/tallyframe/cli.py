@@ -85,18 +85,15 @@ async def _prepare(database_url: str, data_dir: Path) -> Mapping[str, str]:
         return await dev_keys(db, data_dir)
 
 
-async def _worker_ready(redis_url: str) -> bool:
-    from redis.exceptions import RedisError
+async def _worker_ready(database_url: str) -> bool:
+    from tallyframe.commands.users import database
+    from tallyframe.workers.heartbeat import present
 
-    from tallyframe.outbox.relay import connect, workers
-
-    redis = connect(redis_url)
     try:
-        return bool(await workers(redis))
-    except (RedisError, OSError):
+        async with database(database_url) as db:
+            return bool(await present(db))
+    except Unavailable:
         return False
-    finally:
-        await redis.aclose(close_connection_pool=True)
 
 
 def _announce(stack: Mapping[str, str]) -> None:

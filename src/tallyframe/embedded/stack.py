@@ -31,7 +31,7 @@ class Plan:
     `api` and `worker` are command lines, `env` the environment that they get, with `TALLYFRAME_DATABASE_URL`,
     `_REDIS_URL`, `_DATA_DIR` and, unless it has one, `_PUBLIC_URL` added. `prepare` is given the database's URL before
     they start, migrates, and returns the keys to show, `admin_api_key` and `api_key`. `worker_ready` is asked, with the
-    URL of Redis, until it says yes; without it, a worker that cannot start may go unnoticed once the API is up.
+    database's URL, until it says yes; without it, a worker that cannot start may go unnoticed once the API is up.
     `on_ready` is given what stack.json holds, once all is up.
     """
 
@@ -156,7 +156,7 @@ async def _ready(plan: Plan, both: Servers) -> None:
         async with asyncio.timeout(_READY_WITHIN):
             await _until(lambda: _answers(plan.port))
             if (worker_ready := plan.worker_ready) is not None:
-                await _until(lambda: worker_ready(both.redis_url))
+                await _until(lambda: worker_ready(both.database_url))
     except TimeoutError:
         raise EmbeddedError(f"API and worker were not ready within {_READY_WITHIN:.0f} seconds.") from None
 
