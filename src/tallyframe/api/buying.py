@@ -16,7 +16,7 @@ from tallyframe.errors import Generating, NotFound, TooManyActiveGenerations, Va
 from tallyframe.generations import queries
 from tallyframe.generations.accept import capabilities
 from tallyframe.generations.accept.quote import quote
-from tallyframe.generations.accept.submit import RUN_GENERATION, Accepted, NewProject, Order, submit, submit_again
+from tallyframe.generations.accept.submit import Accepted, NewProject, Order, submit, submit_again
 from tallyframe.idempotency.keys import Key
 from tallyframe.outbox.relay import wake
 
@@ -113,7 +113,7 @@ async def _again(serving: Services, user: User, project_id: UUID, order: Order, 
 
 async def _rung(serving: Services, accepted: Accepted) -> UUID:
     """Wake a worker up, and return the generation's id."""
-    await wake(serving.queue, RUN_GENERATION, accepted.generation_id)
+    await wake(serving.queue)
     return accepted.generation_id
 
 

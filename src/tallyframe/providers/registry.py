@@ -32,6 +32,12 @@ def offers(settings: Settings) -> Offers:
     )
 
 
+async def close_providers(providers: Providers) -> None:
+    """Close each provider's connections, once, however many capabilities it serves."""
+    for provider in {id(each): each for group in (providers.image, providers.video) for each in group}.values():
+        await provider.aclose()
+
+
 def _image(name: str, settings: Settings) -> ImageProvider:
     if name == "gemini":
         from tallyframe.providers.google.client import Google

@@ -38,7 +38,7 @@ from tallyframe.errors import (
 )
 from tallyframe.generations import queries
 from tallyframe.generations.accept import capabilities
-from tallyframe.generations.accept.submit import RUN_GENERATION, Order
+from tallyframe.generations.accept.submit import Order
 from tallyframe.generations.states import LIVE, Status
 from tallyframe.idempotency.keys import Key
 from tallyframe.outbox.relay import wake
@@ -88,7 +88,7 @@ async def retry(generation_id: UUID, wanted: Retry, once: IdempotentRequest) -> 
 
     async def place(key: Key | None) -> UUID:
         to_run = await _retried(serving, once.user, generation_id, wanted, key)
-        await wake(serving.queue, RUN_GENERATION, to_run)
+        await wake(serving.queue)
         return to_run
 
     async def show(to_run: UUID) -> AdminGenerationDetail:

@@ -102,7 +102,9 @@ class QueueDepth(Shown):
     waiting: int = Field(description="Of the pending: wait for a time that is still to come.")
     processing: int = Field(description="Also those that wait for a ticket or for the next try, without a worker.")
     oldest_pending_seconds: Seconds
-    outbox_overdue: int = Field(description=f"Wake-up calls that nobody has rung for within {load.OVERDUE:g} s.")
+    outbox_overdue: int = Field(
+        description=f"Work besides generations that is due and that no worker has enqueued within {load.OVERDUE:g} s."
+    )
 
 
 class WorkerUse(Shown):
