@@ -39,6 +39,7 @@ from tallyframe.api.admin import (
     log as admin_log,
     stats,
     users as admin_users,
+    webhooks as admin_webhooks,
 )
 from tallyframe.api.middleware import Edge
 from tallyframe.api.services import Services
@@ -66,6 +67,7 @@ ROUTERS = (
     admin_users.router,
     admin_generations.router,
     admin_log.router,
+    admin_webhooks.router,
     audit.router,
     stats.router,
     media.router,
