@@ -24,7 +24,7 @@ from tallyframe.audit.run import Auditor
 from tallyframe.calls.gate import CallLimits, Gate
 from tallyframe.calls.sweep import tidy
 from tallyframe.catalog import CAPABILITIES, OFFLINE
-from tallyframe.db import WORKER_ROLE, Database
+from tallyframe.db import WEBHOOKS_ROLE, WORKER_ROLE, Database
 from tallyframe.errors import Unavailable
 from tallyframe.generations.end.erase import Subject, erase
 from tallyframe.generations.end.sweep import sweep
@@ -43,7 +43,10 @@ from tallyframe.providers.registry import build_providers
 from tallyframe.settings import Settings
 from tallyframe.storages.base import StorageError, Storages
 from tallyframe.storages.registry import build_storages
+from tallyframe.webhooks.apply import apply_stored
 from tallyframe.webhooks.received import prune
+from tallyframe.webhooks.registry import build_sources
+from tallyframe.webhooks.tables import APPLY_WEBHOOK
 from tallyframe.workers.heartbeat import RENEW_EVERY, Heartbeat
 
 log = structlog.get_logger()
@@ -127,6 +130,12 @@ async def withdraw_generation(context: dict[str, Any], generation_id: str) -> No
         await withdraw(runner.dependencies, UUID(generation_id))
 
 
+async def apply_webhook(context: dict[str, Any], event_id: str) -> None:
+    """Apply a webhook's event that the process which stored it has not applied."""
+    with _rung_again(APPLY_WEBHOOK):
+        await apply_stored(context["webhooks_db"], context["sources"], UUID(event_id))
+
+
 @contextmanager
 def _rung_again(job: str) -> Iterator[None]:
     """Leave a job for the next ring of the outbox when the database or a storage is away."""
@@ -141,6 +150,7 @@ FUNCTIONS: dict[str, Any] = {
     ERASE_PROJECT: erase_project,
     ERASE_GENERATION: erase_generation,
     WITHDRAW: withdraw_generation,
+    APPLY_WEBHOOK: apply_webhook,
 }
 
 
@@ -157,6 +167,9 @@ async def run_worker(settings: Settings) -> None:
     runner = build_runner(settings, db)
     dispatcher = Dispatcher(runner, slots=settings.worker_concurrency, most=settings.slots_per_user)
     worker = _build_worker(settings, redis, runner, dispatcher)
+    url = settings.database_url.get_secret_value()
+    webhooks_db = Database(url, role=WEBHOOKS_ROLE, pool_size=2, statement_timeout=settings.statement_timeout)
+    worker.ctx |= {"webhooks_db": webhooks_db, "sources": build_sources(settings)}
     audit_db = _audit_database(settings)
     auditor = Auditor(audit_db, runner.dependencies.storages, _audit_limits(settings))
     presence = Heartbeat(db, runner.worker, settings.worker_concurrency)
@@ -176,6 +189,7 @@ async def run_worker(settings: Settings) -> None:
         await presence.leave()
         await runner.dependencies.gate.aclose()
         await close(runner.dependencies.providers, runner.dependencies.storages)
+        await webhooks_db.close()
         await audit_db.close()
         await db.close()
         log.info("worker_stopped", worker=runner.worker)
