@@ -1,13 +1,13 @@
 """The relay finds due jobs without passing the generations that wait, and one due generation without reading the rest.
 
-Revision: 0013, after 0011.
+Revision: 0013, after 0012.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0013"
-down_revision = "0011"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 

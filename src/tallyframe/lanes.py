@@ -12,6 +12,7 @@ from uuid import UUID
 import structlog
 
 from tallyframe import observe
+from tallyframe.db import Database
 from tallyframe.errors import Unavailable
 from tallyframe.generations.end.erase import Subject, erase
 from tallyframe.generations.end.withdraw import withdraw
@@ -20,6 +21,9 @@ from tallyframe.generations.run.runner import Runner
 from tallyframe.generations.tables import ERASE_GENERATION, ERASE_PROJECT, WITHDRAW
 from tallyframe.outbox.tables import RUN_GENERATION
 from tallyframe.storages.base import StorageError
+from tallyframe.webhooks.apply import apply_stored
+from tallyframe.webhooks.base import Sources
+from tallyframe.webhooks.tables import APPLY_WEBHOOK
 
 log = structlog.get_logger()
 
@@ -37,6 +41,8 @@ class Tools:
 
     runner: Runner
     dispatcher: Dispatcher
+    webhooks_db: Database | None = None
+    sources: Sources = field(default_factory=dict)
     running: set[tuple[str, UUID]] = field(default_factory=set)  # the jobs of this process, as (kind, ref)
 
 
@@ -60,6 +66,12 @@ async def erase_generation(tools: Tools, generation_id: UUID) -> None:
     await erase(tools.runner.db, tools.runner.dependencies.storages.by_name, Subject(generation_id, ERASE_GENERATION))
 
 
+async def apply_webhook(tools: Tools, event_id: UUID) -> None:
+    """Apply a webhook's event that the process which stored it has not applied."""
+    if tools.webhooks_db:
+        await apply_stored(tools.webhooks_db, tools.sources, event_id)
+
+
 Handler = Callable[[Tools, UUID], Awaitable[None]]
 
 HANDLERS: Mapping[str, tuple[Lane, Handler]] = {
@@ -67,6 +79,7 @@ HANDLERS: Mapping[str, tuple[Lane, Handler]] = {
     WITHDRAW: (Lane.OTHER, withdraw_generation),
     ERASE_PROJECT: (Lane.OTHER, erase_project),
     ERASE_GENERATION: (Lane.OTHER, erase_generation),
+    APPLY_WEBHOOK: (Lane.OTHER, apply_webhook),
 }
 
 #: The kinds that the relay enqueues row by row.

@@ -22,7 +22,7 @@ from tallyframe.audit.run import Auditor
 from tallyframe.calls.gate import CallLimits, Gate
 from tallyframe.calls.sweep import tidy
 from tallyframe.catalog import CAPABILITIES, OFFLINE
-from tallyframe.db import WORKER_ROLE, Database
+from tallyframe.db import WEBHOOKS_ROLE, WORKER_ROLE, Database
 from tallyframe.errors import Unavailable
 from tallyframe.generations.end.sweep import sweep
 from tallyframe.generations.run.dispatch import Dispatcher
@@ -40,6 +40,7 @@ from tallyframe.settings import Settings
 from tallyframe.storages.base import Storages
 from tallyframe.storages.registry import build_storages
 from tallyframe.webhooks.received import prune
+from tallyframe.webhooks.registry import build_sources
 from tallyframe.workers.heartbeat import RENEW_EVERY, Heartbeat
 
 log = structlog.get_logger()
@@ -63,6 +64,7 @@ class Parts:
 
     db: Database
     audit_db: Database
+    webhooks_db: Database  # connects when there is a webhook to apply
     redis: JobQueue
     runner: Runner
     dispatcher: Dispatcher  # the lane of generations
@@ -104,10 +106,13 @@ def _build(settings: Settings) -> Parts:
     redis = connect(settings.redis_url.get_secret_value())
     runner = build_runner(settings, db)
     dispatcher = Dispatcher(runner, slots=settings.worker_concurrency, most=settings.slots_per_user)
-    run_job = partial(lanes.run, lanes.Tools(runner, dispatcher))
+    webhooks_db = Database(url, role=WEBHOOKS_ROLE, pool_size=2, statement_timeout=timeout)
+    tools = lanes.Tools(runner, dispatcher, webhooks_db, build_sources(settings))
+    run_job = partial(lanes.run, tools)
     return Parts(
         db=db,
         audit_db=audit_db,
+        webhooks_db=webhooks_db,
         redis=redis,
         runner=runner,
         dispatcher=dispatcher,
@@ -162,6 +167,7 @@ async def _close(parts: Parts) -> None:
     await parts.presence.leave()
     await parts.runner.dependencies.gate.aclose()
     await close(parts.runner.dependencies.providers, parts.runner.dependencies.storages)
+    await parts.webhooks_db.close()
     await parts.audit_db.close()
     await parts.db.close()
 
