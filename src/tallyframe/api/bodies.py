@@ -46,9 +46,7 @@ def read_pictures(model: type[BaseModel], sent: Mapping[str, Any]) -> tuple[dict
         items = value if isinstance(value, list) else [] if value is None else [value]
         if len(items) > most:
             raise ValidationFailed(f"There may be {most} pictures at most.", pointer=f"/{name}")
-        with below(name):
-            refs = [_REFS.validate_python(item) for item in items]
-        of_field = [given(_source(ref), f"/input/{name}/{place}") for place, ref in enumerate(refs)]
+        of_field = [_picture(item, name, place) for place, item in enumerate(items)]
         pictures += of_field
         if of_field:
             ids = [picture.id for picture in of_field]
@@ -56,18 +54,21 @@ def read_pictures(model: type[BaseModel], sent: Mapping[str, Any]) -> tuple[dict
     return fields, pictures
 
 
+def _picture(item: object, name: str, place: int) -> Given:
+    with below(name, place):
+        return given(_source(_REFS.validate_python(item)), f"/input/{name}/{place}")
+
+
 @contextmanager
-def below(place: str) -> Iterator[None]:
+def below(*place: str | int) -> Iterator[None]:
     """Let the pointers of what is refused in the block begin at `place`."""
     try:
         yield
-    except ValidationError as error:
-        found = [{**item, "loc": (*([place] if place else []), *item["loc"])} for item in error.errors()]
-        raise RequestValidationError(found) from None
+    except (ValidationError, RequestValidationError) as error:
+        raise RequestValidationError([{**item, "loc": (*place, *item["loc"])} for item in error.errors()]) from None
     except ValidationFailed as error:
-        if not place:
-            raise
-        raise ValidationFailed(error.detail, pointer=f"/{place}{error.pointer}") from None
+        pointer = "".join(f"/{part}" for part in place)
+        raise ValidationFailed(error.detail, pointer=f"{pointer}{error.pointer}") from None
 
 
 def _source(ref: AssetRef | UrlRef) -> UUID | str:

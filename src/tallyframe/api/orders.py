@@ -15,7 +15,6 @@ from tallyframe.api.pictures import Given, given, stored
 from tallyframe.errors import Generating, NotFound, PriceChanged, TooManyActiveGenerations, ValidationFailed
 from tallyframe.generations import queries
 from tallyframe.generations.accept.submit import Accepted, NewProject, submit, submit_for
-from tallyframe.generations.tables import RUN_GENERATION
 from tallyframe.idempotency.keys import Key
 from tallyframe.operations.base import Operation
 from tallyframe.outbox.relay import wake
@@ -40,6 +39,7 @@ class Wanted:
     project_id: UUID | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     max_credits: int | None = None
+    below: tuple[str, ...] = ()  # where its fields stand in the request
 
 
 @router.post("/projects", status_code=202, openapi_extra=bodies.OPENAPI_BODY)
@@ -110,6 +110,7 @@ async def create_generation(asked: incoming.NewGeneration, once: IdempotentReque
             project_id=asked.project_id,
             metadata=asked.metadata,
             max_credits=asked.max_credits,
+            below=("input",),
         )
         return await place(once, wanted, key)
 
@@ -127,7 +128,7 @@ async def place(once: Idempotent, wanted: Wanted, key: Key | None) -> UUID:
     Raises our errors and pydantic's: whatever is refused leaves nothing behind.
     """
     serving, project = once.serving, wanted.project
-    with bodies.below("" if project or (wanted.operation.name == "video" and wanted.project_id) else "input"):
+    with bodies.below(*wanted.below):
         order = serving.terms.accept(once.user, wanted.operation, wanted.fields)
     if wanted.max_credits is not None and order.credits > wanted.max_credits:
         raise PriceChanged(credits=order.credits, max_credits=wanted.max_credits)
@@ -149,7 +150,7 @@ async def _accepted(once: Idempotent, accepted: Accepted | None, project_id: UUI
         limit = once.serving.settings.max_active_generations
         full = not project_id or await queries.active(once.serving.db, once.user.id) >= limit
         raise TooManyActiveGenerations if full else Generating
-    await wake(once.serving.queue, RUN_GENERATION, accepted.generation_id)
+    await wake(once.serving.queue)
     return accepted.generation_id
 
 
