@@ -46,9 +46,12 @@ def read_pictures(model: type[BaseModel], sent: Mapping[str, Any]) -> tuple[dict
         items = value if isinstance(value, list) else [] if value is None else [value]
         if len(items) > most:
             raise ValidationFailed(f"There may be {most} pictures at most.", pointer=f"/{name}")
-        with below(name):
-            refs = [_REFS.validate_python(item) for item in items]
-        of_field = [given(_source(ref), f"/input/{name}/{place}") for place, ref in enumerate(refs)]
+        of_field: list[Given] = []
+        for place, item in enumerate(items):
+            number = str(place) if isinstance(value, list) else ""
+            with below(name), below(number):
+                ref = _REFS.validate_python(item)
+            of_field.append(given(_source(ref), f"/input/{name}/{number}".removesuffix("/")))
         pictures += of_field
         if of_field:
             ids = [picture.id for picture in of_field]
@@ -61,7 +64,7 @@ def below(place: str) -> Iterator[None]:
     """Let the pointers of what is refused in the block begin at `place`."""
     try:
         yield
-    except ValidationError as error:
+    except (ValidationError, RequestValidationError) as error:
         found = [{**item, "loc": (*([place] if place else []), *item["loc"])} for item in error.errors()]
         raise RequestValidationError(found) from None
     except ValidationFailed as error:
