@@ -29,11 +29,11 @@ class Caption(BaseModel):
 class PosterInput(Fields):
     """An order for a poster."""
 
-    topic: Prompt
+    prompt: Prompt
     style: Literal["loud", "calm"] = "loud"
     tags: list[Annotated[str, Field(max_length=8)]] = Field(default=[], max_length=2)
     logo: Picture | None = None
-    photos: list[Picture] = Field(default=[], max_length=2)
+    images: list[Picture] = Field(default=[], max_length=2)
 
 
 class Poster(Operation[PosterInput]):
@@ -48,12 +48,12 @@ class Poster(Operation[PosterInput]):
 
     async def run(self, order: PosterInput, context: Context) -> Result:
         """Think, draw both sides at once, and describe them."""
-        plan = await context.step("plan", TextTask("Plan a poster.", order.topic, Plan))
+        plan = await context.step("plan", TextTask("Plan a poster.", order.prompt, Plan))
         logo = (context.input(order.logo),) if order.logo else ()
-        pictures = (*logo, *(context.input(photo) for photo in order.photos))
+        pictures = (*logo, *(context.input(image) for image in order.images))
         made = await context.steps(
             {
-                "front": ImageTask(f"{plan.front} {order.topic}", "9:16", pictures),
+                "front": ImageTask(f"{plan.front} {order.prompt}", "9:16", pictures),
                 "back": ImageTask(plan.back, "9:16"),
             }
         )
