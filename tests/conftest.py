@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tallyframe.commands.users import add_user
-from tallyframe.db import ADMIN_ROLE, WORKER_ROLE, Database
+from tallyframe.db import ADMIN_ROLE, WEBHOOKS_ROLE, WORKER_ROLE, Database
 from tallyframe.embedded import Servers, servers as run_servers
 from tallyframe.main import create_app
 from tallyframe.migrate import migrate
@@ -102,6 +102,13 @@ async def db(settings: Settings) -> AsyncIterator[Database]:
 @pytest.fixture
 async def worker_db(settings: Settings) -> AsyncIterator[Database]:
     async with acting_as(WORKER_ROLE, settings) as database:
+        yield database
+
+
+@pytest.fixture
+async def webhooks_db(settings: Settings) -> AsyncIterator[Database]:
+    """As a worker sees the database while it applies webhooks."""
+    async with acting_as(WEBHOOKS_ROLE, settings) as database:
         yield database
 
 

@@ -29,8 +29,10 @@ from tallyframe.lost import LOST, unavailable_when_lost
 log = structlog.get_logger()
 
 #: Who a process acts as; the login role must be a member. None can change the past. What each may do, and which rows
-#: it sees, is in the migrations: the API only those of the user it acts for, the other two everybody's.
+#: it sees, is in the migrations: the API only those of the user it acts for, the others everybody's.
 API_ROLE, WORKER_ROLE, ADMIN_ROLE = "tallyframe_api", "tallyframe_worker", "tallyframe_admin"
+#: Who a worker acts as while it applies webhooks: what their sources may change, and nothing else.
+WEBHOOKS_ROLE = "tallyframe_webhooks"
 
 metadata = sa.MetaData(
     naming_convention={

@@ -17,13 +17,14 @@ from tallyframe.commands.users import database
 from tallyframe.errors import ProviderError, Unavailable
 from tallyframe.lost import NotMigrated
 from tallyframe.migrate import newest_revision
-from tallyframe.outbox.relay import connect, workers
+from tallyframe.outbox.relay import WAKE_UP, connect
 from tallyframe.providers.base import Provider, Providers
 from tallyframe.providers.registry import build_providers, close_providers
 from tallyframe.redaction import hidden
 from tallyframe.settings import Settings
 from tallyframe.storages.base import Storage, StorageError
 from tallyframe.storages.registry import build_storages
+from tallyframe.workers.heartbeat import present
 
 #: Seconds that each check may take.
 PATIENCE = 20.0
@@ -52,6 +53,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     checks: list[tuple[Names, Check]] = [
         (["postgres"], lambda: _postgres(settings)),
         (["redis"], lambda: _redis(settings)),
+        (["workers"], lambda: _workers(settings)),
         *(([f"storage {storage.name}"], _storage(storage)) for storage in storages.by_name.values()),
         *_providers(providers),
         *_sign_in(settings),
@@ -100,14 +102,20 @@ async def _postgres(settings: Settings) -> str:
 async def _redis(settings: Settings) -> str:
     redis = connect(settings.redis_url.get_secret_value())
     try:
-        names = await workers(redis)
+        await redis.getdel(f"{WAKE_UP}:doctor")  # workers need this command, which Redis has since 6.2
     except (RedisError, OSError) as error:
         raise Sick(f"It can't be used ({type(error).__name__}). Check TALLYFRAME_REDIS_URL.") from None
     finally:
         await redis.aclose(close_connection_pool=True)
+    return "it answers"
+
+
+async def _workers(settings: Settings) -> str:
+    async with database(settings.database_url.get_secret_value()) as db:
+        names = await present(db)
     if not names:
-        raise Sick("It answers, but no worker has shown a sign of life lately. Start `tallyframe worker`.")
-    return f"{len(names)} worker{'s' if len(names) > 1 else ''} alive"
+        raise Sick("No worker has shown a sign of life lately. Start `tallyframe worker`.")
+    return f"{len(names)} alive"
 
 
 def _storage(storage: Storage) -> Check:

@@ -12,6 +12,8 @@ TallyframeError
 ├── UserDeleted                   409 user_deleted           (administrators)
 ├── NotRetryable                  409 not_retryable          (administrators)
 ├── NoOpenDoubt                   409 no_open_doubt          (administrators)
+├── NotReplayable                 409 not_replayable         (administrators)
+├── AlreadyApplied                409 already_applied        (administrators)
 ├── RequestInProgress             409 request_in_progress
 ├── PriceChanged                  409 price_changed          (credits, max_credits)
 ├── TooLarge                      413 too_large
@@ -124,6 +126,20 @@ class NoOpenDoubt(TallyframeError):
 
     status = 409
     code = "no_open_doubt"
+
+
+class NotReplayable(TallyframeError):
+    """Nothing of this event is kept that could be applied."""
+
+    status = 409
+    code = "not_replayable"
+
+
+class AlreadyApplied(TallyframeError):
+    """This event has been applied or ignored, so there is nothing to dismiss."""
+
+    status = 409
+    code = "already_applied"
 
 
 class RequestInProgress(TallyframeError):

@@ -39,6 +39,7 @@ from tallyframe.api.admin import (
     log as admin_log,
     stats,
     users as admin_users,
+    webhooks as admin_webhooks,
 )
 from tallyframe.api.middleware import Edge
 from tallyframe.api.services import Services
@@ -52,7 +53,7 @@ from tallyframe.outbox.relay import connect
 from tallyframe.providers.registry import offers
 from tallyframe.settings import Settings, load_settings
 from tallyframe.storages.registry import build_storages
-from tallyframe.webhooks.signatures import Signatures
+from tallyframe.webhooks.registry import build_sources
 
 ROUTERS = (
     orders.router,
@@ -66,6 +67,7 @@ ROUTERS = (
     admin_users.router,
     admin_generations.router,
     admin_log.router,
+    admin_webhooks.router,
     audit.router,
     stats.router,
     media.router,
@@ -147,7 +149,7 @@ async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
         storages=storages,
         terms=_terms(settings),
         tokens=_tokens(settings, jwks) if settings.auth_issuer else None,
-        clerk=_clerk(settings),
+        sources=build_sources(settings),
         fetch=_fetch(settings),
         uploads=asyncio.Semaphore(settings.upload_threads),
     )
@@ -188,11 +190,6 @@ def _tokens(settings: Settings, jwks: Jwks | None) -> SessionTokens:
         shared_secret=settings.auth_jwt_secret.get_secret_value(),
         allow_anonymous=settings.auth_allow_anonymous,
     )
-
-
-def _clerk(settings: Settings) -> Signatures | None:
-    secrets = [secret.get_secret_value() for secret in settings.clerk_webhook_secret]
-    return Signatures(secrets) if secrets else None
 
 
 def _fetch(settings: Settings) -> Any:  # noqa: ANN401  # a coroutine function

@@ -71,6 +71,7 @@ class Settings(VendorSettings):
     # Processes
     worker_concurrency: int = Field(10, ge=1, le=1000)  # generations at once per worker
     worker_user_slots: int = Field(0, ge=0, le=1000)  # of these, generations of one user; 0: four fifths
+    worker_other_slots: int = Field(4, ge=1, le=100)  # other jobs at once per worker: erasing, withdrawing
     database_pool_size: int = Field(10, ge=1, le=500)  # connections per process
     statement_timeout: Seconds = 15.0  # seconds per SQL statement, and that a transaction may stand still
     shutdown_grace: Seconds = 130.0  # seconds a stopping worker waits for its generations; more than a call takes

@@ -9,6 +9,7 @@ from tests.admin.conftest import WHY, Acts
 from tests.support.cast import Member
 from tests.support.remains import World, problem
 from tests.support.shared import shared_database
+from tests.support.telling import waiting_event
 
 database_url = shared_database("test_admin_refusals")
 
@@ -20,6 +21,8 @@ MORE: dict[str, dict[str, Any]] = {
     "/v1/admin/generations/{generation_id}/cancel": {},
     "/v1/admin/generations/{generation_id}/retry": {},
     "/v1/admin/generations/{generation_id}/resolve": {"outcome": "refunded"},
+    "/v1/admin/webhooks/{webhook_id}/replay": {},
+    "/v1/admin/webhooks/{webhook_id}/dismiss": {},
 }
 REASONS: list[tuple[dict[str, Any], str]] = [
     ({}, "/reason"),
@@ -43,10 +46,11 @@ async def routes(anybody: httpx.AsyncClient) -> list[Route]:
 
 
 @pytest.fixture
-async def ids(alice: Member) -> dict[str, str]:
-    """Something of alice's that could be acted upon."""
+async def ids(alice: Member, owner: Any) -> dict[str, str]:
+    """Something of alice's, and somebody's, that could be acted upon."""
     project = await alice.order()
-    return {"user_id": str(alice.user.id), "generation_id": project["generation"]["id"]}
+    ids = {"user_id": str(alice.user.id), "generation_id": project["generation"]["id"]}
+    return {**ids, "webhook_id": str(await waiting_event(owner))}
 
 
 async def ask(client: httpx.AsyncClient, route: Route, ids: dict[str, str], **more: Any) -> httpx.Response:
@@ -69,7 +73,7 @@ async def test_for_administrators_only(
         problem(await ask(alice.http, route, ids, reason=""), 403, "forbidden", route)
         problem(await ask(anybody, route, ids), 401, "unauthenticated", route)
         method, path = route
-        nonsense = path.format(user_id="1", generation_id="1")
+        nonsense = path.format(user_id="1", generation_id="1", webhook_id="1")
         problem(await alice.http.request(method.upper(), nonsense), 403, "forbidden", route)
     assert (await world.remains(), await lines(owner)) == before
 
@@ -109,6 +113,6 @@ async def test_an_outcome_is_one_of_two(ids: dict[str, str], acts: Acts) -> None
 async def test_an_id_must_be_one(routes: list[Route], acts: Acts) -> None:
     for route in routes:
         if "{" in route[1]:
-            nonsense = {"user_id": "1", "generation_id": "1"}
+            nonsense = {"user_id": "1", "generation_id": "1", "webhook_id": "1"}
             said = problem(await ask(acts.admin.http, route, nonsense), 422, "validation_failed", route)
-            assert said["errors"][0]["pointer"] in {"/user_id", "/generation_id"}
+            assert said["errors"][0]["pointer"] in {"/user_id", "/generation_id", "/webhook_id"}

@@ -13,7 +13,7 @@ from tallyframe.admin import work
 from tallyframe.admin.log import Decision
 from tallyframe.db import Database
 from tallyframe.generations.run import lease
-from tallyframe.outbox.relay import connect
+from tallyframe.outbox.relay import connect, take_wake_up
 from tallyframe.settings import Settings
 from tests.admin.conftest import WHY, Acts
 from tests.admin.orders import WAITS, asleep, calls, failed, order, run
@@ -26,13 +26,13 @@ from tests.support.working import Bench
 database_url = shared_database("test_admin_work")
 
 
-async def rung(settings: Settings) -> list[Any]:
-    """What a worker would be called with; forgotten by that."""
+async def woken(settings: Settings) -> bool:
+    """Whether a worker would be woken; forgotten by that."""
     queue = connect(settings.redis_url.get_secret_value())
-    jobs = [list(job.args) for job in await queue.queued_jobs()]
-    await queue.flushdb()
-    await queue.aclose(close_connection_pool=True)
-    return jobs
+    try:
+        return await take_wake_up(queue)
+    finally:
+        await queue.aclose(close_connection_pool=True)
 
 
 async def test_canceled_with_the_credits_back_and_the_vendor_told(
@@ -93,7 +93,7 @@ async def test_what_waits_is_woken_and_its_ticket_asked_for(
 ) -> None:
     generation_id = await asleep(alice, bench)
     before = await owner.fetchrow(WAITS, generation_id)
-    assert await rung(settings)  # when it was ordered
+    assert await woken(settings)  # when it was ordered
     answer = await acts.do(f"generations/{generation_id}/retry")
     assert answer.status_code == 202, answer.text
     assert answer.headers["location"] == f"/v1/admin/generations/{generation_id}"
@@ -102,7 +102,7 @@ async def test_what_waits_is_woken_and_its_ticket_asked_for(
     assert (before[0], after[0]) == (False, True)
     assert tuple(before)[1:] == tuple(after)[1:]
     assert await owner.fetchval("SELECT due_at <= now() FROM outbox WHERE ref = $1", generation_id)
-    assert await rung(settings) == [[str(generation_id)]]
+    assert await woken(settings)
     assert await acts.actions(alice) == ["wake"]
     vendor = Scripted("vendor")
     assert await run(bench, vendor, generation_id) == "succeeded"

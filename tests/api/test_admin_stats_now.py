@@ -115,12 +115,13 @@ async def test_the_oldest_pending_tells_how_long_users_wait(admin: Member, alice
     assert 500 <= (await stats(admin))["queue"]["oldest_pending_seconds"] < 600
 
 
-async def test_calls_that_nobody_rings_for_are_overdue(admin: Member, alice: Member, owner: Any) -> None:
+async def test_what_nobody_enqueues_is_overdue_and_generations_are_never_enqueued(
+    admin: Member, alice: Member, owner: Any
+) -> None:
     await alice.order()
-    await alice.order()
-    late = "UPDATE outbox SET due_at = now() + make_interval(secs => $1) WHERE ref = $2"
+    await owner.execute("INSERT INTO outbox (kind, ref) SELECT 'withdraw', id FROM generations")
     for seconds, overdue in ((2, 0), (0, 0), (-OVERDUE - 1, 1)):
-        await owner.execute(late, seconds, await one(owner))
+        await owner.execute("UPDATE outbox SET due_at = now() + make_interval(secs => $1)", seconds)
         assert (await stats(admin))["queue"]["outbox_overdue"] == overdue
 
 

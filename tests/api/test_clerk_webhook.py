@@ -1,16 +1,13 @@
 """Clerk's webhook: users come and change, once, whether the event or the first token is first."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import DBAPIError
 
 from tallyframe.db import Database
 from tallyframe.settings import Settings
-from tallyframe.webhooks.clerk import follow
 from tallyframe.webhooks.received import prune
 from tests.conftest import ClientFor
 from tests.support.clerk import BORN, Clerk, address, clerk_and_clients, new_event_id, other_event, user_event
@@ -96,8 +93,8 @@ async def test_the_same_event_is_followed_once(clerk: Clerk, owner: Any) -> None
         assert await clerk.tell(event, event_id=event_id) == "replayed"
     assert await profile(owner) == ("ada@example.org", "Ada Lovelace")
     assert await counts(owner) == (1, 1, 1, 20)
-    noted = await owner.fetch("SELECT source, event_id, type FROM webhook_events")
-    assert [tuple(row) for row in noted] == [("clerk", event_id, "user.created")]
+    noted = await owner.fetch("SELECT source, event_id, type, subject, status, attempts FROM webhook_events")
+    assert [tuple(row) for row in noted] == [("clerk", event_id, "user.created", "user_1", "applied", 1)]
 
 
 async def test_events_are_forgotten_after_their_days(clerk: Clerk, owner: Any, worker_db: Database) -> None:
@@ -134,19 +131,6 @@ async def test_event_and_first_token_at_once_sign_up_once(
         assert await counts(owner) == (n + 1, n + 1, n + 1, 20 * (n + 1))
         assert await profile(owner, subject) == ("ada@example.org", "Ada Lovelace")
     assert await verdict(db) == {}
-
-
-async def test_a_failure_leaves_nothing_and_the_next_try_works(
-    clerk: Clerk, issuer: JwksStub, owner: Any, db: Database
-) -> None:
-    await owner.execute("ALTER TABLE accounts ADD CONSTRAINT shut CHECK (false)")
-    event, event_id = user_event("user.created"), new_event_id()
-    with pytest.raises(DBAPIError, match="shut"):
-        await follow(db, event_id, json.dumps(event).encode(), issuer=issuer.issuer, grant=20)
-    assert await owner.fetchval("SELECT count(*) FROM webhook_events") == 0
-    await owner.execute("ALTER TABLE accounts DROP CONSTRAINT shut")
-    assert await clerk.tell(event, event_id=event_id) == "applied"
-    assert await counts(owner) == (1, 1, 1, 20)
 
 
 async def test_other_events_change_nothing(clerk: Clerk, owner: Any) -> None:

@@ -21,7 +21,6 @@ from tallyframe.generations.tables import ERASE_PROJECT
 from tallyframe.settings import Settings
 from tallyframe.storages.base import StorageError
 from tallyframe.storages.local import LocalStorage
-from tallyframe.worker import erase_project
 from tests.support.cast import Member
 from tests.support.drawn import picture
 from tests.support.remains import problem
@@ -165,12 +164,11 @@ async def test_erasing_with_the_storage_away_is_left_for_the_next_ring(
     aside = media.rename(media.with_name("aside"))
     media.touch()
     assert (await alice.http.delete(f"/v1/projects/{project['id']}")).status_code == 204
-    work = {"runner": bench.runner()}
-    await erase_project(work, project["id"])
+    await bench.handle("erase_project", UUID(project["id"]))
     assert await owner.fetchval("SELECT count(*) FROM outbox WHERE kind = 'erase_project'") == 1
     media.unlink()
     aside.rename(media)
-    await erase_project(work, project["id"])
+    await bench.handle("erase_project", UUID(project["id"]))
     assert files(settings) == []
     assert await owner.fetchval("SELECT count(*) FROM outbox") == 0
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tallyframe.audit.invariants import INVARIANTS
+from tallyframe.ids import new_id
 from tallyframe.ledger.verify import CHECKS
 from tests.audit.conftest import Audits, World, subjects
 from tests.support.cast import Member
@@ -118,6 +119,13 @@ BROKEN: dict[str, tuple[list[str], dict[str, str]]] = {
         ],
         {"no_forgotten_order": "failed", "in_doubt": "failed"},
     ),
+    "an event of a webhook waits for an hour": (
+        [
+            """INSERT INTO webhook_events (id, source, event_id, type, status, body, received_at)
+               VALUES ('{event}', 'clerk', 'msg_1', 'user.created', 'received', '', now() - interval '61 minutes')"""
+        ],
+        {"webhooks_are_applied": "event"},
+    ),
     "nobody knows what became of an order": (
         ["UPDATE generation_steps SET state = 'in_doubt' WHERE generation_id = '{failed}'"],
         {"in_doubt": "failed"},
@@ -131,7 +139,7 @@ async def test_it_is_found_and_named(
 ) -> None:
     assert await audits.violated() == {}
     names: dict[str, object] = {**world.names, "account": rich.user.account_id, "bob": bob.user.id}
-    names["guards"] = "the guards are in place"
+    names |= {"guards": "the guards are in place", "event": new_id()}
     statements, expected = BROKEN[what]
     await falsify(owner, *(statement.format(**names) for statement in statements))
     found = await audits.violated()
@@ -158,6 +166,11 @@ async def test_it_is_found_and_named(
         ["UPDATE generations SET expires_at = now() + interval '1 second' WHERE id = '{pending}'"],
         ["UPDATE projects SET deleted_at = now() WHERE id = '{done_project}'", "DELETE FROM assets"],
         ["UPDATE generation_steps SET state = 'in_doubt', resolution = 'settled' WHERE generation_id = '{failed}'"],
+        [
+            """INSERT INTO webhook_events (source, event_id, type, status, body, received_at)
+               VALUES ('clerk', 'msg_1', 'user.created', 'received', '', now() - interval '59 minutes'),
+                      ('clerk', 'msg_2', 'user.created', 'applied', '', now() - interval '61 minutes')"""
+        ],
     ],
 )
 async def test_what_is_no_violation(world: World, audits: Audits, owner: Any, statements: list[str]) -> None:

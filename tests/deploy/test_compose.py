@@ -118,7 +118,7 @@ def check(name: str, settings: Settings, url: str = "") -> bool:
     """Run the health check of a service as Docker would: by its exit code."""
     _, _, option, script = SERVICES[name]["healthcheck"]["test"]
     script = script.replace("http://127.0.0.1:8000", url) if url else script
-    environment = {"PATH": "/usr/bin:/bin", "TALLYFRAME_REDIS_URL": settings.redis_url.get_secret_value()}
+    environment = {"PATH": "/usr/bin:/bin", "TALLYFRAME_DATABASE_URL": settings.database_url.get_secret_value()}
     command = [sys.executable, option, script]
     return subprocess.run(command, env=environment, capture_output=True, timeout=90, check=False).returncode == 0
 

@@ -28,7 +28,7 @@ def test_every_path_in_backticks_exists() -> None:
 
 
 def test_every_file_on_the_way_of_a_request_exists() -> None:
-    paths = set(re.findall(r"\b[a-z]+/[a-z_]+\.py\b|\b[a-z]+\.py\b", REQUEST))
+    paths = set(re.findall(r"\b(?:[a-z]+/)*[a-z_]+\.py\b", REQUEST))
     assert len(paths) > 15
     assert {path for path in paths if not exists(path)} == set()
 
@@ -40,8 +40,18 @@ def test_the_house_has_all_rooms_and_no_others() -> None:
 
 
 def test_the_story_is_drawn_whole() -> None:
-    drawn = set(re.findall(r"^│   [├└]── (\S+)", HOUSE, re.MULTILINE))
-    assert drawn == {path.name for path in (SOURCE / "generations").glob("*.py")} - {"__init__.py"}
+    story = HOUSE.split("├── generations/")[1].split("\n├── ")[0]
+    drawn = set(re.findall(r"\b[a-z]+\.py\b", story))
+    assert drawn == {path.name for path in (SOURCE / "generations").rglob("*.py")} - {"__init__.py"}
+    rooms = {name.removesuffix("/") for name in re.findall(r"^│   [├└]── (\w+/)", HOUSE, re.MULTILINE)}
+    assert rooms == {path.name for path in (SOURCE / "generations").iterdir() if (path / "__init__.py").exists()}
+
+
+def test_one_credit_is_followed_through_twelve_files_at_most() -> None:
+    table = PAGE.split("## Follow one credit")[1].split("##")[0]
+    files = re.findall(r"^\| \d+ \| `([^`]+)` \|", table, re.MULTILINE)
+    assert 8 < len(files) <= 12
+    assert [file for file in files if not exists(file)] == []
 
 
 def test_every_part_has_its_layer() -> None:

@@ -90,10 +90,10 @@ async def test_the_doctor_checks_what_it_shows(database_url: str, redis_url: str
     printed = re.findall(r"^(?:ok|WRONG) +(\S+(?: \S+)*)  +(.+)$", blocks("doctor")[0], re.MULTILINE)
     assert [finding.name for finding in found] == [name for name, _ in printed]
     words = {finding.name: finding.words for finding in found}
-    assert [finding.name for finding in found if not finding.is_well] == ["redis"]
-    assert words.pop("redis").endswith("Start `tallyframe worker`.")
+    assert [finding.name for finding in found if not finding.is_well] == ["workers"]
+    assert words.pop("workers").endswith("Start `tallyframe worker`.")
     assert {name: general(said) for name, said in words.items()} == {
-        name: general(said) for name, said in printed if name != "redis"
+        name: general(said) for name, said in printed if name != "workers"
     }
 
 

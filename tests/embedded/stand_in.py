@@ -67,7 +67,7 @@ def stack(folder: str, port: str, *command: str) -> None:
     from tallyframe.embedded import EmbeddedError, Plan, run
 
     async def worker_ready(url: str) -> bool:
-        return url.startswith("redis://") and working.exists()
+        return url.startswith("postgresql://") and working.exists()
 
     async def prepare(url: str) -> Mapping[str, str]:
         working.unlink(missing_ok=True)

@@ -109,8 +109,7 @@ async def test_a_flood_leaves_a_slot_for_others(rich: Member, alice: Member, ben
     await orders(rich, 10, "[hang:60]")
     dispatcher = Dispatcher(bench.runner(), slots=5, most=4)
     try:
-        for _ in range(10):
-            dispatcher.wake()
+        dispatcher.wake()
         await until(four_are_running)
         await orders(alice, 1, "[hang:60]")
         dispatcher.wake()
@@ -121,7 +120,7 @@ async def test_a_flood_leaves_a_slot_for_others(rich: Member, alice: Member, ben
     assert await running(rich) == await running(alice) == 0  # given back
 
 
-async def test_one_ring_is_enough_for_all_that_is_there(
+async def test_one_wake_up_is_enough_for_all_that_is_there(
     rich: Member, alice: Member, bench: Bench, owner: Any, db: Database
 ) -> None:
     await orders(rich, 12)
@@ -133,7 +132,7 @@ async def test_one_ring_is_enough_for_all_that_is_there(
     assert await assert_books_balance(db, owner) == {"failed": 14}
 
 
-async def test_a_ring_while_nothing_was_found_is_heard(alice: Member, bench: Bench, owner: Any) -> None:
+async def test_a_wake_up_while_nothing_was_found_is_not_lost(alice: Member, bench: Bench, owner: Any) -> None:
     """The order is written while the only slot looks for work, and finds none."""
     placed: list[str] = []
 
@@ -156,8 +155,9 @@ async def test_a_ring_while_nothing_was_found_is_heard(alice: Member, bench: Ben
 async def test_who_stops_takes_nothing_new(alice: Member, bench: Bench, owner: Any) -> None:
     await orders(alice, 2)
     dispatcher = Dispatcher(bench.runner(), slots=2, most=2)
-    dispatcher.stop()
-    dispatcher.wake_all()
+    await dispatcher.aclose(0)
+    dispatcher.wake()
+    await dispatcher.look()
     await dispatcher.aclose(1)
     assert await owner.fetchval("SELECT count(*) FROM generations WHERE status = 'pending'") == 2
 
@@ -200,13 +200,3 @@ async def test_those_who_come_again_and_again_do_not_put_off_a_second_order_for_
     await until_all_ended(owner)
     await dispatcher.aclose(5)
     assert [place for place, user in enumerate(turns) if user == alice.user.id][1] < 15
-
-
-async def test_a_full_worker_leaves_rings_to_others(rich: Member, bench: Bench) -> None:
-    await orders(rich, 2, "[hang:60]")
-    dispatcher = Dispatcher(bench.runner(), slots=1, most=1)
-    assert not dispatcher.is_full
-    dispatcher.wake()
-    assert dispatcher.is_full
-    await dispatcher.aclose(0)
-    assert not dispatcher.is_full

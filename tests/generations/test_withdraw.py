@@ -12,10 +12,10 @@ from tallyframe.db import Database
 from tallyframe.generations.end.sweep import expire_old, withdraw_lost
 from tallyframe.generations.end.withdraw import MOST_RINGS, NOT_STOPPED, STOPPED, withdraw
 from tallyframe.generations.run.runner import Runner
+from tallyframe.lanes import JOB_KINDS
 from tallyframe.outbox.relay import connect, relay
 from tallyframe.providers.base import Ticket
 from tallyframe.settings import Settings
-from tallyframe.worker import FUNCTIONS
 from tests.conftest import ClientFor, owner_of
 from tests.support.books import assert_books_balance
 from tests.support.cast import Member
@@ -203,10 +203,10 @@ async def test_the_relay_rings_for_it_and_the_worker_knows_how(
     generation_id = await with_ticket(alice, bench, vendor)
     await cancel(alice, owner, generation_id)
     redis = connect(settings.redis_url.get_secret_value())
-    assert await relay(bench.db, redis) == 1
+    assert await relay(bench.db, redis, JOB_KINDS) == 1
     [job] = [job for job in await redis.queued_jobs() if job.function == "withdraw"]
     await redis.aclose(close_connection_pool=True)
-    await FUNCTIONS[job.function]({"runner": runner_of(bench, vendor)}, *job.args)
+    await bench.handle(job.function, UUID(job.args[0]), runner_of(bench, vendor))
     assert vendor.stopped == ["t-1"]
     assert await left_to_do(owner) == []
 

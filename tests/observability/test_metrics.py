@@ -1,5 +1,7 @@
 """/metrics tells operators what the issue of the day is."""
 
+from typing import Any
+
 import httpx
 
 from tests.support.cast import Member
@@ -34,6 +36,15 @@ async def test_metrics(alice: Member, bench: Bench, anybody: httpx.AsyncClient) 
     assert value(after, "tallyframe_refunded_credits_total") == 5
     accepted = 'method="POST",route="/v1/projects",status="202"'
     assert value(after, f"tallyframe_requests_total{{{accepted}}}") >= 2
+
+
+async def test_webhooks_are_counted_by_what_became_of_them(anybody: httpx.AsyncClient, owner: Any) -> None:
+    insert = "INSERT INTO webhook_events (source, event_id, type, status, body) VALUES ('clerk', $1, 'x', $2, '')"
+    for number, status in enumerate(("applied", "applied", "ignored", "received")):
+        await owner.execute(insert, f"msg_{number}", status)
+    told = (await anybody.get("/metrics")).text
+    for status, count in {"applied": 2, "ignored": 1, "received": 1}.items():
+        assert value(told, f'tallyframe_webhook_events{{source="clerk",status="{status}"}}') == count
 
 
 async def test_ready_and_alive(anybody: httpx.AsyncClient) -> None:

@@ -15,7 +15,7 @@ from tests.support.books import assert_books_balance
 from tests.support.cast import Member
 from tests.support.working import Bench
 
-ROLES = "tallyframe_app, tallyframe_api, tallyframe_worker, tallyframe_admin"
+ROLES = "tallyframe_app, tallyframe_api, tallyframe_worker, tallyframe_admin, tallyframe_webhooks"
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from tallyframe.db import ADMIN_ROLE, API_ROLE, WORKER_ROLE, Database
+from tallyframe.db import ADMIN_ROLE, API_ROLE, WEBHOOKS_ROLE, WORKER_ROLE, Database
 from tallyframe.settings import Settings
 from tests.conftest import acting_as, owner_of
 from tests.support.cast import Member
@@ -188,6 +188,48 @@ async def test_a_worker_may_refund_and_move_no_other_credits(alice: Member, sett
             await worker.run(sa.text("UPDATE users SET role = 'admin'"))
 
 
+async def test_webhooks_may_sign_up_and_move_no_other_credits(alice: Member, webhooks_db: Database) -> None:
+    entry = """
+        INSERT INTO ledger_entries (id, account_id, kind, amount, reference)
+        VALUES ('{}', '{}', '{}', {}, 'sign-up:{}')"""
+    mine, others = alice.user.id, uuid4()
+    for kind, amount, user in (
+        *(("grant", 5, others), ("purchase", 5, mine), ("adjustment", 5, mine)),
+        *(("debit", -5, mine), ("clawback", -5, mine)),
+    ):
+        with pytest.raises(DBAPIError, match=r"row-level security|ck_ledger_entries"):
+            await webhooks_db.run(sa.text(entry.format(uuid4(), alice.user.account_id, kind, amount, user)))
+    await webhooks_db.run(sa.text(entry.format(uuid4(), alice.user.account_id, "grant", 5, mine)))  # as a sign-up does
+    with pytest.raises(DBAPIError, match="uq_ledger_entries_kind_reference"):
+        await webhooks_db.run(sa.text(entry.format(uuid4(), alice.user.account_id, "grant", 5, mine)))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE users SET role = 'admin'",
+        "UPDATE users SET is_member = true",
+        "INSERT INTO users (id, issuer, subject, display_name, role) SELECT id, issuer, id, id, role FROM users",
+        "INSERT INTO api_keys SELECT * FROM api_keys",
+        "UPDATE api_keys SET user_id = gen_random_uuid()",
+        "SELECT prompt FROM projects",
+        "UPDATE projects SET prompt = 'x'",
+        "SELECT input FROM generations",
+        "SELECT * FROM ledger_entries",
+        "UPDATE accounts SET balance = 5",
+        "INSERT INTO webhook_events (source, event_id, type) VALUES ('clerk', 'x', 'x')",
+        "DELETE FROM webhook_events",
+        "UPDATE webhook_events SET type = 'user.deleted'",
+        "INSERT INTO admin_log SELECT * FROM admin_log",
+    ],
+)
+async def test_webhooks_change_what_their_sources_need_and_nothing_else(
+    alice: Member, webhooks_db: Database, statement: str
+) -> None:
+    with pytest.raises(DBAPIError, match="permission denied"):
+        await webhooks_db.run(sa.text(statement))
+
+
 async def test_a_live_generation_of_ones_own_is_not_refunded(alice: Member, api_db: Database, owner: Any) -> None:
     project, before = await alice.order(), await alice.available()
     refund = """
@@ -214,7 +256,7 @@ async def test_the_ledgers_functions_cannot_be_put_on_tables_of_ones_own(
 
 
 async def test_no_role_can_leave_its_place(database_url: str) -> None:
-    for role in (API_ROLE, WORKER_ROLE):
+    for role in (API_ROLE, WORKER_ROLE, WEBHOOKS_ROLE):
         connection = await asyncpg.connect(database_url, server_settings={"role": role})
         for statement in ("ALTER TABLE projects DISABLE ROW LEVEL SECURITY", "DROP POLICY own ON projects"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):

@@ -12,8 +12,9 @@ from time import monotonic
 
 import httpx
 
-from tallyframe.outbox.relay import connect, workers
+from tallyframe.db import ADMIN_ROLE, Database
 from tallyframe.settings import Settings
+from tallyframe.workers.heartbeat import present
 
 PATIENCE = 90.0  # seconds for what takes one or two on an idle machine
 
@@ -74,15 +75,16 @@ class Processes:
         return self.started[-1]
 
     async def worker(self, **environment: str) -> Process:
-        """Start a worker process; return it once it takes jobs, which is a little after it says that it starts."""
+        """Start a worker process; return it once it is one of those that are there."""
         process = self.start("worker", **environment)
         await process.until_logged("worker_started")
-        redis, until = connect(self.settings.redis_url.get_secret_value()), monotonic() + PATIENCE
-        while not any(name.endswith(f":{process.popen.pid}") for name in await workers(redis)):
+        url, until = self.settings.database_url.get_secret_value(), monotonic() + PATIENCE
+        db = Database(url, role=ADMIN_ROLE, pool_size=1, statement_timeout=15)
+        while not any(name.endswith(f":{process.popen.pid}") for name in await present(db)):
             assert process.popen.poll() is None, process.text
             assert monotonic() < until, process.text
             await asyncio.sleep(0.02)
-        await redis.aclose(close_connection_pool=True)
+        await db.close()
         return process
 
     async def api(self, **environment: str) -> tuple[Process, str]:

@@ -7,10 +7,10 @@ from urllib.parse import quote, urlsplit
 
 import asyncpg
 
-from tallyframe.db import ADMIN_ROLE, API_ROLE, WORKER_ROLE
+from tallyframe.db import ADMIN_ROLE, API_ROLE, WEBHOOKS_ROLE, WORKER_ROLE
 
 #: The roles that API and workers act as.
-APP_ROLES = (API_ROLE, WORKER_ROLE, ADMIN_ROLE)
+APP_ROLES = (API_ROLE, WORKER_ROLE, ADMIN_ROLE, WEBHOOKS_ROLE)
 OWNER, PASSWORD = "books_owner", "books-owner"  # a login that owns the tables, and is no superuser
 
 OTHER = "somebody_else"  # a role that may do nothing

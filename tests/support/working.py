@@ -8,10 +8,11 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from tallyframe import lanes
 from tallyframe.db import Database
+from tallyframe.generations.run.dispatch import Dispatcher
 from tallyframe.generations.run.runner import Runner
-from tallyframe.generations.tables import RUN_GENERATION
-from tallyframe.outbox.tables import outbox
+from tallyframe.outbox.tables import RUN_GENERATION, outbox
 from tallyframe.providers.base import Provider
 from tallyframe.settings import Settings
 from tallyframe.worker import build_runner
@@ -38,6 +39,11 @@ class Bench:
 
     def with_provider(self, provider: Provider) -> Runner:
         return self.runner(providers=among(provider))
+
+    async def handle(self, kind: str, ref: UUID, runner: Runner | None = None) -> None:
+        """Do what a worker does for an outbox row."""
+        runner = runner or self.runner()
+        await lanes.run(lanes.Tools(runner, Dispatcher(runner, slots=1, most=1)), kind, ref)
 
     async def due(self) -> list[UUID]:
         """What the outbox would ring for, now or later."""

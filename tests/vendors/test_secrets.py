@@ -10,6 +10,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
+from tallyframe.outbox.relay import WAKE_UP
 from tests.support.books import until_all_ended
 from tests.support.cast import Member
 from tests.support.drawn import GREEN, picture
@@ -96,7 +97,7 @@ async def test_nothing_secret_shows_anywhere(
     assert b"PERMISSION_DENIED" in b"".join(rows)
     assert b"provider_alarm" in logs[1]
     assert storage == "local" or b"store_failed" in logs[1]
-    assert b"run_generation" in b"".join(redis_saw)
+    assert WAKE_UP.encode() in b"".join(redis_saw)
 
 
 async def until_storing_failed(worker: Process) -> None:

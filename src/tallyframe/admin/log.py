@@ -24,6 +24,8 @@ class Action(StrEnum):
     WAKE = "wake"
     ORDER_AGAIN = "order_again"
     RESOLVE = "resolve"
+    REPLAY_WEBHOOK = "replay_webhook"
+    DISMISS_WEBHOOK = "dismiss_webhook"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +38,12 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """To whom it is done, and to which of their generations: ids, or columns of the row that the act changes."""
+    """To whom it is done, and to which of their generations: ids, or columns of the row that the act changes.
 
-    user_id: "sa.ColumnElement[UUID] | UUID"
+    `user_id` is None for what is done to no user.
+    """
+
+    user_id: "sa.ColumnElement[UUID] | UUID | None"
     generation_id: "sa.ColumnElement[UUID] | UUID | None" = None
 
 
@@ -76,7 +81,7 @@ async def listed(db: Database, wanted: Filter, *, before: UUID | None, limit: in
     query = (
         sa.select(admin_log, admins.c.email.label("admin_email"), subjects.c.email.label("user_email"))
         .join(admins, admins.c.id == admin_log.c.admin_id)
-        .join(subjects, subjects.c.id == admin_log.c.user_id)
+        .outerjoin(subjects, subjects.c.id == admin_log.c.user_id)
         .where(*(admin_log.c[name] == value for name, value in given.items() if value is not None))
         .order_by(admin_log.c.id.desc())
         .limit(limit)

@@ -4,7 +4,7 @@ Generations are counted in the database and not in the workers. So every API pro
 survive the end of any process. Sum the request metrics over all processes; take the maximum of all others.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from time import monotonic
@@ -23,6 +23,7 @@ from tallyframe.audit.steps import Doubts
 from tallyframe.calls.figures import CallFigures, read as call_figures
 from tallyframe.ledger.digest.daily import digest_age
 from tallyframe.reports import figures, load
+from tallyframe.webhooks import received
 
 router = APIRouter(include_in_schema=False)
 
@@ -47,6 +48,7 @@ class Snapshot:
     audits: Mapping[str, Checked] = field(default_factory=dict)  # by invariant
     fleet: load.Fleet = field(default_factory=load.Fleet)
     digest_age: int | None = None  # seconds; None before the first digest
+    webhooks: Sequence[tuple[str, str, int]] = ()  # source, status, how many events
     audit_interval: float = 0.0  # seconds
 
     def collect(self) -> Iterator[Metric]:
@@ -63,6 +65,10 @@ class Snapshot:
         yield GaugeMetricFamily("tallyframe_workers", "Workers that live", value=self.fleet.count)
         yield GaugeMetricFamily("tallyframe_worker_slots", "Generations that they run at once", value=self.fleet.slots)
         yield GaugeMetricFamily("tallyframe_worker_slots_busy", "Generations that they run", value=self.fleet.busy)
+        events = GaugeMetricFamily("tallyframe_webhook_events", "Events that are kept", labels=["source", "status"])
+        for source, status, count in self.webhooks:
+            events.add_metric([source, status], count)
+        yield events
         age = inf if self.digest_age is None else self.digest_age
         yield GaugeMetricFamily("tallyframe_ledger_digest_age_seconds", "Since the ledger's latest digest", value=age)
 
@@ -123,6 +129,7 @@ async def metrics(serving: SystemServices) -> Response:
                 audits=await audit_rows.read(reader),
                 fleet=await load.fleet(reader),
                 digest_age=await digest_age(reader),
+                webhooks=await received.counted(reader),
                 audit_interval=settings.audit_interval,
             )
             _last["at"] = monotonic()

@@ -15,7 +15,6 @@ from tallyframe.api.pictures import Given, given, stored
 from tallyframe.errors import Generating, NotFound, PriceChanged, TooManyActiveGenerations, ValidationFailed
 from tallyframe.generations import queries
 from tallyframe.generations.accept.submit import Accepted, NewProject, submit, submit_for
-from tallyframe.generations.tables import RUN_GENERATION
 from tallyframe.idempotency.keys import Key
 from tallyframe.operations.base import Operation
 from tallyframe.outbox.relay import wake
@@ -149,7 +148,7 @@ async def _accepted(once: Idempotent, accepted: Accepted | None, project_id: UUI
         limit = once.serving.settings.max_active_generations
         full = not project_id or await queries.active(once.serving.db, once.user.id) >= limit
         raise TooManyActiveGenerations if full else Generating
-    await wake(once.serving.queue, RUN_GENERATION, accepted.generation_id)
+    await wake(once.serving.queue)
     return accepted.generation_id
 
 

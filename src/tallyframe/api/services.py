@@ -21,7 +21,7 @@ from tallyframe.generations.accept.terms import Terms
 from tallyframe.outbox.relay import JobQueue
 from tallyframe.settings import Settings
 from tallyframe.storages.base import Storages
-from tallyframe.webhooks.signatures import Signatures
+from tallyframe.webhooks.base import Sources
 
 #: Seconds that a known caller is remembered. A key revoked through another process works there for as long.
 REMEMBER = 5.0
@@ -62,7 +62,7 @@ class Services:
     storages: Storages
     terms: Terms  # what can be ordered here
     tokens: SessionTokens | None
-    clerk: Signatures | None  # of its webhooks
+    sources: Sources  # of webhooks
     fetch: Callable[[str, str], Awaitable[bytes]]  # (URL, pointer for errors) → bytes
     uploads: asyncio.Semaphore
     callers: Callers = field(default_factory=Callers)

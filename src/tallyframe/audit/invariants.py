@@ -16,6 +16,7 @@ from tallyframe.audit.money import (
 from tallyframe.audit.receipts import FailureHasAReason, ProjectsShowTheirLatest, ShownMediaExist, SuccessHasAResult
 from tallyframe.audit.steps import Doubts, NoOrderIsForgotten
 from tallyframe.audit.uploads import UploadsWithoutRow
+from tallyframe.audit.webhooks import WebhooksAreApplied
 
 INVARIANTS: tuple[Invariant, ...] = (
     BalancesAreSums(),
@@ -35,6 +36,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     ProjectsShowTheirLatest(),
     ShownMediaExist(),
     NoOrderIsForgotten(),
+    WebhooksAreApplied(),
     FilesHaveBytes(),
     Doubts(),
     UploadsWithoutRow(),

@@ -4,8 +4,9 @@ import sqlalchemy as sa
 
 from tallyframe.audit.base import Finding, Invariant, View
 from tallyframe.audit.looking import Offenders, ago, counted, look, look_again, words
-from tallyframe.generations.tables import IS_LIVE, RUN_GENERATION, generations
+from tallyframe.generations.tables import IS_LIVE, generations
 from tallyframe.outbox.rows import not_queued
+from tallyframe.outbox.tables import RUN_GENERATION
 
 #: Seconds beyond what a lease may be: the settings of workers may differ while they are being changed.
 MARGIN = 3600.0

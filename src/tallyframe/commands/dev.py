@@ -6,16 +6,15 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from redis.exceptions import RedisError
-
 from tallyframe.accounts import keys, users
 from tallyframe.accounts.api_keys import secret_hash
 from tallyframe.accounts.session_tokens import Identity
 from tallyframe.accounts.users import LOCAL
 from tallyframe.commands.users import add_user, database
 from tallyframe.db import Database
+from tallyframe.errors import Unavailable
 from tallyframe.migrate import migrate
-from tallyframe.outbox.relay import connect, workers
+from tallyframe.workers.heartbeat import present
 
 _CREDITS = 10_000  # of a new development user
 _USERS = {"admin_api_key": ("admin@localhost", True), "api_key": ("dev@localhost", False)}
@@ -47,15 +46,13 @@ async def _keys(db: Database, data_dir: Path) -> Mapping[str, str]:
     return known
 
 
-async def worker_ready(redis_url: str) -> bool:
-    """Return whether a worker has reported to Redis."""
-    redis = connect(redis_url)
+async def worker_ready(database_url: str) -> bool:
+    """Return whether a worker has shown a sign of life."""
     try:
-        return bool(await workers(redis))
-    except (RedisError, OSError):
+        async with database(database_url) as db:
+            return bool(await present(db))
+    except Unavailable:
         return False
-    finally:
-        await redis.aclose(close_connection_pool=True)
 
 
 def welcome(stack: Mapping[str, str]) -> str:

@@ -32,7 +32,7 @@ class Plan:
     `api` and `worker` are command lines. `env` is their environment, to which `TALLYFRAME_DATABASE_URL`, `_REDIS_URL`,
     `_DATA_DIR` and, unless it is there, `_PUBLIC_URL` are added. `prepare` is called with the database's URL before
     they start; it migrates, and returns the keys to show: `admin_api_key` and `api_key`. `worker_ready` is called with
-    the URL of Redis until it returns True. `on_ready` is called with the content of stack.json when all is ready.
+    the database's URL until it returns True. `on_ready` is called with the content of stack.json when all is ready.
     """
 
     data_dir: Path
@@ -109,7 +109,7 @@ async def _serve(plan: Plan, hurry: asyncio.Event) -> None:
         for command in commands:
             ends.push_async_callback(command.stop)
             await command.start()
-        await _first_of(_until_ready(plan, servers.redis_url), *(_fail_if_it_ends(command) for command in commands))
+        await _first_of(_until_ready(plan, servers.database_url), *(_fail_if_it_ends(command) for command in commands))
         content = {"url": plan.url, "database_url": servers.database_url, "redis_url": servers.redis_url, **keys}
         ends.callback(stack_file.unlink, missing_ok=True)
         write_json(stack_file, content)
@@ -118,7 +118,7 @@ async def _serve(plan: Plan, hurry: asyncio.Event) -> None:
         await _first_of(*(_keep_running(part) for part in parts))
 
 
-async def _until_ready(plan: Plan, redis_url: str) -> None:
+async def _until_ready(plan: Plan, database_url: str) -> None:
     """Wait until the API answers /readyz with 200 and the worker is ready; raises EmbeddedError after a minute."""
     import httpx  # takes long to load, and most of those who import us only read stack.json
 
@@ -134,7 +134,7 @@ async def _until_ready(plan: Plan, redis_url: str) -> None:
             httpx.AsyncClient(base_url=plan.url, timeout=_PATIENCE, trust_env=False) as client,
         ):
             while True:
-                if await api_ready(client) and await plan.worker_ready(redis_url):
+                if await api_ready(client) and await plan.worker_ready(database_url):
                     return
                 await asyncio.sleep(_POLL)
     except TimeoutError:

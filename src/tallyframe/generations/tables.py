@@ -69,9 +69,6 @@ generations = sa.Table(
 #: Literal, and not bound: the planner uses the partial indexes above only if it sees that the query matches them.
 IS_LIVE = generations.c.status.in_([sa.literal_column(f"'{state}'") for state in LIVE])
 
-#: The worker's function that the outbox row of an accepted order calls.
-RUN_GENERATION = "run_generation"
-
 #: The worker's function that tells a vendor that nobody waits any more.
 WITHDRAW = "withdraw"
 

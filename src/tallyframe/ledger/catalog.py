@@ -23,7 +23,8 @@ FACTS = sa.text(r"""
             'generation_stays', 'generation_of_own_project', 'acting_user', 'acting_account')),
     roles AS (
         SELECT oid, rolname, rolsuper, rolbypassrls FROM pg_roles
-        WHERE rolname IN ('tallyframe_api', 'tallyframe_worker', 'tallyframe_admin', 'tallyframe_app')),
+        WHERE rolname IN ('tallyframe_api', 'tallyframe_worker', 'tallyframe_admin', 'tallyframe_webhooks',
+                          'tallyframe_app')),
     facts AS (
         SELECT format('trigger %s on %s', tgname, relname) AS name,
                regexp_replace(pg_get_triggerdef(t.oid), '^CREATE TRIGGER \S+ (.*) ON \S+ FOR', '\1 FOR')

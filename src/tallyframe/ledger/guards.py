@@ -84,6 +84,11 @@ GUARDS: dict[str, str] = {
     ),
     "policy may_post on ledger_entries": "a tallyframe_admin, tallyframe_app sees writes true",
     "policy may_refund on ledger_entries": "a tallyframe_worker sees writes (kind = 'refund'::text)",
+    "policy of_webhooks on accounts": "* tallyframe_webhooks sees true writes true",
+    "policy may_sign_up on ledger_entries": (
+        "a tallyframe_webhooks sees writes ((kind = 'grant'::text) AND (reference = ('sign-up:'::text"
+        " || (( SELECT accounts.user_id FROM accounts WHERE (accounts.id = ledger_entries.account_id)))::text)))"
+    ),
     "constraint pk_accounts on accounts": "PRIMARY KEY (id)",
     "constraint uq_accounts_user_id on accounts": "UNIQUE (user_id)",
     "constraint fk_accounts_user_id on accounts": "FOREIGN KEY (user_id) REFERENCES users(id)",

@@ -1,5 +1,7 @@
 """Wake-up calls that can't get lost: a row written with the work, and removed by whoever takes the work up.
 
-put.py      the row, in the caller's transaction
-relay.py    rows → arq; the only place besides the worker that knows arq
+tables.py   the row, and which rows share one wake-up
+rows.py     what writes and removes it, in the caller's statement
+relay.py    rows → Redis: one wake-up for all generations, an arq job for each other row
+jobs.py     arq's worker, which runs those jobs
 """

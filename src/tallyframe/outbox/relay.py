@@ -1,12 +1,14 @@
-"""③ Outbox rows → arq. Redis is only a doorbell: what it forgets is rung again, until somebody has taken the work up.
+"""③ Outbox rows → Redis: one wake-up for all generations that are due, and an arq job for each other row.
 
-A row is marked as rung before it is rung, in its own statement, so nothing is locked while Redis is spoken to.
-Ringing twice is harmless, because the worker must win the claim.
+Redis only says that there is work. What it forgets is told again until somebody has taken the work up, and telling
+twice is harmless: a worker must win the claim. A row is marked before its job is enqueued, in its own statement, so
+nothing is locked while Redis is spoken to.
 """
 
 import asyncio
+from collections.abc import Collection
+from time import time
 from typing import Any
-from uuid import UUID
 
 import msgpack
 import sqlalchemy as sa
@@ -18,23 +20,31 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 
 from tallyframe.db import Database
-from tallyframe.outbox.tables import outbox
+from tallyframe.outbox.tables import HAS_OWN_JOB, SHARES_WAKE_UP, outbox
 
 log = structlog.get_logger()
 
-#: The connection that rings. Nobody else needs to know that it is arq's.
+#: The connection to Redis. Nobody else needs to know that it is arq's.
 JobQueue = ArqRedis
 
 QUEUE = "tallyframe:queue"
+#: There is work for whoever has a free slot. One key for all generations, so wake-ups can't pile up.
+WAKE_UP = "tallyframe:wake"
+#: Milliseconds until a wake-up that nobody had a free slot for is gone: who gets one looks by itself.
+WAKE_UP_EXPIRES = 5000
+#: Seconds that an accepted order may spend on the wake-up. With Redis frozen, workers look by themselves.
+WAKE_TIMEOUT = 0.3
 #: What the client raises when Redis is away. uvloop says of a connection that has just been reset that it is closed.
 REDIS_AWAY = (RedisError, OSError, RuntimeError)
-#: Seconds that an accepted order may spend on ringing; with Redis frozen, the relay rings later.
-RING_TIMEOUT = 0.3
-#: Seconds until an unanswered ring is repeated; doubles with each, to at most RING_AGAIN_MAX.
-RING_AGAIN = 5
-RING_AGAIN_MAX = 60
-#: Rows rung per round.
-BATCH = 200
+#: Seconds until a row that is still there is enqueued again; doubles each time, to at most AGAIN_AFTER_MOST.
+AGAIN_AFTER = 5
+AGAIN_AFTER_MOST = 60
+_DOUBLINGS = 10  # more than it takes to get there; a row that can't be worked off for a day would else overflow
+#: Jobs that the relay puts into Redis at most, of all kinds together. The others wait in Postgres, and in no worker's
+#: way; and of what is not in the queue, no try is counted.
+QUEUE_LIMIT = 200
+#: No job was enqueued after this time, in milliseconds since 1970: it is the year 2248.
+_LATEST = 2**43
 
 
 def connect(redis_url: str, *, max_connections: int = 20) -> ArqRedis:
@@ -63,58 +73,82 @@ def pack(job: dict[str, Any]) -> bytes:
 
 
 def unpack(data: bytes) -> dict[str, Any]:
-    """Read a job's payload; raises ValueError on anything that isn't one."""
+    """Read a job's payload: function, arguments, try and time (milliseconds). Raises ValueError if it isn't one.
+
+    arq relies on the types: with others, its worker would end.
+    """
     job = msgpack.unpackb(data, strict_map_key=False)
-    if not isinstance(job, dict):
-        raise ValueError("a job is a map")  # noqa: TRY004  # what the serializer's caller expects of bad data
-    return job
+    match job:
+        case {"f": str(), "a": list(), "k": dict(), "t": int() | None, "et": int(at)} if 0 <= at < _LATEST:
+            return dict(job)
+    raise ValueError("not a job")
 
 
-async def wake(redis: ArqRedis, kind: str, ref: UUID) -> bool:
-    """Ring at once for a row that has just been committed; False when Redis is slow or away, and the relay will."""
-    ringing = asyncio.create_task(_try_to_ring(redis, kind, ref))
-    _ringing.add(ringing)
-    ringing.add_done_callback(_ringing.discard)
+async def wake(redis: ArqRedis) -> bool:
+    """Wake a worker for a generation that has just been committed. False: Redis is slow or away, and workers look."""
+    waking = asyncio.create_task(_tried_to_wake(redis))
+    _waking.add(waking)
+    waking.add_done_callback(_waking.discard)
     # Not `asyncio.timeout`: that would also wait for the client to clean up, which takes seconds on a frozen Redis.
-    done, _ = await asyncio.wait({ringing}, timeout=RING_TIMEOUT)
+    done, _ = await asyncio.wait({waking}, timeout=WAKE_TIMEOUT)
     if not done:
-        ringing.cancel()
-        log.warning("ring_failed", kind=kind, ref=str(ref), error="TimeoutError")
-    return bool(done) and ringing.result()
+        waking.cancel()
+        log.warning("wake_failed", error="TimeoutError")
+    return bool(done) and waking.result()
 
 
-#: Rings that nobody waits for any more; kept here, because the event loop itself would forget them.
-_ringing: set[asyncio.Task[bool]] = set()
+#: Wake-ups that nobody waits for any more; kept here, because the event loop itself would forget them.
+_waking: set[asyncio.Task[bool]] = set()
 
 
-async def _try_to_ring(redis: ArqRedis, kind: str, ref: UUID) -> bool:
+async def _tried_to_wake(redis: ArqRedis) -> bool:
     try:
-        await redis.enqueue_job(kind, str(ref), _job_id=f"{kind}:{ref}:0")
+        await put_wake_up(redis)
     except REDIS_AWAY as error:
-        log.warning("ring_failed", kind=kind, ref=str(ref), error=type(error).__name__)
+        log.warning("wake_failed", error=type(error).__name__)
         return False
     return True
 
 
-async def relay(db: Database, redis: ArqRedis) -> int:
-    """Ring for the rows that are due, oldest first; return how many. Raises RedisError or OSError."""
-    rows = (await db.run(_mark_rung())).all()
+async def put_wake_up(redis: ArqRedis) -> None:
+    """Say that there is work for whoever has a free slot. Raises REDIS_AWAY."""
+    await redis.set(WAKE_UP, b"", px=WAKE_UP_EXPIRES)
+
+
+async def take_wake_up(redis: ArqRedis) -> bool:
+    """Take the wake-up, if there is one, so that nobody else does. Raises REDIS_AWAY."""
+    return await redis.getdel(WAKE_UP) is not None
+
+
+async def relay(db: Database, redis: ArqRedis, kinds: Collection[str]) -> int:
+    """Wake a worker if any generation is due, and enqueue the due rows of `kinds`, oldest first; return how many.
+
+    Raises Unavailable or REDIS_AWAY.
+    """
+    if (await db.run(_GENERATION_IS_DUE)).scalar_one():
+        await put_wake_up(redis)
+    room = QUEUE_LIMIT - int(await redis.zcount(QUEUE, "-inf", time() * 1000))
+    rows = (await db.run(_mark_enqueued(kinds, room))).all() if room > 0 else []
     for row in rows:
-        # A new id per ring: a worker that died between taking a job and claiming it blocks the old id for minutes.
+        # A new id each time: a worker that died between taking a job and claiming it blocks the old id for minutes.
         await redis.enqueue_job(row.kind, str(row.ref), _job_id=f"{row.kind}:{row.ref}:{row.serial}.{row.rings}")
     return len(rows)
 
 
-def _mark_rung() -> sa.Executable:
+_GENERATION_IS_DUE = sa.select(sa.exists().where(SHARES_WAKE_UP, outbox.c.due_at <= sa.func.now()))
+
+
+def _mark_enqueued(kinds: Collection[str], most: int) -> sa.Executable:
     due = (
         sa.select(outbox.c.kind, outbox.c.ref)
-        .where(outbox.c.due_at <= sa.func.now())
+        .where(HAS_OWN_JOB, outbox.c.kind.in_(kinds), outbox.c.due_at <= sa.func.now())
         .order_by(outbox.c.due_at)
-        .limit(BATCH)
+        .limit(most)
         .with_for_update(skip_locked=True)
         .cte("due")
     )
-    pause = sa.func.least(RING_AGAIN * sa.func.power(2, outbox.c.rings), RING_AGAIN_MAX)
+    doubled = sa.func.power(2, sa.func.least(outbox.c.rings, _DOUBLINGS))
+    pause = sa.func.least(AGAIN_AFTER * doubled, AGAIN_AFTER_MOST)
     again = sa.func.now() + sa.func.make_interval(0, 0, 0, 0, 0, 0, pause, type_=sa.Interval())
     return (
         sa.update(outbox)
@@ -122,14 +156,3 @@ def _mark_rung() -> sa.Executable:
         .values(due_at=again, rings=outbox.c.rings + 1)
         .returning(outbox.c.kind, outbox.c.ref, outbox.c.serial, outbox.c.rings)
     )
-
-
-def worker_key(name: str) -> str:
-    """Return the Redis key that says that the worker of this name lives."""
-    return f"{QUEUE}:worker:{name}"
-
-
-async def workers(redis: ArqRedis) -> list[str]:
-    """Return the names of the workers that have shown a sign of life lately."""
-    prefix = worker_key("")
-    return [key.decode().removeprefix(prefix) async for key in redis.scan_iter(match=f"{prefix}*")]

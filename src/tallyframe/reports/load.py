@@ -9,17 +9,17 @@ import sqlalchemy as sa
 from tallyframe.db import Reader
 from tallyframe.generations.states import Status
 from tallyframe.generations.tables import IS_LIVE, generations
-from tallyframe.outbox.tables import outbox
+from tallyframe.outbox.tables import HAS_OWN_JOB, outbox
 from tallyframe.workers.heartbeat import is_present
 from tallyframe.workers.tables import workers
 
-#: Seconds for which a wake-up call that is due may lie there: workers ring for it twice a second.
+#: Seconds for which an outbox row that is due may lie there: workers enqueue such rows twice a second.
 OVERDUE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """What has not ended. `outbox_overdue`: wake-up calls that are due and that nobody rings for."""
+    """What has not ended. `outbox_overdue`: rows of other kinds than generations that are due and not enqueued."""
 
     pending: int
     due: int  # of the pending: may be taken up now
@@ -80,7 +80,7 @@ async def queue(reader: Reader) -> Queue:
         sa.func.date_part("epoch", now - sa.func.min(row.created_at).filter(pending)),
     ).where(IS_LIVE)
     grace = sa.literal(timedelta(seconds=OVERDUE), sa.Interval())
-    overdue = sa.select(sa.func.count()).select_from(outbox).where(outbox.c.due_at < now - grace)
+    overdue = sa.select(sa.func.count()).select_from(outbox).where(HAS_OWN_JOB, outbox.c.due_at < now - grace)
     counted = (await reader.execute(query.add_columns(overdue.scalar_subquery()))).one()
     return Queue(*counted)
 

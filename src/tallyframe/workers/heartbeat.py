@@ -57,6 +57,11 @@ class Heartbeat:
                 await self._db.run(sa.delete(workers).where(mine))
 
 
+async def present(db: Database) -> list[str]:
+    """Return the names of the workers that have shown a sign of life lately. Raises Unavailable."""
+    return list((await db.run(sa.select(workers.c.name).where(is_present()))).scalars())
+
+
 def is_present() -> "sa.ColumnElement[bool]":
     """Return the condition that a row of `workers` is of a worker that lives."""
     return workers.c.seen_at > sa.func.now() - sa.literal(timedelta(seconds=SILENCE), sa.Interval())

@@ -39,7 +39,7 @@ from tallyframe.errors import (
 )
 from tallyframe.generations import queries
 from tallyframe.generations.states import LIVE, Status
-from tallyframe.generations.tables import MAIN, RUN_GENERATION
+from tallyframe.generations.tables import MAIN
 from tallyframe.idempotency.keys import Key
 from tallyframe.outbox.relay import wake
 
@@ -88,7 +88,7 @@ async def retry(generation_id: UUID, wanted: Retry, once: IdempotentRequest) -> 
 
     async def place(key: Key | None) -> UUID:
         to_run = await _retried(serving, once.user, generation_id, wanted, key)
-        await wake(serving.queue, RUN_GENERATION, to_run)
+        await wake(serving.queue)
         return to_run
 
     async def show(to_run: UUID) -> AdminGenerationDetail:

@@ -41,7 +41,7 @@ class LogLine(BaseModel):
     id: UUID
     admin: Person
     action: Action
-    user: Person
+    user: Person | None = Field(description="Null where it was done to no user.")
     generation_id: UUID | None
     reason: str
     details: dict[str, Any]
@@ -66,7 +66,7 @@ async def list_log(serving: SystemServices, asked: Annotated[AskedLog, Query()])
     data = [
         LogLine(
             admin=Person(id=row["admin_id"], email=row["admin_email"]),
-            user=Person(id=row["user_id"], email=row["user_email"]),
+            user=Person(id=row["user_id"], email=row["user_email"]) if row["user_id"] else None,
             **{name: row[name] for name in names},
         )
         for row in rows[: asked.limit]

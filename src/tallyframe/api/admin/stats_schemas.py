@@ -88,7 +88,9 @@ class QueueDepth(Shown):
     waiting: int = Field(description="Of the pending: wait for a time that is still to come.")
     processing: int = Field(description="Also those that wait for a ticket or for the next try, without a worker.")
     oldest_pending_seconds: Seconds
-    outbox_overdue: int = Field(description=f"Wake-up calls that nobody has rung for within {load.OVERDUE:g} s.")
+    outbox_overdue: int = Field(
+        description=f"Work besides generations that is due and that no worker has enqueued within {load.OVERDUE:g} s."
+    )
 
 
 class WorkerUse(Shown):
@@ -115,7 +117,7 @@ class Failure(Shown):
     """A generation that failed, with its refund."""
 
     generation_id: UUID = Field(validation_alias="id")
-    project_id: UUID
+    project_id: UUID | None
     user_id: UUID
     operation: str
     provider: str | None

@@ -19,13 +19,14 @@ from tallyframe.credits import Credits
 from tallyframe.db import Database, insert_per_row, with_writes
 from tallyframe.errors import NotFound
 from tallyframe.generations.accept import subjects
-from tallyframe.generations.tables import MAIN, RUN_GENERATION, generations
+from tallyframe.generations.tables import MAIN, generations
 from tallyframe.idempotency import keys
 from tallyframe.idempotency.keys import Key
 from tallyframe.ids import new_id
 from tallyframe.ledger import entries
 from tallyframe.lost import constraint, sqlstate
 from tallyframe.outbox.rows import enqueue
+from tallyframe.outbox.tables import RUN_GENERATION
 from tallyframe.projects.tables import project_images
 
 #: The SQLSTATE for a foreign key that leads nowhere: a picture was deleted since it was looked up.

@@ -11,9 +11,9 @@ from tallyframe.db import Database
 from tallyframe.errors import Unavailable
 from tallyframe.generations.claim import unheld
 from tallyframe.generations.end import settle
-from tallyframe.generations.tables import IS_LIVE, RUN_GENERATION, WITHDRAW, generation_steps, generations
+from tallyframe.generations.tables import IS_LIVE, WITHDRAW, generation_steps, generations
 from tallyframe.outbox.rows import complete_where, enqueue, not_queued
-from tallyframe.outbox.tables import outbox
+from tallyframe.outbox.tables import RUN_GENERATION, outbox
 
 log = structlog.get_logger()
 

@@ -1,14 +1,13 @@
-"""④ Whose turn is it? A ring says that there is work, and not whose: Postgres tells what is next.
+"""④ Whose turn is it? A wake-up says that there is work, and not whose: Postgres tells what is next.
 
-Each free slot takes what is next, runs it, and takes again until nothing is ready. So it doesn't matter which ring
-comes first, or whether rings come at all once the slots are busy. No user may have all slots of a worker: whoever
-comes next finds one free, however much somebody else has ordered.
+Each free slot takes what is next, runs it, and takes again until nothing is ready. A claim passes the wake-up on: to
+another free slot of this worker, else, through Redis, to another worker. So one wake-up fills all free slots, and it
+doesn't matter whether more of them come. No user may have all slots of a worker: whoever comes next finds one free,
+however much somebody else has ordered.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from time import monotonic
 from uuid import UUID
 
 import structlog
@@ -17,38 +16,13 @@ from tallyframe import observe
 from tallyframe.errors import Unavailable
 from tallyframe.generations.claim import Claim
 from tallyframe.generations.run.runner import Runner
+from tallyframe.outbox.relay import JobQueue, put_wake_up, take_wake_up
 
 log = structlog.get_logger()
 
-
-#: One in so many takes the oldest: whoever comes again and again is first again and again, but not every time.
+#: Every so many-th pick ignores the turns and takes the oldest, so that users who order again and again can't starve
+#: others.
 OLDEST_EVERY = 5
-
-
-#: Seconds between two looks for work that don't wait for a ring.
-LOOK_EVERY = 0.5
-
-
-class Poller:
-    """Looks for work beside the rings: little while rings can be relied upon, and with every free slot while not."""
-
-    def __init__(self, dispatcher: "Dispatcher", ringing: Callable[[], Awaitable[object]]) -> None:
-        """`ringing` is what rings for what is due; it raises, or takes its time, when Redis is away."""
-        self._dispatcher = dispatcher
-        self._ringing = ringing
-        self._rang = monotonic()
-
-    async def ring(self) -> None:
-        """Ring for what is due."""
-        await self._ringing()
-        self._rang = monotonic()
-
-    async def look(self) -> None:
-        """Look for work here, so that with Redis away it waits for nothing but Postgres."""
-        if monotonic() - self._rang > 3 * LOOK_EVERY:
-            self._dispatcher.wake_all()
-        else:
-            self._dispatcher.wake()  # somebody else may have heard a ring for whom there was no slot
 
 
 class Dispatcher:
@@ -58,40 +32,48 @@ class Dispatcher:
         self._runner = runner
         self._slots = slots
         self._most = most
-        self._rings = 0
         self._taken = 0
         self._takers: set[asyncio.Task[None]] = set()
         self._running: Counter[UUID] = Counter()  # by user
         self._claiming = asyncio.Lock()  # one at a time, so that `_most` is exact
         self._is_open = True
-        self._stopped_at = 0.0
-
-    def wake(self) -> None:
-        """Look for work, if a slot is free; where none is, whoever becomes free looks by itself."""
-        self._rings += 1
-        if self._is_open and len(self._takers) < self._slots:
-            self._takers.add(asyncio.create_task(self._take()))
-
-    def wake_all(self) -> None:
-        """Look for work with every free slot: for when rings can't be relied upon."""
-        for _ in range(self._slots):
-            self.wake()
+        self._missed = 0  # wake-ups that came while no slot was free
+        self._owes_wake_up = False
 
     @property
-    def is_full(self) -> bool:
-        """Whether every slot is taken, so that a ring is better heard by another worker."""
-        return len(self._takers) >= self._slots
+    def has_room(self) -> bool:
+        """Whether a slot is free."""
+        return self._is_open and len(self._takers) < self._slots
 
-    def stop(self) -> None:
-        """Take nothing new."""
-        if self._is_open:
-            self._is_open, self._stopped_at = False, monotonic()
+    async def poll(self, redis: JobQueue) -> None:
+        """Take a wake-up if a slot is free, and give back one for which none was. Raises REDIS_AWAY.
+
+        A full worker must not take it: the wake-up would be lost to an idle one.
+        """
+        if self._owes_wake_up:
+            self._owes_wake_up = False
+            await put_wake_up(redis)
+        elif self.has_room and await take_wake_up(redis):
+            self.wake()
+
+    def wake(self) -> None:
+        """Look for work. If no slot is free, whoever is just looking looks again, and another worker is woken."""
+        if self.has_room:
+            self._takers.add(asyncio.create_task(self._take()))
+        else:
+            self._missed += 1
+            self._owes_wake_up = True
+
+    async def look(self) -> None:
+        """Look for work, if a slot is free: there may be some of which no wake-up came."""
+        if self.has_room:
+            self._takers.add(asyncio.create_task(self._take()))
 
     async def aclose(self, seconds: float) -> None:
-        """Take nothing new, let what is running go on for so many seconds since the stop, and then give it back."""
-        self.stop()
+        """Take nothing new, let what is running go on for so many seconds, and then give it back."""
+        self._is_open = False
         if self._takers:
-            await asyncio.wait(self._takers, timeout=max(seconds - (monotonic() - self._stopped_at), 0))
+            await asyncio.wait(self._takers, timeout=seconds)
         takers = list(self._takers)
         for taker in takers:
             taker.cancel()
@@ -99,12 +81,14 @@ class Dispatcher:
 
     async def _take(self) -> None:
         try:
-            heard = -1
-            while heard != self._rings:  # somebody rang while we looked and found nothing
-                heard = self._rings
-                while claim := await self._next():
+            while True:
+                missed = self._missed
+                if claim := await self._next():
+                    self.wake()
                     await self._run(claim)
-        except Unavailable as error:  # the outbox rings again
+                elif missed == self._missed:
+                    break
+        except Unavailable as error:  # whoever looks next finds it
             log.warning("nothing_taken", error=type(error).__name__)
         except Exception as error:  # a bug costs this look for work, and not the worker
             log.exception("taker_failed")

@@ -14,8 +14,9 @@ from tallyframe.generations.claim import Claim, ExtraWrites, bump_project, held,
 from tallyframe.generations.states import LIVE, Status
 from tallyframe.generations.steps.decide import Verdict
 from tallyframe.generations.steps.rows import verdict_writes
-from tallyframe.generations.tables import IS_LIVE, RUN_GENERATION, generation_steps, generations
+from tallyframe.generations.tables import IS_LIVE, generation_steps, generations
 from tallyframe.outbox.rows import complete, enqueue
+from tallyframe.outbox.tables import RUN_GENERATION
 from tallyframe.projects.tables import changed, projects
 
 #: What a claim's row, and what hangs on it, is known by.

@@ -1,31 +1,32 @@
-"""What Clerk tells of its users: they come, change and go, and we follow, once per event and in whatever order.
+"""What Clerk tells of its users: they come, change and go, and we follow, in whatever order the events arrive.
 
-    body ──► decide(): SignUp | Delete | nothing        pure
-         ──► follow(): the event noted, and its effect  ONE transaction
+    body ──► decide(): SignUp | Delete | nothing    pure
+         ──► Clerk.apply(): its effects             in the caller's transaction
 
-An event may be told again, late, or after a later one. The event's id tells the first, `updated_at` the second, and
-deletion is for good. Bodies: https://clerk.com/docs/guides/development/webhooks/overview
+An event may come late, after a later one, or again by an administrator's hand: `updated_at` tells which profile is the
+latest, and deletion is for good. Bodies: https://clerk.com/docs/guides/development/webhooks/overview
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar
 
 import sqlalchemy as sa
 from pydantic import AfterValidator, BaseModel, Field
 
 from tallyframe.accounts import keys, profiles, users
 from tallyframe.accounts.identity import Identity, is_sound_subject, public_name, sound_email
-from tallyframe.db import Database, Transaction
+from tallyframe.db import Transaction
 from tallyframe.projects.tables import changed, projects
-from tallyframe.webhooks.received import is_new
+from tallyframe.settings import Settings
+from tallyframe.webhooks.base import Event, Outcome, Source, Verified
+from tallyframe.webhooks.signatures import Signatures
 
-SOURCE = "clerk"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _YEAR_10000 = 253_402_300_800_000  # milliseconds since 1970; Python's times end there
-
-Status = Literal["applied", "ignored", "replayed"]
+_CHANGES = frozenset({"user.created", "user.updated"})
+_DELETION = "user.deleted"
 
 
 def _subject(value: str) -> str:
@@ -37,7 +38,7 @@ def _subject(value: str) -> str:
 Subject = Annotated[str, AfterValidator(_subject)]
 
 
-class Event(BaseModel):
+class _Envelope(BaseModel):
     """Any event; what is in `data` depends on the type."""
 
     type: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]{1,100}$")]
@@ -87,21 +88,51 @@ class Delete:
     subject: str
 
 
-@dataclass(frozen=True, slots=True)
-class Followed:
-    """What became of an event. `stale` are the credentials of users who are no longer what they were."""
-
-    status: Status
-    stale: Sequence[object] = ()
+def build(settings: Settings) -> Source | None:
+    """Return Clerk, if the secret of its webhook is set."""
+    secrets = [secret.get_secret_value() for secret in settings.clerk_webhook_secret]
+    return Clerk(secrets, issuer=settings.auth_issuer, grant=settings.signup_credits) if secrets else None
 
 
-def decide(event: Event, issuer: str) -> SignUp | Delete | None:
+class Clerk:
+    """Clerk's webhook, signed by Svix with any of `secrets`. New users of `issuer` get `grant` credits."""
+
+    name: ClassVar[str] = "clerk"
+    types: ClassVar[frozenset[str]] = _CHANGES | {_DELETION}
+
+    def __init__(self, secrets: Sequence[str], *, issuer: str, grant: int) -> None:
+        """Raises ValueError for a secret that isn't one."""
+        self._signatures = Signatures(secrets)
+        self._issuer = issuer
+        self._grant = grant
+
+    def verify(self, headers: Mapping[str, str], body: bytes) -> Verified:
+        """Check Svix' signature; the event's id is in its headers."""
+        event_id = self._signatures.verified_id(body, headers)
+        event = _Envelope.model_validate_json(body)
+        subject = event.data.get("id") if isinstance(event.data, dict) and event.type in self.types else None
+        return Verified(event_id, event.type, subject if is_sound_subject(subject) else None)
+
+    async def apply(self, transaction: Transaction, event: Event) -> Outcome:
+        """Sign the user up, bring the profile up to date, or delete the user."""
+        decision = decide(event.sent(), self._issuer)
+        match decision:
+            case SignUp():
+                return await _sign_up(transaction, decision, self._grant)
+            case Delete(subject):
+                return await _delete(transaction, self._issuer, subject)
+            case None:
+                return Outcome("ignored")
+
+
+def decide(body: bytes, issuer: str) -> SignUp | Delete | None:
     """Return what an event asks for; None for a type that we don't use. Raises pydantic's ValidationError."""
-    if event.type in {"user.created", "user.updated"}:
+    event = _Envelope.model_validate_json(body)
+    if event.type in _CHANGES:
         user = _User.model_validate(event.data)
         identity = Identity(issuer, user.id, _email(user), _name(user))
         return SignUp(identity, _EPOCH + timedelta(milliseconds=user.updated_at))
-    return Delete(_Gone.model_validate(event.data).id) if event.type == "user.deleted" else None
+    return Delete(_Gone.model_validate(event.data).id) if event.type == _DELETION else None
 
 
 def _email(user: _User) -> str | None:
@@ -118,41 +149,24 @@ def _name(user: _User) -> str | None:
     return public_name(full_name) or public_name(user.username)
 
 
-async def follow(db: Database, event_id: str, body: bytes, *, issuer: str, grant: int) -> Followed:
-    """Do what the event asks for, once. New users of `issuer` get `grant` credits.
-
-    `body` is JSON whose signature has been checked. Raises pydantic's ValidationError when it is none, or not an event.
-    """
-    event = Event.model_validate_json(body)
-    decision = decide(event, issuer)
-    if decision is None:
-        return Followed("ignored")
-    async with db.transaction() as transaction:
-        if not await is_new(transaction, SOURCE, event_id, event.type):
-            return Followed("replayed")
-        if isinstance(decision, Delete):
-            return await _delete(transaction, issuer, decision.subject)
-        return await _sign_up(transaction, decision, grant)
-
-
-async def _sign_up(transaction: Transaction, wanted: SignUp, grant: int) -> Followed:
+async def _sign_up(transaction: Transaction, wanted: SignUp, grant: int) -> Outcome:
     identity = wanted.identity
     try:
         user = await users.sign_up(transaction, identity, grant)
     except users.Deleted:
-        return Followed("ignored")
+        return Outcome("ignored", subject_is_gone=True)
     if not await profiles.update(transaction, user.id, identity, wanted.updated_at):
-        return Followed("ignored")
-    return Followed("applied", [(identity.issuer, identity.subject)])
+        return Outcome("ignored")
+    return Outcome("applied", [(identity.issuer, identity.subject)])
 
 
-async def _delete(transaction: Transaction, issuer: str, subject: str) -> Followed:
+async def _delete(transaction: Transaction, issuer: str, subject: str) -> Outcome:
     """The books stay, and so do projects and their media; but nobody sees them any more."""
     user_id = await profiles.delete_user(transaction, issuer, subject)
     if user_id is None:
-        return Followed("ignored")
+        return Outcome("ignored", subject_is_gone=True)
     hashes = await keys.revoke_all(transaction, user_id)
     shown = (projects.c.user_id == user_id) & projects.c.deleted_at.is_(None) & projects.c.is_published
     hide = sa.update(projects).where(shown).values(is_published=False, published_at=None, **changed())
     await transaction.execute(hide)
-    return Followed("applied", [(issuer, subject), *hashes])
+    return Outcome("applied", [(issuer, subject), *hashes], subject_is_gone=True)

@@ -1,0 +1,84 @@
+"""Runs the jobs that the relay has put into Redis: arq's worker, which no entry of its queue can end.
+
+arq's own main loop is not used: it ends with the first error that it doesn't know, be it Redis or what lies in it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, cast
+from uuid import UUID
+
+import structlog
+from arq.worker import Function, Worker, func
+
+from tallyframe.outbox.relay import QUEUE, QUEUE_LIMIT, REDIS_AWAY, JobQueue, pack, unpack
+
+log = structlog.get_logger()
+
+#: Seconds that one job may take. Then it is cut; its outbox row is still there, so it is enqueued again.
+JOB_TIMEOUT = 600
+#: Seconds that a stopping worker takes to put jobs back into the queue. With Redis frozen, the relay does it later.
+HAND_OVER = 3.0
+
+#: Does the work of an outbox row, given its kind and ref.
+Run = Callable[[str, UUID], Awaitable[None]]
+
+
+class JobWorker(Worker):
+    """The jobs of one worker process, at most `slots` at once; `poll()` is to be called again and again."""
+
+    def __init__(self, redis: JobQueue, kinds: Iterable[str], run: Run, *, slots: int) -> None:
+        super().__init__(
+            functions=[_function(kind, run) for kind in kinds],
+            redis_pool=redis,
+            queue_name=QUEUE,
+            handle_signals=False,
+            max_jobs=slots,
+            job_timeout=JOB_TIMEOUT,
+            keep_result=0,
+            max_tries=1000,  # arq never decides a failure: the outbox row does
+            retry_jobs=True,
+            queue_read_limit=2 * QUEUE_LIMIT,  # those that run stay in the queue, and others must be seen behind them
+            job_serializer=pack,
+            job_deserializer=unpack,
+            log_results=False,
+        )
+
+    async def poll(self) -> None:
+        """Start jobs that are due while slots are free, and forget those that have ended. Raises REDIS_AWAY."""
+        await self._poll_iteration()
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        """Start each job by itself, so that one entry that can't be read keeps no other from being started."""
+        for job_id in job_ids:
+            known = len(self.tasks)
+            try:
+                await super().start_jobs([job_id])
+            except Exception as error:
+                if len(self.tasks) == known:  # arq has taken a slot for a job that it then failed to start
+                    self._release_sem_dec_counter_on_complete()
+                if isinstance(error, REDIS_AWAY):
+                    raise
+                log.warning("job_dropped", error=type(error).__name__)
+                await self.pool.zrem(QUEUE, job_id)
+
+    async def heart_beat(self) -> None:
+        """Do nothing: workers show that they live in Postgres, and there are no cron jobs."""
+
+    async def aclose(self, seconds: float) -> None:
+        """Start nothing new, let what runs go on for so many seconds, and then give it back to the queue."""
+        self.allow_pick_jobs = False
+        running = [task for task in self.tasks.values() if not task.done()]
+        if running:
+            _, cut = await asyncio.wait(running, timeout=seconds)
+            for task in cut:
+                task.cancel()
+            if cut:
+                await asyncio.wait(cut, timeout=HAND_OVER)
+
+
+def _function(kind: str, run: Run) -> Function:
+    async def call(_: dict[str, Any], ref: str) -> None:
+        await run(kind, UUID(ref))
+
+    return func(cast("Any", call), name=kind)  # arq asks for a function that takes anything

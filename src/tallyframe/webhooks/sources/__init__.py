@@ -1,0 +1,1 @@
+"""The services that send webhooks. Only `webhooks/registry.py` imports them."""
