@@ -64,7 +64,7 @@ class Settings(VendorSettings):
     generation_max_age: Seconds = 3600.0  # seconds from acceptance to `expired`
     max_retries: int = Field(3, ge=0, le=20)  # further tries at a provider after a retryable failure
     retry_max_wait: Seconds = 300.0  # seconds; a vendor that asks for more patience is given up
-    max_attempts: int = Field(20, ge=1, le=1000)  # tries in all, lost workers included
+    max_attempts: int = Field(20, ge=1, le=1000)  # tries without retries: of what takes its workers down
     lease_seconds: Seconds = 30.0  # a worker silent for longer has lost its generation
     heartbeat_seconds: Seconds = 8.0
 

@@ -50,6 +50,7 @@ async def leave_alone(owner: Any, *vendors: Scripted) -> None:
 async def run_now(owner: Any, runner: Runner, generation_id: UUID) -> str:
     """Run it without waiting for its time."""
     await owner.execute("UPDATE generations SET wake_at = now() WHERE id = $1 AND wake_at IS NOT NULL", generation_id)
+    await owner.execute("UPDATE generation_steps SET poll_at = NULL WHERE generation_id = $1", generation_id)
     return await runner.run(generation_id)
 
 

@@ -46,7 +46,8 @@ def read_pictures(model: type[BaseModel], sent: Mapping[str, Any]) -> tuple[dict
         items = value if isinstance(value, list) else [] if value is None else [value]
         if len(items) > most:
             raise ValidationFailed(f"There may be {most} pictures at most.", pointer=f"/{name}")
-        of_field = [_picture(item, name, place) for place, item in enumerate(items)]
+        where = [(str(place),) if isinstance(value, list) else () for place in range(len(items))]
+        of_field = [_picture(item, name, *place) for item, place in zip(items, where, strict=True)]
         pictures += of_field
         if of_field:
             ids = [picture.id for picture in of_field]
@@ -54,13 +55,13 @@ def read_pictures(model: type[BaseModel], sent: Mapping[str, Any]) -> tuple[dict
     return fields, pictures
 
 
-def _picture(item: object, name: str, place: int) -> Given:
-    with below(name, place):
-        return given(_source(_REFS.validate_python(item)), f"/input/{name}/{place}")
+def _picture(item: object, *place: str) -> Given:
+    with below(*place):
+        return given(_source(_REFS.validate_python(item)), "/".join(("/input", *place)))
 
 
 @contextmanager
-def below(*place: str | int) -> Iterator[None]:
+def below(*place: str) -> Iterator[None]:
     """Let the pointers of what is refused in the block begin at `place`."""
     try:
         yield

@@ -30,7 +30,10 @@ class ClaimLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A generation that this worker runs now. `attempt` counts the tries of the whole generation from 1."""
+    """A generation that this worker runs now.
+
+    `attempt` counts the tries of the whole generation from 1; `retries` are those of them that followed a failure.
+    """
 
     id: UUID
     user_id: UUID
@@ -38,6 +41,7 @@ class Claim:
     input: dict[str, Any]
     fence: int
     attempt: int
+    retries: int
 
 
 def held(claim: Claim) -> "sa.ColumnElement[bool]":

@@ -94,7 +94,7 @@ generation_steps = sa.Table(
     sa.Column("is_final", sa.Boolean, nullable=False, server_default=sa.false()),  # no further try may be made
     sa.Column("operator_message", sa.Text),  # the vendor's own words
     sa.Column("resolution", sa.Text),  # what an administrator found out about a doubt
-    time_column("poll_at", nullable=True),  # when the vendor is asked for the ticket again
+    time_column("poll_at", nullable=True),  # when the vendor is asked again: for the ticket, or to try once more
     # Each claim that may have stored a file for it: the file's name has the fence.
     sa.Column("fences", postgresql.ARRAY(sa.Integer), nullable=False, server_default=sa.text("'{}'::integer[]")),
     time_column("created_at", now=True),

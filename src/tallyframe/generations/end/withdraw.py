@@ -39,18 +39,22 @@ async def withdraw(dependencies: RunDependencies, generation_id: UUID) -> str:
     rung: int | None = (await db.run(sa.select(outbox.c.rings).where(call))).scalar_one_or_none()
     if rung is None:
         return "not_taken"
+    again = False
     for step in await _open_tickets(db, generation_id):
         try:
             words = await _stop(dependencies, step) if rung <= MOST_RINGS else NOT_STOPPED
         except ProviderError as error:
             if rung < MOST_RINGS:
                 log.warning("withdraw_failed", generation_id=str(generation_id), error=type(error).__name__)
-                return "again"
+                again = True
+                continue
             words = NOT_STOPPED
         this = (_step.generation_id == generation_id) & (_step.name == step.name) & (_step.attempt == step.attempt)
         ended = {"state": "withdrawn", "operator_message": words, "ended_at": sa.func.now()}
         await db.run(sa.update(generation_steps).where(this, _OPEN).values(**ended))
         log.info("withdrawn", generation_id=str(generation_id), provider=step.provider, words=words)
+    if again:
+        return "again"
     await _book_doubts(db, generation_id)
     await db.run(sa.delete(outbox).where(call))
     return "withdrawn"

@@ -7,6 +7,7 @@ dropped; no exception passes through the operation, which so can't catch it by m
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Never
 from uuid import UUID
 
@@ -95,7 +96,8 @@ class RunContext:
             each.cancel()
         for decision in await asyncio.gather(*performing, return_exceptions=True):
             if not isinstance(decision, BaseException | Done) and decision.verdict:
-                await asyncio.shield(self._rows.keep(decision.verdict))
+                with suppress(ClaimLost):  # a ticket is kept all the same, and so are the others'
+                    await asyncio.shield(self._rows.keep(decision.verdict))
 
     def _step(self, name: str, task: Task) -> Step:
         tries: Sequence[Try] = (self._tries or {}).get(name, ())

@@ -116,9 +116,9 @@ async def wake(db: Database, generation_id: UUID, also: ExtraWrites) -> bool:
     at = sa.case((asleep | row.wake_at.is_not(None), sa.func.now()))
     update = sa.update(generations).where(row.id == generation_id, IS_LIVE, unheld()).values(wake_at=at)
     woken = update.returning(row.id, row.user_id).cte("woken")
-    # Who is woken asks for its tickets at once.
+    # Who is woken asks at once, whatever its steps wait for.
     mine = generation_steps.c.generation_id == sa.select(woken.c.id).scalar_subquery()
-    ask = sa.update(generation_steps).where(mine, generation_steps.c.state == "ticket").values(poll_at=None)
+    ask = sa.update(generation_steps).where(mine, generation_steps.c.poll_at.is_not(None)).values(poll_at=None)
     writes = [enqueue(RUN_GENERATION, woken), ask, *also(woken)]
     return (await db.run(with_writes(sa.select(woken.c.id), *writes))).one_or_none() is not None
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.exc import DBAPIError
 
 from tallyframe import observe
 from tallyframe.db import Database, retry_while_unavailable
@@ -22,12 +23,16 @@ from tallyframe.generations.steps.decide import End, Leave
 from tallyframe.generations.steps.execute import RunDependencies
 from tallyframe.generations.steps.rows import StepRows
 from tallyframe.jitter import jittered
+from tallyframe.lost import sqlstate
 from tallyframe.operations.base import Operation, Operations, Result
 
 log = structlog.get_logger()
 
 #: Seconds within which an answer that was heard in time is written down.
 HEARD = 2.0
+
+#: The classes of SQLSTATEs that say that no row can hold a result: neither now nor after another run.
+_UNFIT = frozenset({"22", "23"})
 
 POISONED = "This could not be finished. Your credits are back."
 
@@ -38,7 +43,7 @@ class Limits:
 
     lease_seconds: float
     heartbeat_seconds: float
-    max_attempts: int
+    max_attempts: int  # times that a worker takes it up, without retries: more have been lost with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,7 @@ class Runner:
     async def _work(self, claim: Claim) -> Result | Wish:
         """Run the operation; return its result, or what the run wants instead."""
         operation = self.operations.get(claim.operation)
-        if claim.attempt > self.limits.max_attempts:
+        if claim.attempt - claim.retries > self.limits.max_attempts:  # each step counts its retries by itself
             return End(GenerationError(FailureCode.INTERNAL, POISONED, operator_message="too many attempts"))
         if operation is None:
             return End(GenerationError(FailureCode.PROVIDER_UNAVAILABLE, operator_message="the operation isn't served"))
@@ -124,7 +129,12 @@ class Runner:
         """Make the run's last move, with the verdicts that come with it, in one statement."""
         match made:
             case Result():
-                return "succeeded" if await settle.succeed(self.db, claim, made) else LOST
+                try:
+                    return "succeeded" if await settle.succeed(self.db, claim, made) else LOST
+                except sa.exc.StatementError as error:
+                    if isinstance(error, DBAPIError) and sqlstate(error)[:2] not in _UNFIT:
+                        raise
+                    return await self._move(claim, _bug_or_failure(error))
             case End(error, verdicts):
                 log.warning("generation_failed", code=error.code.value, operator_message=error.operator_message)
                 ended = await settle.fail(self.db, claim, error.code, error.message, verdicts)

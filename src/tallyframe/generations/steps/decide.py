@@ -23,7 +23,7 @@ MOST_BAD_RESULTS = 5
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """One try of a step, as it is kept. `rests`: seconds until its ticket is to be asked for again."""
+    """One try of a step, as it is kept. `rests`: seconds until its provider may be asked again."""
 
     attempt: int
     state: str
@@ -38,7 +38,7 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is to be kept of a try: the columns that change. A new ticket is asked for again after `poll_after` s."""
+    """What is to be kept of a try: the columns that change. The provider is asked again after `poll_after` seconds."""
 
     name: str
     attempt: int
@@ -121,8 +121,8 @@ def plan(name: str, tries: Sequence[Try], routes: Sequence[Route]) -> Done | Sno
     match latest:
         case Try(state="done" | "orphaned", result=result) if result is not None:
             return Done(result)
-        case Try(state="ticket", ticket=str(), rests=rests) if rests > 0:
-            return Snooze(rests)
+        case Try(state="ticket" | "failed" | "in_doubt", is_final=False, rests=rests) if rests > 0:
+            return Snooze(rests)  # woken for another step
         case Try(state="ticket", ticket=str(), provider=provider):
             route = find_route(routes, provider)
             if route is None:
@@ -211,7 +211,7 @@ def decide(asked: Asked, answer: Answer, policy: RetryPolicy) -> Decision:
             return _doubt(asked, this, answer, policy)
         case GenerationError() if not policy.gives_up(answer, asked.retries):
             seconds = policy.delay(answer, asked.retries)
-            return Retry(seconds, _verdict(asked.name, this, "failed", answer, is_final=False))
+            return Retry(seconds, _verdict(asked.name, this, "failed", answer, is_final=False, rests=seconds))
         case GenerationError():
             verdict = _verdict(asked.name, this, "failed", answer, is_final=True)
             return NextProvider(verdict) if asked.has_others and not is_terminal(answer.code) else Fail(answer, verdict)
@@ -233,8 +233,10 @@ def _doubt(asked: Asked, this: Try, error: ProviderError, policy: RetryPolicy) -
     again = error.in_doubt and asked.route.provider.repeatable and asked.retries < policy.max_retries
     words = IN_DOUBT if error.in_doubt else error.message
     doubt = GenerationError(error.code, words, operator_message=error.operator_message)
-    verdict = _verdict(asked.name, this, "in_doubt", doubt, is_final=not again)
-    return Retry(policy.delay(error, asked.retries), verdict) if again else InDoubt(doubt, verdict)
+    if not again:
+        return InDoubt(doubt, _verdict(asked.name, this, "in_doubt", doubt, is_final=True))
+    seconds = policy.delay(error, asked.retries)
+    return Retry(seconds, _verdict(asked.name, this, "in_doubt", doubt, is_final=False, rests=seconds))
 
 
 def doubt_about(name: str, doubtful: Try) -> Verdict:
@@ -247,9 +249,11 @@ def _keep(name: str, this: Try, values: Mapping[str, Any], poll_after: float | N
     return Verdict(name, this.attempt, this.provider, this.model, values, poll_after)
 
 
-def _verdict(name: str, this: Try, state: str, error: GenerationError, *, is_final: bool) -> Verdict:
+def _verdict(
+    name: str, this: Try, state: str, error: GenerationError, *, is_final: bool, rests: float | None = None
+) -> Verdict:
     said = {"error_code": error.code.value, "is_final": is_final, "operator_message": error.operator_message}
-    return Verdict(name, this.attempt, this.provider, this.model, {"state": state, **said})
+    return Verdict(name, this.attempt, this.provider, this.model, {"state": state, **said}, rests)
 
 
 @dataclass(frozen=True, slots=True)

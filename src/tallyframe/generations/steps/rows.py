@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 _step = generation_steps.c
 
-#: Seconds before its time at which a ticket is asked for all the same: several that are due together are one wake-up.
+#: Seconds before its time at which a vendor is asked all the same: several steps that are due together are one wake-up.
 TOGETHER = 0.25
 
 _ENDING = frozenset({"failed", "in_doubt"})

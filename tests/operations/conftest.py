@@ -1,0 +1,14 @@
+"""Operations that only tests know, each a file in `dropped/` and a line in the registry."""
+
+import pytest
+
+from tallyframe.operations import registry
+from tests.operations.dropped.note import Note
+from tests.operations.dropped.poster import Poster
+from tests.operations.dropped.reel import Reel
+
+
+@pytest.fixture(autouse=True)
+def _dropped_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put their lines into the registry of this process."""
+    monkeypatch.setattr(registry, "OPERATIONS", (*registry.OPERATIONS, Poster(), Reel(), Note()))
