@@ -160,13 +160,12 @@ def _refuse_what_cannot_be(row: Row) -> None:
         raise UserDeleted
     if row["project_deleted_at"] or row["deleted_at"]:
         raise NotRetryable("The project has been deleted.")
+    shows_in_project = row["generation_project_id"] is not None and row["slot"] == MAIN
+    if shows_in_project and row["project_status"] in LIVE:
+        raise Generating
     if row["replaced_by"]:
         raise NotRetryable("This has been ordered again already.")
-    if row["generation_project_id"] is None or row["slot"] != MAIN:
-        return
-    if row["project_status"] in LIVE:
-        raise Generating
-    if row["latest_id"] != row["generation_id"]:
+    if shows_in_project and row["latest_id"] != row["generation_id"]:
         raise NotRetryable("Something else has been ordered for this project since; look at its latest generation.")
 
 
