@@ -1,16 +1,16 @@
 -- What any operation needs: outputs with a role, versions of a project's media, and results that are there.
 -- Statements are separated by lines of "--;".
 
--- The owner reads and fills everybody's rows, once.
-ALTER TABLE assets NO FORCE ROW LEVEL SECURITY
+-- The role of outputs from before. Filled as the table is written anew, which takes a fraction of an UPDATE of every row.
+ALTER TABLE assets
+    ADD role text GENERATED ALWAYS AS (CASE WHEN generation_id IS NOT NULL THEN split_part(content_type, '/', 1) END) STORED,
+    ADD position smallint GENERATED ALWAYS AS (CASE WHEN generation_id IS NOT NULL THEN 0 END) STORED
 --;
-ALTER TABLE generations NO FORCE ROW LEVEL SECURITY
+ALTER TABLE assets ALTER role DROP EXPRESSION, ALTER position DROP EXPRESSION
 --;
-ALTER TABLE projects NO FORCE ROW LEVEL SECURITY
+CREATE UNIQUE INDEX uq_assets_output ON assets (generation_id, role, position) WHERE generation_id IS NOT NULL
 --;
--- Outputs from before, and those of workers of the version before, which leave the role out.
-UPDATE assets SET role = split_part(content_type, '/', 1), position = 0 WHERE generation_id IS NOT NULL
---;
+-- Workers of the version before leave the role out.
 CREATE FUNCTION asset_role() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     NEW.role := split_part(NEW.content_type, '/', 1);
@@ -22,20 +22,31 @@ CREATE TRIGGER asset_role BEFORE INSERT ON assets
     FOR EACH ROW WHEN (NEW.generation_id IS NOT NULL AND NEW.role IS NULL) EXECUTE FUNCTION asset_role()
 --;
 
--- A picture that went over to another project, because its own was deleted, is no output of that one.
+-- The media of projects from before. The keys are made when the rows are there, which takes a fraction of the time.
+CREATE TABLE project_media (
+    project_id uuid NOT NULL,
+    role text NOT NULL,
+    position smallint NOT NULL,
+    version integer NOT NULL,
+    asset_id uuid NOT NULL,
+    generation_id uuid NOT NULL
+)
+--;
+-- A picture that went over to another project, because its own was deleted, is no output of that one. What the project
+-- shows is the newest version; null would sort after it.
 INSERT INTO project_media (project_id, role, position, version, asset_id, generation_id)
 SELECT a.project_id, a.role, 0, row_number() OVER (
-           PARTITION BY a.project_id, a.role ORDER BY a.id IN (p.image_asset_id, p.video_asset_id), a.id),
+           PARTITION BY a.project_id, a.role ORDER BY (a.id IN (p.image_asset_id, p.video_asset_id)) IS TRUE, a.id),
        a.id, a.generation_id
 FROM assets a JOIN generations g ON g.id = a.generation_id AND g.project_id = a.project_id
               JOIN projects p ON p.id = a.project_id
 --;
-
-ALTER TABLE assets FORCE ROW LEVEL SECURITY
---;
-ALTER TABLE generations FORCE ROW LEVEL SECURITY
---;
-ALTER TABLE projects FORCE ROW LEVEL SECURITY
+ALTER TABLE project_media
+    ADD CONSTRAINT pk_project_media PRIMARY KEY (project_id, role, position, version),
+    ADD CONSTRAINT uq_project_media_asset_id UNIQUE (asset_id),
+    ADD CONSTRAINT fk_project_media_project_id FOREIGN KEY (project_id) REFERENCES projects (id),
+    ADD CONSTRAINT fk_project_media_asset_id FOREIGN KEY (asset_id) REFERENCES assets (id) ON DELETE CASCADE,
+    ADD CONSTRAINT fk_project_media_generation_id FOREIGN KEY (generation_id) REFERENCES generations (id)
 --;
 
 -- The two columns that only the version before reads and writes. It shows an asset: then that is the newest version.
@@ -69,6 +80,26 @@ END $$
 --;
 CREATE TRIGGER columns_of_project_media AFTER INSERT ON project_media
     FOR EACH ROW WHEN (NEW.position = 0 AND NEW.role IN ('image', 'video')) EXECUTE FUNCTION columns_of_project_media()
+--;
+
+-- The version before lists the files of a deleted project by tries. Workers name them by fences: those are listed, too.
+CREATE FUNCTION files_by_fence() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    INSERT INTO erased_files (asset_id, project_id, storage, key)
+    SELECT gen_random_uuid(), NEW.project_id, NEW.storage, file.key
+    FROM (SELECT format('generations/%s/%s-%s.%s', s.generation_id, s.name, fence, split_part(NEW.key, '.', 2)) AS key
+          FROM generation_steps s, unnest(s.fences) fence
+          WHERE s.generation_id = split_part(NEW.key, '/', 2)::uuid
+            AND starts_with(split_part(NEW.key, '/', 3), s.name || '-' || s.attempt || '.')) AS file
+    WHERE NOT EXISTS (SELECT FROM assets a WHERE a.storage = NEW.storage AND a.key = file.key)
+      AND NOT EXISTS (SELECT FROM erased_files e WHERE e.project_id = NEW.project_id AND e.storage = NEW.storage
+                                                   AND e.key = file.key);
+    RETURN NULL;
+END $$
+--;
+CREATE TRIGGER files_by_fence AFTER INSERT ON erased_files
+    FOR EACH ROW WHEN (pg_trigger_depth() = 0 AND NEW.key LIKE 'generations/%') EXECUTE FUNCTION files_by_fence()
 --;
 
 -- A success has a result: outputs, data, or both. After the statement, which inserts the outputs, too.
@@ -124,8 +155,8 @@ CREATE TRIGGER generation_stays BEFORE UPDATE ON generations FOR EACH ROW WHEN (
 --;
 ALTER TABLE generations ENABLE ALWAYS TRIGGER generation_stays
 --;
-REVOKE EXECUTE ON FUNCTION asset_role(), project_media_of_columns(), columns_of_project_media(), success_has_result(),
-    published_has_media() FROM PUBLIC
+REVOKE EXECUTE ON FUNCTION asset_role(), project_media_of_columns(), columns_of_project_media(), files_by_fence(),
+    success_has_result(), published_has_media() FROM PUBLIC
 --;
 
 ALTER TABLE project_media ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY

@@ -2,7 +2,13 @@
 
 Revision: 0011, after 0010. Processes of the version before go on while it runs and after it: what they leave out is
 filled in, and the two asset columns of `projects`, which only they read and write, are kept in step with
-`project_media` by triggers until they are gone.
+`project_media` by triggers until they are gone. Old and new workers go on with each other's steps of images and videos.
+
+It takes 1 s for 100,000 outputs, in which everybody waits: `assets` is written anew.
+
+It can be taken back as long as there are only images and videos of projects; metadata of generations and the link from
+a generation to the one it replaces are lost. It is refused while there is a generation of any other operation, or one
+without a project: the version before can't show these, and they can't be deleted, because the books name them.
 """
 
 from pathlib import Path
@@ -18,6 +24,8 @@ depends_on = None
 
 SQL = Path(__file__).parents[1] / "sql"
 LIVE = "status IN ('pending', 'processing')"
+#: Whose rows are read here, everybody's, also for an owner who is no superuser.
+READ = ("assets", "generations", "projects")
 
 
 def run_file(name: str) -> None:
@@ -26,8 +34,15 @@ def run_file(name: str) -> None:
         op.execute(statement)
 
 
+def _force_row_level_security(no: str = "") -> None:
+    """Let row-level security hold for the owner, too; or not."""
+    for table in READ:
+        op.execute(f"ALTER TABLE {table} {no} FORCE ROW LEVEL SECURITY")
+
+
 def upgrade() -> None:
     """Make columns and the table of media, fill them, and then the triggers and rights."""
+    _force_row_level_security("NO")
     op.alter_column("generations", "project_id", nullable=True)
     op.add_column("generations", sa.Column("slot", sa.Text(), server_default="main", nullable=False))
     op.add_column("generations", sa.Column("output", postgresql.JSONB(none_as_null=True), nullable=True))
@@ -52,8 +67,6 @@ def upgrade() -> None:
         sa.Column("fences", postgresql.ARRAY(sa.Integer()), server_default=sa.text("'{}'::integer[]"), nullable=False),
     )
     op.add_column("ai_operations", sa.Column("step", sa.Text(), nullable=True))
-    op.add_column("assets", sa.Column("role", sa.Text(), nullable=True))
-    op.add_column("assets", sa.Column("position", sa.SmallInteger(), nullable=True))
     for size in ("width", "height"):
         op.alter_column("assets", size, nullable=True)
     op.create_check_constraint(
@@ -64,40 +77,14 @@ def upgrade() -> None:
     op.alter_column("projects", "aspect_ratio", nullable=True)
     op.drop_constraint("ck_projects_kind", "projects")
     op.drop_constraint("ck_projects_published_has_media", "projects")
-    _make_project_media()
     run_file("0011_any_operation.sql")
-    op.create_index(
-        "uq_assets_output",
-        "assets",
-        ["generation_id", "role", "position"],
-        unique=True,
-        postgresql_where=sa.text("generation_id IS NOT NULL"),
-    )
-
-
-def _make_project_media() -> None:
-    op.create_table(
-        "project_media",
-        sa.Column("project_id", sa.Uuid(), nullable=False),
-        sa.Column("role", sa.Text(), nullable=False),
-        sa.Column("position", sa.SmallInteger(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("asset_id", sa.Uuid(), nullable=False),
-        sa.Column("generation_id", sa.Uuid(), nullable=False),
-        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_project_media_project_id")),
-        sa.ForeignKeyConstraint(
-            ["asset_id"], ["assets.id"], name=op.f("fk_project_media_asset_id"), ondelete="CASCADE"
-        ),
-        sa.ForeignKeyConstraint(["generation_id"], ["generations.id"], name=op.f("fk_project_media_generation_id")),
-        sa.PrimaryKeyConstraint("project_id", "role", "position", "version", name=op.f("pk_project_media")),
-        sa.UniqueConstraint("asset_id", name=op.f("uq_project_media_asset_id")),
-    )
+    _force_row_level_security()
 
 
 def downgrade() -> None:
-    """Take it back. What the version before knows nothing of can't stay: it has to be gone first."""
-    for statement in (SQL / "0011_undo.sql").read_text().split("\n--;\n"):
-        op.execute(statement)
+    """Take it back. Raises DBAPIError where there is what the version before knows nothing of; see above."""
+    _force_row_level_security("NO")
+    run_file("0011_undo.sql")
     op.drop_table("project_media")
     op.drop_index("uq_assets_output", "assets")
     op.create_check_constraint(
@@ -119,3 +106,4 @@ def downgrade() -> None:
     for column in ("deleted_at", "replaces_id", "metadata", "output", "slot"):
         op.drop_column("generations", column)
     op.alter_column("generations", "project_id", nullable=False)
+    _force_row_level_security()

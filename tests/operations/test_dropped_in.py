@@ -94,7 +94,10 @@ async def test_it_is_bought_run_and_shown(
     asset = {"asset_id": upload.json()["id"]}
 
     key = {"Idempotency-Key": str(uuid4())}
-    body = {"operation": "poster", "input": {"prompt": "a fair", "style": "calm", "logo": asset, "images": [asset]}}
+    body: dict[str, Any] = {
+        "operation": "poster",
+        "input": {"prompt": "a fair", "style": "calm", "logo": asset, "images": [asset]},
+    }
     first = await member.http.post("/v1/generations", json=body, headers=key)
     again = await member.http.post("/v1/generations", json=body, headers=key)
     assert accepted(again)["id"] == accepted(first)["id"]

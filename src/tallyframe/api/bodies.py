@@ -46,12 +46,8 @@ def read_pictures(model: type[BaseModel], sent: Mapping[str, Any]) -> tuple[dict
         items = value if isinstance(value, list) else [] if value is None else [value]
         if len(items) > most:
             raise ValidationFailed(f"There may be {most} pictures at most.", pointer=f"/{name}")
-        of_field: list[Given] = []
-        for place, item in enumerate(items):
-            number = str(place) if isinstance(value, list) else ""
-            with below(name), below(number):
-                ref = _REFS.validate_python(item)
-            of_field.append(given(_source(ref), f"/input/{name}/{number}".removesuffix("/")))
+        where = [(str(place),) if isinstance(value, list) else () for place in range(len(items))]
+        of_field = [_picture(item, name, *place) for item, place in zip(items, where, strict=True)]
         pictures += of_field
         if of_field:
             ids = [picture.id for picture in of_field]
@@ -59,18 +55,21 @@ def read_pictures(model: type[BaseModel], sent: Mapping[str, Any]) -> tuple[dict
     return fields, pictures
 
 
+def _picture(item: object, *place: str) -> Given:
+    with below(*place):
+        return given(_source(_REFS.validate_python(item)), "/".join(("/input", *place)))
+
+
 @contextmanager
-def below(place: str) -> Iterator[None]:
+def below(*place: str) -> Iterator[None]:
     """Let the pointers of what is refused in the block begin at `place`."""
     try:
         yield
     except (ValidationError, RequestValidationError) as error:
-        found = [{**item, "loc": (*([place] if place else []), *item["loc"])} for item in error.errors()]
-        raise RequestValidationError(found) from None
+        raise RequestValidationError([{**item, "loc": (*place, *item["loc"])} for item in error.errors()]) from None
     except ValidationFailed as error:
-        if not place:
-            raise
-        raise ValidationFailed(error.detail, pointer=f"/{place}{error.pointer}") from None
+        pointer = "".join(f"/{part}" for part in place)
+        raise ValidationFailed(error.detail, pointer=f"{pointer}{error.pointer}") from None
 
 
 def _source(ref: AssetRef | UrlRef) -> UUID | str:

@@ -39,6 +39,7 @@ class Wanted:
     project_id: UUID | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     max_credits: int | None = None
+    below: tuple[str, ...] = ()  # where its fields stand in the request
 
 
 @router.post("/projects", status_code=202, openapi_extra=bodies.OPENAPI_BODY)
@@ -109,6 +110,7 @@ async def create_generation(asked: incoming.NewGeneration, once: IdempotentReque
             project_id=asked.project_id,
             metadata=asked.metadata,
             max_credits=asked.max_credits,
+            below=("input",),
         )
         return await place(once, wanted, key)
 
@@ -126,7 +128,7 @@ async def place(once: Idempotent, wanted: Wanted, key: Key | None) -> UUID:
     Raises our errors and pydantic's: whatever is refused leaves nothing behind.
     """
     serving, project = once.serving, wanted.project
-    with bodies.below("" if project or (wanted.operation.name == "video" and wanted.project_id) else "input"):
+    with bodies.below(*wanted.below):
         order = serving.terms.accept(once.user, wanted.operation, wanted.fields)
     if wanted.max_credits is not None and order.credits > wanted.max_credits:
         raise PriceChanged(credits=order.credits, max_credits=wanted.max_credits)

@@ -131,14 +131,15 @@ async def _forget_words(transaction: Transaction, user_id: UUID, subject: Subjec
 
 
 #: What steps may have stored and no asset has: their worker went away before it could say so, the generation was ended
-#: while they said so, or the result was only a step on the way. Workers of the version before name files by the try.
+#: while they said so, or the result was only a step on the way. Workers of the version before name files by the try,
+#: and may have had a step first.
 _OTHERS = sa.text("""
     INSERT INTO erased_files (asset_id, project_id, storage, key)
     SELECT gen_random_uuid(), :subject, file.storage, file.key
     FROM (
-        SELECT storage, format(CAST(:key AS text), g.id, s.name, number, ending) AS key
+        SELECT DISTINCT storage, format(CAST(:key AS text), g.id, s.name, number, ending) AS key
         FROM generations g JOIN generation_steps s ON s.generation_id = g.id,
-             unnest(CASE WHEN s.fences = '{}' THEN ARRAY[s.attempt] ELSE s.fences END) number,
+             unnest(s.fences || s.attempt) number,
              unnest(CAST(:storages AS text[])) storage, unnest(CAST(:endings AS text[])) ending
         WHERE (g.project_id = :subject OR g.id = :subject) AND (s.fences <> '{}' OR s.state <> 'failed')
     ) AS file
