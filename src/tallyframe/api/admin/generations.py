@@ -179,7 +179,8 @@ async def _found(serving: Services, generation_id: UUID) -> Row:
 async def _detail(serving: Services, generation_id: UUID) -> AdminGenerationDetail:
     row = await _found(serving, generation_id)
     steps = [AdminStep.model_validate(dict(step)) for step in await generations.steps(serving.system, generation_id)]
-    return AdminGenerationDetail.model_validate({**_fields(row), "input": row["input"], "steps": steps})
+    words = {name: row[f"generation_{name}"] for name in ("output", "metadata")} | {"input": row["input"]}
+    return AdminGenerationDetail.model_validate({**_fields(row), **words, "steps": steps})
 
 
 def _fields(row: Row) -> dict[str, object]:
