@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -171,7 +172,7 @@ def _terms(settings: Settings) -> Terms:
         prices=price_list(settings),
         limits=OrderLimits(max_video_seconds=settings.max_video_seconds),
         max_active=settings.max_active_generations,
-        max_age=settings.generation_max_age,
+        max_age=timedelta(seconds=settings.generation_max_age),
     )
 
 

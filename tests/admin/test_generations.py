@@ -50,7 +50,7 @@ async def test_one_that_waits_for_a_vendor(acts: Acts, alice: Member, bench: Ben
     assert {name: body[name] for name in receipt} == receipt
     owner = {"id": str(alice.user.id), "email": alice.user.email, "display_name": alice.user.display_name}
     assert body["owner"] == {**owner, "deleted_at": None}
-    assert (body["status"], body["retries"], body["in_doubt"], body["lease_until"]) == ("processing", 0, False, None)
+    assert (body["status"], body["retries"], body["in_doubt"], body["lease_until"]) == ("processing", 1, False, None)
     assert body["worker"]
     assert datetime.fromisoformat(body["wake_at"]) > datetime.now(UTC) + timedelta(seconds=30)
     assert datetime.fromisoformat(body["expires_at"]) > datetime.fromisoformat(body["created_at"])
@@ -88,7 +88,7 @@ async def test_the_list_shows_what_the_receipt_does(acts: Acts, alice: Member, b
     assert await run(bench, project, Scripted("vendor", make=[final(operator_message="no")])) == "failed"
     [row] = (await acts.look("generations", project_id=project["id"]))["data"]
     detail = await acts.look(f"generations/{row['id']}")
-    assert {**row, "input": detail["input"], "steps": detail["steps"]} == detail
+    assert {**row, **{name: detail[name] for name in ("input", "output", "metadata", "steps")}} == detail
     assert (row["error"]["code"], row["credits"]["refunded"]) == ("provider_rejected", 5)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -37,7 +38,7 @@ def again(buyer: Member, row: Any) -> Order:
         input=json.loads(row["input"]),
         credits=Credits(5),
         max_active=10,
-        max_age=3600,
+        max_age=timedelta(hours=1),
     )
 
 

@@ -16,6 +16,7 @@ NOBODY = {
     "TALLYFRAME_REDIS_URL": "redis://127.0.0.1:1/0",
     "TALLYFRAME_TEXT_PROVIDERS": "acme",
 }
+RULES = ("pytest", "-q", "-p", "no:cacheprovider", "tests/architecture/test_house_rules.py")
 
 
 def linted_in(tree: Tree) -> list[str]:
@@ -64,7 +65,7 @@ def test_a_price_is_known_for_what_is_there(tree: Tree) -> None:
     known = {"TALLYFRAME_PRICES": '{"poster": 0}', "ACME_API_KEY": KEY}
     assert tree.run("tallyframe", "openapi", **NOBODY | known).returncode == 0
     unknown = {"TALLYFRAME_PRICES": '{"banner": 1}', "ACME_API_KEY": KEY}
-    ended = tree.run("tallyframe", "api", "--port", "0", **NOBODY | unknown)
+    ended = tree.run("tallyframe", "api", "--port", "9", **NOBODY | unknown)
     said = "TALLYFRAME_PRICES: unknown operation 'banner'; known are: image, poster, video\n"
     assert (ended.returncode, ended.stderr) == (1, said)
 
@@ -85,8 +86,7 @@ def test_the_contract_is_made(tree: Tree) -> None:
 
 def test_our_import_contracts_and_rules_hold(tree: Tree) -> None:
     assert linted_in(tree) == []
-    rules = ("-q", "-p", "no:cacheprovider", "tests/architecture/test_house_rules.py")
-    checked = tree.run("pytest", *rules)
+    checked = tree.run(*RULES)
     assert checked.returncode == 0, checked.stdout
 
 
@@ -104,9 +104,7 @@ def test_our_money_rule_knows_a_new_operation(tree: Tree) -> None:
     place = tree.root / "src/tallyframe/operations/poster.py"
     before = place.read_text()
     place.write_text(f"{before}\nHALF = 0.5\n")
-    checked = tree.run(
-        "pytest", "-q", "-p", "no:cacheprovider", "tests/architecture/test_house_rules.py", "-k", "rules_hold"
-    )
+    checked = tree.run(*RULES, "-k", "rules_hold")
     place.write_text(before)
     assert checked.returncode == 1
     assert "operations/poster.py" in checked.stdout

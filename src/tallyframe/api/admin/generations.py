@@ -160,13 +160,12 @@ def _refuse_what_cannot_be(row: Row) -> None:
         raise UserDeleted
     if row["project_deleted_at"] or row["deleted_at"]:
         raise NotRetryable("The project has been deleted.")
+    shows_in_project = row["generation_project_id"] is not None and row["slot"] == MAIN
+    if shows_in_project and row["project_status"] in LIVE:
+        raise Generating
     if row["replaced_by"]:
         raise NotRetryable("This has been ordered again already.")
-    if row["generation_project_id"] is None or row["slot"] != MAIN:
-        return
-    if row["project_status"] in LIVE:
-        raise Generating
-    if row["latest_id"] != row["generation_id"]:
+    if shows_in_project and row["latest_id"] != row["generation_id"]:
         raise NotRetryable("Something else has been ordered for this project since; look at its latest generation.")
 
 
@@ -180,7 +179,8 @@ async def _found(serving: Services, generation_id: UUID) -> Row:
 async def _detail(serving: Services, generation_id: UUID) -> AdminGenerationDetail:
     row = await _found(serving, generation_id)
     steps = [AdminStep.model_validate(dict(step)) for step in await generations.steps(serving.system, generation_id)]
-    return AdminGenerationDetail.model_validate({**_fields(row), "input": row["input"], "steps": steps})
+    words = {name: row[f"generation_{name}"] for name in ("output", "metadata")} | {"input": row["input"]}
+    return AdminGenerationDetail.model_validate({**_fields(row), **words, "steps": steps})
 
 
 def _fields(row: Row) -> dict[str, object]:

@@ -138,10 +138,12 @@ class AdminStep(BaseModel):
 
 
 class AdminGenerationDetail(AdminGeneration):
-    """A generation with what was ordered and what became of each try.
+    """A generation with what was ordered, the data that came of it, and what became of each try.
 
     `input` has the prompt, and of pictures only their ids.
     """
 
     input: dict[str, Any]
+    output: dict[str, Any] | None
+    metadata: dict[str, str]
     steps: list[AdminStep]

@@ -40,7 +40,7 @@ RELAY_GRACE = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What is bought, by whom, for how many credits. `max_active` and `max_age` (seconds) are the limits in force."""
+    """What is bought, by whom, for how many credits. `max_active` and `max_age` are the limits in force."""
 
     user_id: UUID
     account_id: UUID
@@ -48,7 +48,7 @@ class Order:
     input: dict[str, Any]
     credits: Credits
     max_active: int
-    max_age: float
+    max_age: timedelta
     slot: str = MAIN
     metadata: dict[str, str] = field(default_factory=dict)
     new_assets: Sequence[dict[str, Any]] = ()  # rows of pictures stored just for it
@@ -139,7 +139,7 @@ async def submit_many(db: Database, orders: Sequence[Order]) -> Sequence[Accepte
         "account_id": first.account_id,
         "room_for": len(orders),
         "max_active": first.max_active,
-        "max_age": timedelta(seconds=first.max_age),
+        "max_age": first.max_age,
     }
     try:
         rows = (await db.run(_MANY, parameters)).all()
@@ -164,7 +164,7 @@ async def _accept(  # by position, three callers
         "user_id": order.user_id,
         "room_for": 1,
         "max_active": order.max_active,
-        "max_age": timedelta(seconds=order.max_age),
+        "max_age": order.max_age,
         **wanted,
         **(key.parameters() if key else {}),
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -36,7 +37,7 @@ class Terms:
     prices: Mapping[str, int]
     limits: OrderLimits
     max_active: int  # generations of one user that have not ended
-    max_age: float  # seconds from acceptance to `expired`
+    max_age: timedelta  # from acceptance to `expired`
 
     def operation(self, name: str, *, pointer: str) -> Operation[Any]:
         """Return the operation of that name. Raises ValidationFailed where there is none."""
