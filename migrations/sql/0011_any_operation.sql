@@ -194,7 +194,8 @@ GRANT UPDATE (result) ON generation_steps TO tallyframe_api
 
 -- What is erased hangs on a project, or on a generation that has none.
 ALTER POLICY own ON erased_files
-    USING (EXISTS (SELECT FROM projects WHERE id = project_id) OR EXISTS (SELECT FROM generations WHERE id = project_id))
+    USING (EXISTS (SELECT FROM projects p WHERE p.id = erased_files.project_id)
+           OR EXISTS (SELECT FROM generations g WHERE g.id = erased_files.project_id))
     WITH CHECK (EXISTS (SELECT FROM assets a WHERE a.id = asset_id AND a.storage = erased_files.storage
                         AND a.key = erased_files.key)
                 OR EXISTS (SELECT FROM generations g

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tallyframe.operations.registry import price_list
 from tallyframe.settings import SettingsError, load_settings
 from tests.support.processes import Processes
 
@@ -11,7 +12,6 @@ from tests.support.processes import Processes
     [
         ({"PRICES": '{"image": -1}'}, ["TALLYFRAME_PRICES:"]),
         ({"PRICES": "not json"}, ["TALLYFRAME_PRICES: is not JSON"]),
-        ({"PRICES": '{"vidoe": 1}'}, ["TALLYFRAME_PRICES: unknown operation 'vidoe'; known are: image, video"]),
         ({"SIGNUP_CREDITS": "many", "LOG_FORMAT": "xml"}, ["TALLYFRAME_SIGNUP_CREDITS:", "TALLYFRAME_LOG_FORMAT:"]),
         ({"IMAGE_PROVIDERS": "nobody"}, ["TALLYFRAME_IMAGE_PROVIDERS: unknown provider 'nobody'"]),
         ({"AUTH_ISSUER": "https://issuer.example"}, ["TALLYFRAME_AUTH_AUDIENCE"]),
@@ -31,6 +31,12 @@ def test_each_problem_is_a_line(variables: dict[str, str], lines: list[str], mon
     assert len(said) == len(lines)
     for line, start in zip(said, lines, strict=True):
         assert line.startswith(start)
+
+
+def test_a_price_of_no_operation_is_named() -> None:
+    with pytest.raises(SettingsError) as error:
+        price_list(load_settings(prices={"vidoe": 1}))
+    assert str(error.value) == "TALLYFRAME_PRICES: unknown operation 'vidoe'; known are: image, video"
 
 
 def test_production_starts_when_everything_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,8 +131,8 @@ async def _forget_words(transaction: Transaction, user_id: UUID, subject: Subjec
 
 
 #: What steps may have stored and no asset has: their worker went away before it could say so, the generation was ended
-#: while they said so, or the result was only a step on the way. Workers of the version before name files by the try,
-#: and may have had a step first.
+#: while they said so, or the result was only a step on the way. Workers of the version before, which may have begun the
+#: step, name files by the try.
 _OTHERS = sa.text("""
     INSERT INTO erased_files (asset_id, project_id, storage, key)
     SELECT gen_random_uuid(), :subject, file.storage, file.key
