@@ -8,13 +8,9 @@ from pydantic import SecretStr
 from tallyframe.settings import Settings
 
 
-def defaults() -> dict[str, object]:
+def variables() -> dict[str, object]:
     """The variables in the order of the code, each with its default."""
-    return {
-        str(field.validation_alias or f"TALLYFRAME_{name.upper()}"): field.get_default()
-        for name, field in Settings.model_fields.items()
-        if name != "variables"  # it holds other variables, and is none itself
-    }
+    return Settings.model_construct().by_variable()
 
 
 def shown(default: object) -> str:

@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
-from pydantic_settings import NoDecode
 
 from tallyframe.catalog import Capability, known
 
@@ -74,11 +73,11 @@ class VendorPrice(BaseModel):
 
 
 Price = Annotated[int, Field(ge=0, le=1_000_000)]
-Prices = Annotated[dict[str, Price], NoDecode, BeforeValidator(_json)]
-VendorPrices = Annotated[dict[str, VendorPrice], NoDecode, BeforeValidator(_json)]
+Prices = Annotated[dict[str, Price], BeforeValidator(_json)]
+VendorPrices = Annotated[dict[str, VendorPrice], BeforeValidator(_json)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
-CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-SecretList = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_secret)]
+CommaList = Annotated[tuple[str, ...], BeforeValidator(_split)]
+SecretList = Annotated[tuple[SecretStr, ...], BeforeValidator(_split_secret)]
 WebhookSecrets = Annotated[SecretList, AfterValidator(_webhook_secrets)]
 JwtSecret = Annotated[SecretStr, AfterValidator(_jwt_secret)]
 Issuer = Annotated[str, AfterValidator(_issuer)]

@@ -1,0 +1,47 @@
+"""Every setting, read once from the environment (and `.env`) by the entry points. Nothing else reads the environment.
+
+Settings are in groups, a file per topic; each field names its variable. Tallyframe's own variables start with
+TALLYFRAME_; those of other products keep the names that these document.
+"""
+
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from tallyframe.redaction import hide
+from tallyframe.settings.group import keyword
+from tallyframe.settings.model import Settings, in_place, places
+from tallyframe.settings.sources import environment, export
+
+__all__ = ["Settings", "SettingsError", "environment", "export", "load_settings"]
+
+
+class SettingsError(Exception):
+    """The settings are wrong. The message has one line per problem, each naming its variable."""
+
+
+def load_settings(*, needs: Sequence[str] = (), **overrides: object) -> Settings:
+    """Read the settings; `overrides` win over the environment.
+
+    Both name a setting by its variable in lower case without TALLYFRAME_, as in `lease_seconds=3`; an unknown name
+    raises KeyError. Raise SettingsError, one line per problem, also when one of `needs` is not set.
+    """
+    try:
+        settings = Settings(**in_place(overrides))
+    except ValidationError as error:
+        raise SettingsError("\n".join(_problem_lines(error))) from None
+    hide(settings.secrets())
+    variables = {keyword(variable): variable for variable in places()}
+    missing = [variables[name] for name in needs if not settings.variable(variables[name])]
+    if missing:
+        raise SettingsError("\n".join(f"{variable}: is not set" for variable in missing))
+    return settings
+
+
+def _problem_lines(error: ValidationError) -> list[str]:
+    lines: list[str] = []
+    for problem in error.errors(include_input=False, include_url=False):
+        variables = [part for part in problem["loc"] if part in places()]
+        message = problem["msg"].removeprefix("Value error, ")
+        lines.append(f"{variables[0]}: {message}" if variables else message)
+    return [line for message in lines for line in message.splitlines()]

@@ -1,0 +1,28 @@
+"""What every process needs to know: where it is, and which servers it uses."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from tallyframe.settings.group import Group
+from tallyframe.settings.values import CommaList, Seconds
+
+
+class ServerSettings(Group):
+    """The installation as a whole, and its connections."""
+
+    env: Literal["development", "production"] = Field("development", alias="TALLYFRAME_ENV")
+    database_url: SecretStr = Field(SecretStr(""), alias="TALLYFRAME_DATABASE_URL")
+    redis_url: SecretStr = Field(SecretStr(""), alias="TALLYFRAME_REDIS_URL")
+    public_url: str = Field(
+        "http://127.0.0.1:8000", alias="TALLYFRAME_PUBLIC_URL", pattern=r"^https?://[^\s/]+(/[^\s]*)?$"
+    )
+    data_dir: Path = Field(Path(".tallyframe"), alias="TALLYFRAME_DATA_DIR")  # local media live in its folder `media`
+    cors_origins: CommaList = Field((), alias="TALLYFRAME_CORS_ORIGINS")
+    #: Connections per process.
+    database_pool_size: int = Field(10, alias="TALLYFRAME_DATABASE_POOL_SIZE", ge=1, le=500)
+    #: Seconds per SQL statement, and that a transaction may stand still.
+    statement_timeout: Seconds = Field(15.0, alias="TALLYFRAME_STATEMENT_TIMEOUT")
+    #: Pictures decoded at once per API process; one may take 0.5 GB.
+    upload_threads: int = Field(2, alias="TALLYFRAME_UPLOAD_THREADS", ge=1, le=64)
