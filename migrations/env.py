@@ -108,7 +108,7 @@ def _is_ours(thing: Any, name: str | None, kind: str, reflected: bool, compare_t
 
 async def main() -> None:
     """Connect as the login role, which owns the tables, and run."""
-    url = context.config.attributes.get("url") or load_settings().database_url.get_secret_value()
+    url = context.config.attributes.get("url") or load_settings().server.database_url.get_secret_value()
     engine = create_async_engine(sqlalchemy_url(url), poolclass=NullPool)
     async with engine.connect() as connection:
         await connection.run_sync(run)

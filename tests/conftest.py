@@ -188,7 +188,7 @@ async def processes(settings: Settings) -> AsyncIterator[Processes]:
 
 @asynccontextmanager
 async def acting_as(role: str, settings: Settings) -> AsyncIterator[Database]:
-    database = Database(settings.database_url.get_secret_value(), role=role, pool_size=8, statement_timeout=15)
+    database = Database(settings.server.database_url.get_secret_value(), role=role, pool_size=8, statement_timeout=15)
     yield database
     await database.close()
 

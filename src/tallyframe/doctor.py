@@ -87,7 +87,7 @@ async def _find(names: Names, check: Check) -> list[Finding]:
 
 async def _postgres(settings: Settings) -> str:
     try:
-        async with database(settings.database_url.get_secret_value()) as db:
+        async with database(settings.server.database_url.get_secret_value()) as db:
             version = (await db.run(sa.text("SHOW server_version"))).scalar_one()
             revision = (await db.run(sa.text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
     except NotMigrated:
@@ -100,7 +100,7 @@ async def _postgres(settings: Settings) -> str:
 
 
 async def _redis(settings: Settings) -> str:
-    redis = connect(settings.redis_url.get_secret_value())
+    redis = connect(settings.server.redis_url.get_secret_value())
     try:
         await redis.getdel(f"{WAKE_UP}:doctor")  # workers need this command, which Redis has since 6.2
     except (RedisError, OSError) as error:
@@ -111,7 +111,7 @@ async def _redis(settings: Settings) -> str:
 
 
 async def _workers(settings: Settings) -> str:
-    async with database(settings.database_url.get_secret_value()) as db:
+    async with database(settings.server.database_url.get_secret_value()) as db:
         names = await present(db)
     if not names:
         raise Sick("No worker has shown a sign of life lately. Start `tallyframe worker`.")
@@ -150,31 +150,30 @@ def _probe(provider: Provider, model: str, capability: Capability) -> Check:
 
 
 def _sign_in(settings: Settings) -> Sequence[tuple[Names, Check]]:
-    if not settings.auth_issuer or not settings.jwks_url:
+    if not settings.auth.issuer or not settings.auth.keys_url:
         return []
 
     async def check() -> str:
         try:
-            ids = await fetch_key_ids(settings.jwks_url)
+            ids = await fetch_key_ids(settings.auth.keys_url)
         except (httpx.HTTPError, TimeoutError, ValueError) as error:
-            words = f"{settings.jwks_url} gives no keys ({type(error).__name__}: {error})."
+            words = f"{settings.auth.keys_url} gives no keys ({type(error).__name__}: {error})."
             raise Sick(f"{words} Check TALLYFRAME_AUTH_ISSUER and TALLYFRAME_AUTH_JWKS_URL.") from None
-        return f"{len(ids)} key{'s' if len(ids) > 1 else ''} of {settings.auth_issuer}"
+        return f"{len(ids)} key{'s' if len(ids) > 1 else ''} of {settings.auth.issuer}"
 
     return [(["sign-in"], check)]
 
 
 async def _patience(settings: Settings) -> str:
-    if settings.shutdown_grace <= settings.provider_timeout:
+    grace, timeout = settings.workers.shutdown_grace, settings.providers.timeout
+    if grace <= timeout:
         words = "TALLYFRAME_SHUTDOWN_GRACE is not above TALLYFRAME_PROVIDER_TIMEOUT: a deploy can cut an order that is"
         raise Sick(f"{words} under way, which is then in doubt and refunded.")
-    return (
-        f"a stopping worker waits {settings.shutdown_grace:g} s, a call takes {settings.provider_timeout:g} s at most"
-    )
+    return f"a stopping worker waits {grace:g} s, a call takes {timeout:g} s at most"
 
 
 async def _addresses(settings: Settings) -> str:
-    local = httpx.URL(settings.public_url).host in {"127.0.0.1", "localhost", "::1"}
-    if settings.env == "production" and local:
-        raise Sick(f"TALLYFRAME_PUBLIC_URL is {settings.public_url}, which no user's browser can reach.")
-    return settings.public_url
+    local = httpx.URL(settings.server.public_url).host in {"127.0.0.1", "localhost", "::1"}
+    if settings.server.env == "production" and local:
+        raise Sick(f"TALLYFRAME_PUBLIC_URL is {settings.server.public_url}, which no user's browser can reach.")
+    return settings.server.public_url

@@ -86,7 +86,7 @@ FORM_OVERHEAD = 1024 * 1024
 def serve() -> FastAPI:
     """Return the app for an API process: logs configured, settings from the environment."""
     settings = load_settings(needs=("database_url", "redis_url"))
-    configure_logs(settings.log_format, settings.log_level, "api")
+    configure_logs(settings.observability.log_format, settings.observability.log_level, "api")
     app = create_app(settings)
     gc.collect()
     gc.freeze()  # what is there now stays; walking through all of it would hold every request for 100 ms, each time
@@ -118,11 +118,11 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)
-    if settings.cors_origins:
-        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **_CORS)
+    if settings.server.cors_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.server.cors_origins, **_CORS)
     # The last one added is the outermost: preflights, too, carry a request id.
-    app.add_middleware(Edge, max_body=4 * settings.max_upload_bytes + FORM_OVERHEAD)
-    if settings.otlp_endpoint:
+    app.add_middleware(Edge, max_body=4 * settings.limits.max_upload_bytes + FORM_OVERHEAD)
+    if settings.observability.otlp_endpoint:
         FastAPIInstrumentor.instrument_app(app)
     app.openapi = partial(_openapi, app)  # type: ignore[method-assign]  # how FastAPI wants it replaced
     return app
@@ -137,10 +137,10 @@ _CORS: dict[str, Any] = {
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
-    db = _database(settings, API_ROLE, settings.database_pool_size)
+    db = _database(settings, API_ROLE, settings.server.database_pool_size)
     system = _database(settings, ADMIN_ROLE, SYSTEM_POOL_SIZE)
-    redis = connect(settings.redis_url.get_secret_value())
-    jwks = Jwks(settings.jwks_url) if settings.auth_issuer and settings.jwks_url else None
+    redis = connect(settings.server.redis_url.get_secret_value())
+    jwks = Jwks(settings.auth.keys_url) if settings.auth.issuer and settings.auth.keys_url else None
     storages = build_storages(settings)
     app.state.services = Services(
         settings=settings,
@@ -149,10 +149,10 @@ async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
         queue=redis,
         storages=storages,
         terms=_terms(settings),
-        tokens=_tokens(settings, jwks) if settings.auth_issuer else None,
+        tokens=_tokens(settings, jwks) if settings.auth.issuer else None,
         sources=build_sources(settings),
         fetch=_fetch(settings),
-        uploads=asyncio.Semaphore(settings.upload_threads),
+        uploads=asyncio.Semaphore(settings.server.upload_threads),
     )
     yield
     if jwks:
@@ -170,32 +170,32 @@ def _terms(settings: Settings) -> Terms:
         operations=operations(settings),
         offers=offers(settings),
         prices=price_list(settings),
-        limits=OrderLimits(max_video_seconds=settings.max_video_seconds),
-        max_active=settings.max_active_generations,
-        max_age=timedelta(seconds=settings.generation_max_age),
+        limits=OrderLimits(max_video_seconds=settings.limits.max_video_seconds),
+        max_active=settings.limits.max_active_generations,
+        max_age=timedelta(seconds=settings.generations.max_age),
     )
 
 
 def _database(settings: Settings, role: str, pool_size: int) -> Database:
-    url = settings.database_url.get_secret_value()
-    return Database(url, role=role, pool_size=pool_size, statement_timeout=settings.statement_timeout)
+    url = settings.server.database_url.get_secret_value()
+    return Database(url, role=role, pool_size=pool_size, statement_timeout=settings.server.statement_timeout)
 
 
 def _tokens(settings: Settings, jwks: Jwks | None) -> SessionTokens:
     return SessionTokens(
         jwks,
-        settings.auth_issuer,
-        settings.auth_audience or None,
-        frozenset(settings.auth_authorized_parties),
-        settings.auth_allow_missing_azp,
-        shared_secret=settings.auth_jwt_secret.get_secret_value(),
-        allow_anonymous=settings.auth_allow_anonymous,
+        settings.auth.issuer,
+        settings.auth.audience or None,
+        frozenset(settings.auth.authorized_parties),
+        settings.auth.allow_missing_azp,
+        shared_secret=settings.auth.jwt_secret.get_secret_value(),
+        allow_anonymous=settings.auth.allow_anonymous,
     )
 
 
 def _fetch(settings: Settings) -> Any:  # noqa: ANN401  # a coroutine function
     async def fetch(url: str, pointer: str) -> bytes:
-        limits = {"max_bytes": settings.max_upload_bytes, "deadline": settings.fetch_timeout}
+        limits = {"max_bytes": settings.limits.max_upload_bytes, "deadline": settings.limits.fetch_timeout}
         return await fetch_picture(url, pointer=pointer, **limits)  # type: ignore[arg-type]  # both are numbers
 
     return fetch

@@ -16,10 +16,10 @@ tracer = trace.get_tracer("tallyframe")
 
 def start(settings: Settings, process: str) -> None:
     """Start error reports (SENTRY_DSN) and traces (OTEL_EXPORTER_OTLP_ENDPOINT) for this process."""
-    if dsn := settings.sentry_dsn.get_secret_value():
+    if dsn := settings.observability.sentry_dsn.get_secret_value():
         sentry_sdk.init(
             dsn=dsn,
-            environment=settings.env,
+            environment=settings.server.env,
             send_default_pii=False,
             include_local_variables=False,  # they hold prompts and pictures
             auto_enabling_integrations=False,
@@ -27,9 +27,9 @@ def start(settings: Settings, process: str) -> None:
             before_send=lambda event, _hint: scrubbed(event),
         )
         sentry_sdk.set_tag("process", process)
-    if settings.otlp_endpoint:
+    if settings.observability.otlp_endpoint:
         provider = TracerProvider(resource=Resource.create({"service.name": f"tallyframe-{process}"}))
-        exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint.rstrip('/')}/v1/traces")
+        exporter = OTLPSpanExporter(endpoint=f"{settings.observability.otlp_endpoint.rstrip('/')}/v1/traces")
         provider.add_span_processor(BatchSpanProcessor(exporter))
         trace.set_tracer_provider(provider)
 

@@ -85,7 +85,7 @@ async def run_worker(settings: Settings) -> None:
     try:
         await stopping.wait()
     finally:
-        grace = settings.shutdown_grace
+        grace = settings.workers.shutdown_grace
         await asyncio.gather(parts.dispatcher.aclose(grace), parts.jobs.aclose(grace))
         await parts.runner.dependencies.detached.aclose()
         ended.set()
@@ -98,14 +98,14 @@ async def run_worker(settings: Settings) -> None:
 
 
 def _build(settings: Settings) -> Parts:
-    url = settings.database_url.get_secret_value()
-    pool_size, timeout = max(settings.database_pool_size, 4), settings.statement_timeout
+    url = settings.server.database_url.get_secret_value()
+    pool_size, timeout = max(settings.server.database_pool_size, 4), settings.server.statement_timeout
     db = Database(url, role=WORKER_ROLE, pool_size=pool_size, statement_timeout=timeout)
     # For statements that read whole tables: two connections for audits, one for the digest of the day.
-    audit_db = Database(url, role=WORKER_ROLE, pool_size=3, statement_timeout=settings.audit_timeout)
-    redis = connect(settings.redis_url.get_secret_value())
+    audit_db = Database(url, role=WORKER_ROLE, pool_size=3, statement_timeout=settings.audit.timeout)
+    redis = connect(settings.server.redis_url.get_secret_value())
     runner = build_runner(settings, db)
-    dispatcher = Dispatcher(runner, slots=settings.worker_concurrency, most=settings.slots_per_user)
+    dispatcher = Dispatcher(runner, slots=settings.workers.concurrency, most=settings.workers.slots_per_user)
     webhooks_db = Database(url, role=WEBHOOKS_ROLE, pool_size=2, statement_timeout=timeout)
     tools = lanes.Tools(runner, dispatcher, webhooks_db, build_sources(settings))
     run_job = partial(lanes.run, tools)
@@ -116,9 +116,9 @@ def _build(settings: Settings) -> Parts:
         redis=redis,
         runner=runner,
         dispatcher=dispatcher,
-        jobs=JobWorker(redis, lanes.HANDLERS, run_job, slots=settings.worker_other_slots),
+        jobs=JobWorker(redis, lanes.HANDLERS, run_job, slots=settings.workers.other_slots),
         auditor=Auditor(audit_db, runner.dependencies.storages, _audit_limits(settings)),
-        presence=Heartbeat(db, runner.worker, settings.worker_concurrency),
+        presence=Heartbeat(db, runner.worker, settings.workers.concurrency),
     )
 
 
@@ -132,11 +132,11 @@ def _loops(settings: Settings, parts: Parts) -> list[tuple[str, float, Work]]:
         ("relay", RELAY_EVERY, lambda: relay(db, redis, lanes.JOB_KINDS)),
         ("look", LOOK_EVERY, dispatcher.look),  # by which all is done that Redis doesn't tell of
         ("sweep", SWEEP_EVERY, lambda: sweep(db)),
-        ("tidy", TIDY_EVERY, lambda: tidy(db, settings.provider_timeout, settings.ai_operations_days)),
-        ("digest", TIDY_EVERY, lambda: digest_of_the_day(db, parts.audit_db, settings.digest_dir or None)),
-        ("forget_events", TIDY_EVERY, lambda: prune(db, days=settings.webhook_events_days)),
-        ("forget_keys", TIDY_EVERY, lambda: prune_keys(db, hours=settings.idempotency_hours)),
-        ("audit", min(AUDIT_EVERY, settings.audit_interval), parts.auditor.round),
+        ("tidy", TIDY_EVERY, lambda: tidy(db, settings.providers.timeout, settings.retention.ai_operations_days)),
+        ("digest", TIDY_EVERY, lambda: digest_of_the_day(db, parts.audit_db, settings.money.digest_dir or None)),
+        ("forget_events", TIDY_EVERY, lambda: prune(db, days=settings.retention.webhook_events_days)),
+        ("forget_keys", TIDY_EVERY, lambda: prune_keys(db, hours=settings.retention.idempotency_hours)),
+        ("audit", min(AUDIT_EVERY, settings.audit.interval), parts.auditor.round),
     ]
 
 
@@ -182,16 +182,18 @@ async def close(providers: Providers, storages: Storages) -> None:
 def build_runner(settings: Settings, db: Database) -> Runner:
     """Make what runs generations, from the settings."""
     limits = Limits(
-        lease_seconds=settings.lease_seconds,
-        heartbeat_seconds=settings.heartbeat_seconds,
-        max_attempts=settings.max_attempts,
+        lease_seconds=settings.workers.lease_seconds,
+        heartbeat_seconds=settings.workers.heartbeat_seconds,
+        max_attempts=settings.generations.max_attempts,
     )
     dependencies = RunDependencies(
         db=db,
         providers=build_providers(settings),
         storages=build_storages(settings),
         gate=Gate(db, _call_limits(settings)),
-        retry=RetryPolicy(settings.max_retries, settings.retry_max_wait, collect_again=settings.provider_poll),
+        retry=RetryPolicy(
+            settings.generations.max_retries, settings.generations.retry_max_wait, collect_again=settings.providers.poll
+        ),
     )
     name = f"{platform.node()}:{secrets.token_hex(2)}:{os.getpid()}"  # containers may share host name and number
     return Runner(dependencies, operations(settings), limits, name)
@@ -200,19 +202,19 @@ def build_runner(settings: Settings, db: Database) -> Runner:
 def _call_limits(settings: Settings) -> CallLimits:
     vendors = {name for each in CAPABILITIES for name in settings.providers_for(each)} - {OFFLINE}
     return CallLimits(
-        in_flight=dict.fromkeys(vendors, settings.provider_concurrency),
-        timeout=settings.provider_timeout,
-        breaker_failures=settings.breaker_failures,
-        breaker_cooldown=settings.breaker_cooldown,
-        retry_max_wait=settings.retry_max_wait,
-        prices=settings.vendor_prices,
+        in_flight=dict.fromkeys(vendors, settings.providers.concurrency),
+        timeout=settings.providers.timeout,
+        breaker_failures=settings.providers.breaker_failures,
+        breaker_cooldown=settings.providers.breaker_cooldown,
+        retry_max_wait=settings.generations.retry_max_wait,
+        prices=settings.providers.vendor_prices,
     )
 
 
 def _audit_limits(settings: Settings) -> AuditLimits:
     return AuditLimits(
-        interval=settings.audit_interval,
-        files=settings.audit_files,
-        lease_seconds=settings.lease_seconds,
-        removes_uploads=settings.audit_removes_uploads,
+        interval=settings.audit.interval,
+        files=settings.audit.files,
+        lease_seconds=settings.workers.lease_seconds,
+        removes_uploads=settings.audit.removes_uploads,
     )

@@ -97,11 +97,11 @@ async def ask(app: Settings, token: str) -> httpx.Response:
 
 
 async def test_the_app_follows_the_settings(settings: Settings, own_issuer: JwksStub) -> None:
-    clerk = settings.model_copy(update={"auth_issuer": own_issuer.issuer, "auth_authorized_parties": (AZP,)})
+    clerk = settings.replaced(auth_issuer=own_issuer.issuer, auth_authorized_parties=(AZP,))
     assert (await ask(clerk, own_issuer.mint(**V2))).status_code == 200
     native = own_issuer.mint(azp=None, **V2)
     problem(await ask(clerk, native), 401, "unauthenticated")
-    lenient = clerk.model_copy(update={"auth_allow_missing_azp": True})
+    lenient = clerk.replaced(auth_allow_missing_azp=True)
     assert (await ask(lenient, native)).status_code == 200
     own_issuer.mode = "down"
     problem(await ask(clerk, own_issuer.mint(**V2)), 503, "unavailable")

@@ -28,7 +28,7 @@ def issuer() -> Iterator[JwksStub]:
 
 @pytest.fixture
 def with_issuer(settings: Settings, issuer: JwksStub) -> Settings:
-    return settings.model_copy(update={"auth_issuer": issuer.issuer, "auth_authorized_parties": (AZP,)})
+    return settings.replaced(auth_issuer=issuer.issuer, auth_authorized_parties=(AZP,))
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ async def test_ten_first_requests_at_once_through_two_processes(
 
 
 async def test_without_a_grant(with_issuer: Settings, issuer: JwksStub, owner: Any) -> None:
-    async with serving(with_issuer.model_copy(update={"signup_credits": 0})) as clients:
+    async with serving(with_issuer.replaced(signup_credits=0)) as clients:
         await me(clients, issuer.mint())
     assert await counts(owner) == (1, 1, 0, 0)
 
@@ -149,7 +149,7 @@ async def test_keys_that_were_had_bridge_an_outage(clients: ClientFor, issuer: J
 
 
 async def test_an_audience_is_checked_where_one_is_set(settings: Settings, issuer: JwksStub) -> None:
-    only = settings.model_copy(update={"auth_issuer": issuer.issuer, "auth_audience": "tallyframe"})
+    only = settings.replaced(auth_issuer=issuer.issuer, auth_audience="tallyframe")
     async with serving(only) as clients:
         await me(clients, issuer.mint(aud=["other", "tallyframe"]))
         refused: httpx.Response = await clients(issuer.mint(aud="other")).get("/v1/me")

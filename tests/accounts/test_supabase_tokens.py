@@ -197,13 +197,13 @@ async def test_the_app_follows_the_settings(settings: Settings, issuer: JwksStub
     token = minted(claims(issuer, iat=now, exp=now + 3600))
     anonymous = minted(claims(issuer, iat=now, exp=now + 3600, is_anonymous=True))
     signed_with_a_key = issuer.mint(alg="ES256", aud="authenticated", sub=SUB)
-    async with serving(settings.model_copy(update=sign_in)) as clients:
+    async with serving(settings.replaced(**sign_in)) as clients:
         me = (await clients(token).get("/v1/me")).json()
         assert me["email"] == "ada@example.org"
         problem(await clients(anonymous).get("/v1/me"), 401, "unauthenticated")
         problem(await clients(signed_with_a_key).get("/v1/me"), 401, "unauthenticated")
         assert issuer.fetches == fetches
     both = {**sign_in, "auth_jwks_url": issuer.url, "auth_allow_anonymous": True}
-    async with serving(settings.model_copy(update=both)) as clients:
+    async with serving(settings.replaced(**both)) as clients:
         for each in (token, anonymous, signed_with_a_key):
             assert (await clients(each).get("/v1/me")).json()["id"] == me["id"]

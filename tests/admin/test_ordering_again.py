@@ -154,7 +154,7 @@ async def test_it_costs_what_it_cost_the_first_time(
     acts: Acts, alice: Member, bench: Bench, settings: Settings
 ) -> None:
     ended = await failed(alice, bench)
-    dearer = settings.model_copy(update={"prices": {"image": 7, "video": 70}})
+    dearer = settings.replaced(prices={"image": 7, "video": 70})
     async with serving(dearer) as client_for:
         admin = client_for(acts.admin.key)
         answer = await admin.post(f"/v1/admin/generations/{ended}/retry", json={"reason": WHY})

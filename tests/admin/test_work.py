@@ -28,7 +28,7 @@ database_url = shared_database("test_admin_work")
 
 async def woken(settings: Settings) -> bool:
     """Whether a worker would be woken; forgotten by that."""
-    queue = connect(settings.redis_url.get_secret_value())
+    queue = connect(settings.server.redis_url.get_secret_value())
     try:
         return await take_wake_up(queue)
     finally:

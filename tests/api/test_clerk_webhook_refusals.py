@@ -123,7 +123,7 @@ async def test_the_headers_of_the_common_standard_work_too(http: httpx.AsyncClie
 
 async def test_while_the_secret_is_changed_both_work(clerk_settings: Settings) -> None:
     for secrets, works in (((OLD,), [OLD]), ((SECRET, OLD), [SECRET, OLD]), ((SECRET,), [SECRET])):
-        configured = clerk_settings.model_copy(update={"clerk_webhook_secret": tuple(map(SecretStr, secrets))})
+        configured = clerk_settings.replaced(clerk_webhook_signing_secret=tuple(map(SecretStr, secrets)))
         async with serving(configured) as clients:
             for secret in (SECRET, OLD):
                 status = (await post(clients(None), BODY, headers(BODY, secret=secret))).status_code
@@ -132,7 +132,7 @@ async def test_while_the_secret_is_changed_both_work(clerk_settings: Settings) -
 
 @pytest.mark.usefixtures("untouched")
 async def test_without_a_secret_there_is_no_webhook(settings: Settings, clerk_settings: Settings) -> None:
-    for nothing_set in (settings, clerk_settings.model_copy(update={"clerk_webhook_secret": ()})):
+    for nothing_set in (settings, clerk_settings.replaced(clerk_webhook_signing_secret=())):
         async with serving(nothing_set) as clients:
             problem(await post(clients(None), BODY, headers(BODY)), 404, "not_found")
             problem(await post(clients(None), b"", {}), 404, "not_found")

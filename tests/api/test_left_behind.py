@@ -28,7 +28,7 @@ from tests.support.working import Bench
 
 
 def files(settings: Settings) -> list[Path]:
-    return [path for path in (settings.data_dir / "media").rglob("*") if path.is_file()]
+    return [path for path in (settings.server.data_dir / "media").rglob("*") if path.is_file()]
 
 
 async def test_a_picture_whose_answer_was_lost_after_the_commit_keeps_its_file(
@@ -160,7 +160,7 @@ async def test_erasing_with_the_storage_away_is_left_for_the_next_ring(
 ) -> None:
     project = await alice.order()
     assert await bench.drain() == ["succeeded"]
-    media = settings.data_dir / "media"
+    media = settings.server.data_dir / "media"
     aside = media.rename(media.with_name("aside"))
     media.touch()
     assert (await alice.http.delete(f"/v1/projects/{project['id']}")).status_code == 204

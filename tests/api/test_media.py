@@ -17,7 +17,7 @@ DATA = bytes(range(256)) * 4
 
 @pytest.fixture
 def media(settings: Settings) -> Path:
-    folder = settings.data_dir / "media"
+    folder = settings.server.data_dir / "media"
     (folder / "uploads").mkdir(parents=True)
     for extension in (*TYPES, "html", "svg", "json", "PNG"):
         (folder / f"uploads/a.{extension}").write_bytes(DATA)

@@ -170,7 +170,7 @@ async def test_answers_are_not_kept_or_framed(alice: Member, anybody: httpx.Asyn
 
 async def test_only_named_origins_may_read(settings: Settings, anybody: httpx.AsyncClient) -> None:
     ours = "https://app.example.com"
-    async with serving(settings.model_copy(update={"cors_origins": (ours, "http://localhost:3000")})) as client_for:
+    async with serving(settings.replaced(cors_origins=(ours, "http://localhost:3000"))) as client_for:
         client = client_for(None)
         strangers = [f"{ours}.evil.com", f"{ours}:8443", "http://app.example.com", "https://evil.com", "null", "*"]
         strangers += ["https://sub.app.example.com", "HTTPS://APP.EXAMPLE.COM", f"{ours}/", "http://localhost:3001"]

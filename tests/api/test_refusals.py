@@ -215,7 +215,7 @@ async def test_an_unknown_prompt(alice: Member, before: dict[str, object]) -> No
 
 
 async def test_bodies_that_are_too_large(settings: Settings, alice: Member, before: dict[str, object]) -> None:
-    small = settings.model_copy(update={"max_upload_bytes": 100_000})  # so the whole may have 1.4 MB
+    small = settings.replaced(max_upload_bytes=100_000)  # so the whole may have 1.4 MB
     taken = 0
 
     async def endless(chunk: bytes) -> AsyncIterator[bytes]:
@@ -264,7 +264,7 @@ async def test_too_few_credits(alice: Member, db: Any, client_for: Any, world: W
 
 
 async def test_too_many_at_once(settings: Settings, alice: Member, world: World) -> None:
-    async with serving(settings.model_copy(update={"max_active_generations": 1})) as client_for:
+    async with serving(settings.replaced(max_active_generations=1)) as client_for:
         client = client_for(alice.key)
         assert (await client.post("/v1/projects", json=ORDER)).status_code == 202
         before = await world.remains()

@@ -58,7 +58,7 @@ async def test_metadata_goes_and_orientation_stays(rich: Member, anybody: httpx.
             }
             assert {name: asset[name] for name in measured} == measured
             assert asset["url"].endswith(f".{extension}")
-    on_disk = world.settings.data_dir / "media"
+    on_disk = world.settings.server.data_dir / "media"
     assert len(world.files()) == 6
     assert not [path for path in world.files() if GPS_SECRET in (on_disk / path).read_bytes()]
 

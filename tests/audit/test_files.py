@@ -42,7 +42,7 @@ async def made(rich: Member, bench: Bench, owner: Any) -> list[UUID]:
 
 async def path_of(owner: Any, settings: Settings, asset: UUID) -> Path:
     key: str = await owner.fetchval("SELECT key FROM assets WHERE id = $1", asset)
-    return settings.data_dir / "media" / key
+    return settings.server.data_dir / "media" / key
 
 
 async def test_missing_and_cut_off_files_are_named(
@@ -104,7 +104,7 @@ async def test_one_file_that_can_not_be_looked_at_hides_no_other(
 
 async def test_without_its_folder_a_storage_is_away(made: list[UUID], audits: Audits, settings: Settings) -> None:
     """As when a disk isn't mounted; asking leaves no folder behind in which all is missing."""
-    folder = settings.data_dir / "media"
+    folder = settings.server.data_dir / "media"
     folder.rename(folder.with_suffix(".away"))
     for _ in range(2):
         with pytest.raises(StorageError, match="can't look for"):

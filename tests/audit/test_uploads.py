@@ -30,7 +30,7 @@ def made(hours: float) -> UUID:
 
 @pytest.fixture
 def folder(settings: Settings) -> Path:
-    folder = settings.data_dir / "media" / "uploads"
+    folder = settings.server.data_dir / "media" / "uploads"
     folder.mkdir(parents=True)
     return folder
 

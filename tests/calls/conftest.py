@@ -29,7 +29,9 @@ database_url = shared_database("test_calls", "package")
 @pytest.fixture
 async def elsewhere(settings: Settings) -> AsyncIterator[Database]:
     """Another worker's connections."""
-    database = Database(settings.database_url.get_secret_value(), role=WORKER_ROLE, pool_size=8, statement_timeout=15)
+    database = Database(
+        settings.server.database_url.get_secret_value(), role=WORKER_ROLE, pool_size=8, statement_timeout=15
+    )
     yield database
     await database.close()
 

@@ -218,7 +218,9 @@ async def test_an_abandoned_try_leaves_the_next_one_free(desk: Desk) -> None:
 async def test_a_try_canceled_just_as_it_is_let_through_leaves_the_next_one_free(
     desk: Desk, settings: Settings
 ) -> None:
-    worker = Database(settings.database_url.get_secret_value(), role=WORKER_ROLE, pool_size=1, statement_timeout=15)
+    worker = Database(
+        settings.server.database_url.get_secret_value(), role=WORKER_ROLE, pool_size=1, statement_timeout=15
+    )
     gate = desk.gate(worker)
     await desk.fail(gate, 3)
     await desk.later(LONGEST)

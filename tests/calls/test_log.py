@@ -11,7 +11,7 @@ from tallyframe.calls.gate import Record
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.generations.end.withdraw import withdraw
 from tallyframe.providers.base import Ticket, Usage
-from tallyframe.setting_types import VendorPrice
+from tallyframe.settings.values import VendorPrice
 from tests.support.calling import Desk
 from tests.support.cast import Member
 from tests.support.scripted import QUICKLY, Scripted, among, failing, final

@@ -13,8 +13,8 @@ from tallyframe.calls.gate import Record
 from tallyframe.calls.sweep import abandon_lost, prune, tidy
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import Usage
-from tallyframe.setting_types import VendorPrice
 from tallyframe.settings import load_settings
+from tallyframe.settings.values import VendorPrice
 from tests.conftest import owner_of
 from tests.support.calling import Desk
 from tests.support.cast import Member

@@ -88,7 +88,9 @@ async def test_a_slot_is_free_after_a_cancellation(desk: Desk) -> None:
 
 
 async def test_a_cancellation_at_any_moment_of_being_let_through_holds_nothing(desk: Desk, settings: Settings) -> None:
-    worker = Database(settings.database_url.get_secret_value(), role=WORKER_ROLE, pool_size=1, statement_timeout=15)
+    worker = Database(
+        settings.server.database_url.get_secret_value(), role=WORKER_ROLE, pool_size=1, statement_timeout=15
+    )
     gate = desk.gate(worker)
     for steps in range(12):  # of the event loop, until the question to Postgres is under way
         await desk.call(gate)

@@ -33,9 +33,15 @@ def problems(**given: Any) -> list[str]:
         ),
         ({**COMPLETE, "auth_jwt_secret": "é" * 15}, "TALLYFRAME_AUTH_JWT_SECRET: needs at least 32 bytes"),
         ({**COMPLETE, "auth_issuer": "local"}, "TALLYFRAME_AUTH_ISSUER: 'local' means"),
-        ({"clerk_webhook_secret": SECRET}, "CLERK_WEBHOOK_SIGNING_SECRET: needs TALLYFRAME_AUTH_ISSUER"),
-        ({**COMPLETE, "clerk_webhook_secret": SECRET[6:]}, "CLERK_WEBHOOK_SIGNING_SECRET: each must be 'whsec_'"),
-        ({**COMPLETE, "clerk_webhook_secret": f"{SECRET},whsec_x"}, "CLERK_WEBHOOK_SIGNING_SECRET: each must be"),
+        ({"clerk_webhook_signing_secret": SECRET}, "CLERK_WEBHOOK_SIGNING_SECRET: needs TALLYFRAME_AUTH_ISSUER"),
+        (
+            {**COMPLETE, "clerk_webhook_signing_secret": SECRET[6:]},
+            "CLERK_WEBHOOK_SIGNING_SECRET: each must be 'whsec_'",
+        ),
+        (
+            {**COMPLETE, "clerk_webhook_signing_secret": f"{SECRET},whsec_x"},
+            "CLERK_WEBHOOK_SIGNING_SECRET: each must be",
+        ),
     ],
 )
 def test_each_problem_is_a_line(given: dict[str, Any], line: str) -> None:
@@ -46,17 +52,17 @@ def test_each_problem_is_a_line(given: dict[str, Any], line: str) -> None:
 def test_the_webhook_s_secrets_are_a_list_under_the_name_that_clerk_gives_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLERK_WEBHOOK_SIGNING_SECRET", f" {SECRET}, {OLD},")
     settings = load_settings(**COMPLETE)
-    assert [secret.get_secret_value() for secret in settings.clerk_webhook_secret] == [SECRET, OLD]
+    assert [secret.get_secret_value() for secret in settings.auth.clerk_webhook_secret] == [SECRET, OLD]
     given: list[Any] = [OLD, SecretStr(OLD), (SecretStr(OLD),)]
     for each in given:
-        [only] = load_settings(**COMPLETE, clerk_webhook_secret=each).clerk_webhook_secret
+        [only] = load_settings(**COMPLETE, clerk_webhook_signing_secret=each).auth.clerk_webhook_secret
         assert only.get_secret_value() == OLD
     monkeypatch.setenv("CLERK_WEBHOOK_SIGNING_SECRET", "")
-    assert load_settings(**COMPLETE).clerk_webhook_secret == ()
+    assert load_settings(**COMPLETE).auth.clerk_webhook_secret == ()
 
 
 def test_secrets_do_not_show() -> None:
-    settings = load_settings(**COMPLETE, auth_jwt_secret=JWT_SECRET, clerk_webhook_secret=f"{SECRET},{OLD}")
+    settings = load_settings(**COMPLETE, auth_jwt_secret=JWT_SECRET, clerk_webhook_signing_secret=f"{SECRET},{OLD}")
     for said in (repr(settings), str(settings), str(settings.model_dump())):
         assert not [secret for secret in (JWT_SECRET, SECRET, OLD) if secret in said]
 

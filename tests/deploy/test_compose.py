@@ -15,17 +15,12 @@ from tallyframe.cli import app
 from tallyframe.embedded import Servers
 from tallyframe.settings import Settings, load_settings
 from tests.support.processes import Processes
+from tests.support.variables import variables
 
 ROOT = Path(__file__).parents[2]
 OURS = ("migrate", "api", "worker")
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE)["services"]
-
-
-def setting_names() -> set[str]:
-    """Every environment variable that a setting is read from."""
-    fields = Settings.model_fields.items()
-    return {str(field.validation_alias or f"TALLYFRAME_{name.upper()}") for name, field in fields}
 
 
 def seconds(duration: str) -> float:
@@ -97,7 +92,7 @@ def test_secrets_are_asked_for_and_never_written_down() -> None:
 
 
 def test_every_setting_it_names_exists() -> None:
-    assert set(re.findall(r"TALLYFRAME_[A-Z_]*[A-Z]", COMPOSE)) <= setting_names()
+    assert set(re.findall(r"TALLYFRAME_[A-Z_]*[A-Z]", COMPOSE)) <= set(variables())
     assert SERVICES["api"]["environment"]["TALLYFRAME_ENV"] == "${TALLYFRAME_ENV:-development}"
 
 
@@ -110,7 +105,7 @@ def test_every_command_it_runs_exists() -> None:
 
 
 def test_a_stopping_process_has_the_time_it_may_take() -> None:
-    assert seconds(SERVICES["worker"]["stop_grace_period"]) >= load_settings().shutdown_grace + 5
+    assert seconds(SERVICES["worker"]["stop_grace_period"]) >= load_settings().workers.shutdown_grace + 5
     assert seconds(SERVICES["api"]["stop_grace_period"]) > 15  # what uvicorn gives requests that are under way
 
 
@@ -118,7 +113,7 @@ def check(name: str, settings: Settings, url: str = "") -> bool:
     """Run the health check of a service as Docker would: by its exit code."""
     _, _, option, script = SERVICES[name]["healthcheck"]["test"]
     script = script.replace("http://127.0.0.1:8000", url) if url else script
-    environment = {"PATH": "/usr/bin:/bin", "TALLYFRAME_DATABASE_URL": settings.database_url.get_secret_value()}
+    environment = {"PATH": "/usr/bin:/bin", "TALLYFRAME_DATABASE_URL": settings.server.database_url.get_secret_value()}
     command = [sys.executable, option, script]
     return subprocess.run(command, env=environment, capture_output=True, timeout=90, check=False).returncode == 0
 
@@ -150,5 +145,5 @@ async def test_what_it_sets_is_accepted(env: str, servers: Servers) -> None:
     given["public_url"] = re.sub(r"\$\{\w+:-([^{}]*)\}", r"\1", given["public_url"])
     more = {"image_providers": "offline", "video_providers": "offline"}
     settings = load_settings(**{**given, "env": env, "database_url": servers.database_url, **more})
-    assert settings.public_url == "http://127.0.0.1:8000"
-    assert settings.data_dir == Path("/data")
+    assert settings.server.public_url == "http://127.0.0.1:8000"
+    assert settings.server.data_dir == Path("/data")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.variables import defaults, shown
+from tests.support.variables import shown, variables
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "settings.md").read_text()
@@ -17,7 +17,7 @@ FIRST = ROW.findall(README.split("\n## Settings of a first deployment\n")[1].spl
 
 def test_every_setting_is_there_once_with_its_default_and_nothing_else() -> None:
     assert sorted((name, default) for name, default, _ in ROWS) == sorted(
-        (name, shown(default)) for name, default in defaults().items()
+        (name, shown(default)) for name, default in variables().items()
     )
 
 

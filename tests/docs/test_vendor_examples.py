@@ -15,11 +15,9 @@ from tallyframe.providers.registry import offers
 from tallyframe.settings import Settings, load_settings
 from tallyframe.storages.registry import build_storages
 from tallyframe.webhooks.signatures import Signatures
+from tests.support.variables import variables
 
 PAGE = (Path(__file__).parents[2] / "docs" / "vendors.md").read_text()
-FIELDS = {
-    str(field.validation_alias or f"TALLYFRAME_{name.upper()}"): name for name, field in Settings.model_fields.items()
-}
 
 
 def blocks(mark: str) -> list[str]:
@@ -30,7 +28,7 @@ def blocks(mark: str) -> list[str]:
 @pytest.fixture
 def paste(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The `.env` of a folder that we are in, with nothing of ours in the environment."""
-    for variable in FIELDS:
+    for variable in variables():
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path / ".env"
@@ -44,15 +42,15 @@ def test_there_is_a_block_for_each_vendor() -> None:
 async def test_what_is_to_be_pasted_works(block: str, paste: Path) -> None:
     paste.write_text(block)
     settings = load_settings()
-    given = {FIELDS[name] for name in re.findall(r"^(\w+)=", block, re.MULTILINE)}
-    assert settings.model_fields_set - {"variables"} == given
+    given = set(re.findall(r"^(\w+)=", block, re.MULTILINE))
+    assert {name for name, value in settings.by_variable().items() if value != variables()[name]} == given
     assert offers(settings)["video"]
-    assert ("openai_api_key" in given) is (settings.providers_for("vision")[0] == "openai")
+    assert ("OPENAI_API_KEY" in given) is (settings.providers_for("vision")[0] == "openai")
     storages = build_storages(settings)
     for storage in storages.by_name.values():
         await storage.aclose()
-    assert storages.current.name == ("cloudinary" if "cloudinary_url" in given else settings.storage or "local")
-    if secrets := settings.clerk_webhook_secret:
+    assert storages.current.name == ("cloudinary" if "CLOUDINARY_URL" in given else settings.storage.kind or "local")
+    if secrets := settings.auth.clerk_webhook_secret:
         Signatures([secret.get_secret_value() for secret in secrets])
 
 
@@ -67,13 +65,13 @@ def test_the_answer_is_one_of_the_admin_s(paste: Path) -> None:
     assert list(shown["data"][0]) == list(AiOperation.model_fields)
     call = answer.data[0]
     usage = Usage(call.input_tokens, call.output_tokens, call.video_seconds)
-    assert call.cost_micros == cost_micros(prices(paste).vendor_prices[call.model], usage)
+    assert call.cost_micros == cost_micros(prices(paste).providers.vendor_prices[call.model], usage)
     assert (answer.sums.cost_micros, answer.sums.calls) == (call.cost_micros, 1)
     assert f"{call.cost_micros} is {round(Decimal(call.cost_micros or 0) / 10**6, 3)}." in PAGE
 
 
 def test_the_priced_models_cost_what_it_says(paste: Path) -> None:
-    known = prices(paste).vendor_prices
+    known = prices(paste).providers.vendor_prices
     image = cost_micros(known["gemini-3.1-flash-image"], Usage(output_tokens=1120)) or 0
     omni = cost_micros(known["gemini-omni-1.1-flash"], Usage(output_tokens=6 * 5792)) or 0
     veo = cost_micros(known["veo-3.1-generate-preview"], Usage(seconds=6)) or 0

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from tallyframe.api.admin.ai_operations import AiOperation, AiOperationSums, Asked
 from tallyframe.calls import gate, tables
@@ -21,20 +20,18 @@ from tallyframe.providers.google.offers import offer_of
 from tallyframe.providers.offline.provider import OFFERS
 from tallyframe.providers.openai import client, failures, provider
 from tallyframe.providers.openai.offers import MOST_PICTURES
-from tallyframe.settings import Settings
+from tallyframe.settings.model import places
 from tallyframe.storages import cloudinary, s3
-from tallyframe.vendor_settings import VendorSettings
 from tests.support.google_asking import first_try, gemini, looking
 from tests.support.google_text import FakeGeminiText
+from tests.support.variables import shown, variables
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "vendors.md").read_text()
 FLAT = " ".join(PAGE.split())
 SOURCE = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
 EVENTS = set(re.findall(r"log\.(?:info|warning|error|exception)\(\s*\"(\w+)\"", SOURCE))
-FIELDS = {
-    str(field.validation_alias or f"TALLYFRAME_{name.upper()}"): name for name, field in Settings.model_fields.items()
-}
+DEFAULTS = variables()
 
 
 def section(title: str) -> str:
@@ -48,31 +45,24 @@ def rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line[1:-1].split("|")] for line in lines]
 
 
-def shown(default: object) -> str:
-    """A default as the tables write it."""
-    if isinstance(default, SecretStr):
-        default = default.get_secret_value()
-    if default in ("", ()):
-        return "—"
-    return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
-
-
 def test_every_setting_it_names_exists() -> None:
     named = set(re.findall(r"\b(?:TALLYFRAME|GEMINI|GOOGLE_CLOUD|OPENAI|CLOUDINARY|AWS|CLERK)_[A-Z0-9_]+\b", PAGE))
     # the first is of the README's walk, the second is said to have no effect
-    assert named - {"TALLYFRAME_URL", "OPENAI_BASE_URL"} <= set(FIELDS)
+    assert named - {"TALLYFRAME_URL", "OPENAI_BASE_URL"} <= set(DEFAULTS)
 
 
 def test_every_setting_about_vendors_is_explained() -> None:
-    vendors = {*VendorSettings.model_fields, "retry_max_wait", "max_retries"} - {"variables", "env"}  # not of vendors
-    wanted = {variable for variable, name in FIELDS.items() if name in vendors or name.startswith(("auth_", "clerk_"))}
+    wanted = {variable for variable, place in places().items() if place[0] in {"providers", "storage", "auth"}}
+    wanted |= {
+        f"TALLYFRAME_{name}" for name in ("RETRY_MAX_WAIT", "MAX_RETRIES", "MAX_MEDIA_BYTES", "AI_OPERATIONS_DAYS")
+    }
     assert {variable for variable in wanted if f"`{variable}" not in PAGE} == set()
 
 
 def test_every_default_it_states_is_that_of_the_code() -> None:
-    stated = [(row[0].strip("`"), row[1]) for row in rows(PAGE) if row[0].strip("`") in FIELDS]
+    stated = [(row[0].strip("`"), row[1]) for row in rows(PAGE) if row[0].strip("`") in DEFAULTS]
     assert len(stated) > 35
-    wrong = {name for name, value in stated if value != shown(Settings.model_fields[FIELDS[name]].get_default())}
+    wrong = {name for name, value in stated if value != shown(DEFAULTS[name])}
     assert wrong == set()
     prices = {operation.name: operation.default_price for operation in OPERATIONS}
     assert f"{prices['image']} for an image and {prices['video']} for a video" in FLAT

@@ -177,8 +177,8 @@ async def test_what_cannot_be_stored_is_not_bought_elsewhere(
     alice: Member, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tallyframe.generations.steps.results.STORE_RETRIES", (0.0,))
-    bench.settings.data_dir.mkdir(parents=True)
-    (bench.settings.data_dir / "media").write_text("a file where the folder should be")
+    bench.settings.server.data_dir.mkdir(parents=True)
+    (bench.settings.server.data_dir / "media").write_text("a file where the folder should be")
     first, second = Scripted("a"), Scripted("b")
     await alice.order()
     assert await run(bench, first, second) == ["failed"]

@@ -199,8 +199,8 @@ async def test_what_could_not_be_stored_is_bought_nowhere_else_when_settling_is_
     alice: Member, bench: Bench, owner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tallyframe.generations.steps.results.STORE_RETRIES", ())
-    bench.settings.data_dir.mkdir(parents=True)
-    (bench.settings.data_dir / "media").write_text("a file where the folder should be")
+    bench.settings.server.data_dir.mkdir(parents=True)
+    (bench.settings.server.data_dir / "media").write_text("a file where the folder should be")
     first, second = Scripted("a"), Scripted("b")
     project = await alice.order()
     [generation_id] = await bench.due()

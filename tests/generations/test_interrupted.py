@@ -59,7 +59,7 @@ async def test_a_result_that_could_not_be_stored_is_not_bought_again(
     alice: Member, bench: Bench, owner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tallyframe.generations.steps.results.STORE_RETRIES", (0.0,))
-    media = bench.settings.data_dir / "media"
+    media = bench.settings.server.data_dir / "media"
     media.parent.mkdir(parents=True)
     media.write_text("a file where the folder should be")
     project = await alice.order()

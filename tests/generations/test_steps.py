@@ -70,7 +70,7 @@ async def test_asking_for_a_ticket_may_fail_without_ending_it(alice: Member, ben
                 raise ProviderError(FailureCode.PROVIDER_UNAVAILABLE, retryable=True)
             return await super().collect(ticket, task, call)
 
-    bench.settings = bench.settings.model_copy(update={"provider_poll": 0.1})
+    bench.settings = bench.settings.replaced(provider_poll=0.1)
     await alice.order(kind="video", duration_seconds=1)
     provider = Hiccup()
     assert await bench.drain(bench.with_provider(provider)) == ["snoozed", "snoozed", "succeeded"]

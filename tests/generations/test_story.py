@@ -89,7 +89,7 @@ async def test_a_flaky_provider_is_tried_again_and_charged_once(alice: Member, b
 
 
 async def test_retries_end(alice: Member, bench: Bench) -> None:
-    bench.settings = bench.settings.model_copy(update={"max_retries": 1})
+    bench.settings = bench.settings.replaced(max_retries=1)
     await alice.order("[flaky:9] a cup")
     assert await bench.drain() == ["retried", "failed"]
     assert await alice.available() == 20
@@ -240,8 +240,8 @@ async def test_storage_that_fails_for_good_refunds(
     alice: Member, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tallyframe.generations.steps.results.STORE_RETRIES", (0.0,))
-    bench.settings = bench.settings.model_copy(update={"max_retries": 0})
-    media = bench.settings.data_dir / "media"
+    bench.settings = bench.settings.replaced(max_retries=0)
+    media = bench.settings.server.data_dir / "media"
     media.parent.mkdir(parents=True)
     media.write_text("a file where the folder should be")
     project = await alice.order()

@@ -23,7 +23,7 @@ LONG = "[hang:60] a cup"
 
 @pytest.fixture
 async def redis(settings: Settings) -> AsyncIterator[JobQueue]:
-    connection = connect(settings.redis_url.get_secret_value())
+    connection = connect(settings.server.redis_url.get_secret_value())
     yield connection
     await connection.aclose(close_connection_pool=True)
 

@@ -202,7 +202,7 @@ async def test_the_relay_rings_for_it_and_the_worker_knows_how(
     vendor = Scripted("a", make=[Ticket("t-1", 60)])
     generation_id = await with_ticket(alice, bench, vendor)
     await cancel(alice, owner, generation_id)
-    redis = connect(settings.redis_url.get_secret_value())
+    redis = connect(settings.server.redis_url.get_secret_value())
     assert await relay(bench.db, redis, JOB_KINDS) == 1
     [job] = [job for job in await redis.queued_jobs() if job.function == "withdraw"]
     await redis.aclose(close_connection_pool=True)

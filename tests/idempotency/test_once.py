@@ -160,7 +160,7 @@ async def test_a_picture_is_kept_once(alice: Member, owner: Any, settings: Any) 
     assert [answer.status_code for answer in answers] == [201] * 4
     assert len({answer.text for answer in answers}) == 1
     assert await count(owner, "assets") == 1
-    stored = [path for path in (settings.data_dir / "media").rglob("*") if path.is_file()]
+    stored = [path for path in (settings.server.data_dir / "media").rglob("*") if path.is_file()]
     assert len(stored) == 1, "those who came second take their file away again"
 
 

@@ -10,6 +10,6 @@ from tallyframe.settings import Settings
 
 @pytest.fixture
 async def redis(settings: Settings) -> AsyncIterator[JobQueue]:
-    connection = connect(settings.redis_url.get_secret_value())
+    connection = connect(settings.server.redis_url.get_secret_value())
     yield connection
     await connection.aclose(close_connection_pool=True)

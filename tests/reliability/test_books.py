@@ -164,7 +164,7 @@ async def test_postgres_that_crashes_costs_nobody_a_credit(
     started = monotonic()
     while (await rich.http.post("/v1/projects", json={"kind": "image", "prompt": "a cup"})).status_code != 202:
         assert monotonic() - started < 30
-    url = settings.database_url.get_secret_value()
+    url = settings.server.database_url.get_secret_value()
     db = Database(url, role=ADMIN_ROLE, pool_size=2, statement_timeout=15)
     async with owner_of(url) as owner:
         await until_all_ended(owner)

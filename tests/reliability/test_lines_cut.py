@@ -30,7 +30,7 @@ async def worry(links: list[Proxy], chance: random.Random) -> None:
 async def test_150_keyed_orders_over_lines_that_lose_answers_are_150_debits(
     rich: Member, processes: Processes, db: Database, owner: Any, settings: Settings
 ) -> None:
-    database = urlsplit(settings.database_url.get_secret_value())
+    database = urlsplit(settings.server.database_url.get_secret_value())
     async with link(str(database.hostname), int(database.port or 0)) as to_postgres:
         _, url = await processes.api(TALLYFRAME_DATABASE_URL=to_postgres.instead_of(database.geturl()))
         async with link("127.0.0.1", int(urlsplit(url).port or 0)) as to_api:

@@ -87,7 +87,7 @@ async def test_postgres_crashes_under_16_writers(
     assert 50 < len(acknowledged) < 400
     assert through.broken == 0, "with Postgres away, the API answers"
     assert acknowledged.items() <= through.told.items()
-    database_url = settings.database_url.get_secret_value()
+    database_url = settings.server.database_url.get_secret_value()
     db = Database(database_url, role=ADMIN_ROLE, pool_size=2, statement_timeout=15)
     async with owner_of(database_url) as owner:
         there = {row["id"] for row in await owner.fetch("SELECT id FROM generations")}

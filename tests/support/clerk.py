@@ -122,7 +122,7 @@ class Clerk:
 def with_clerk(settings: Settings, issuer: JwksStub) -> Settings:
     """The settings of an app that takes `issuer`'s tokens and Clerk's webhooks."""
     sign_in = {"auth_issuer": issuer.issuer, "auth_authorized_parties": (AZP,)}
-    return settings.model_copy(update={**sign_in, "clerk_webhook_secret": (SecretStr(SECRET),)})
+    return settings.replaced(**sign_in, clerk_webhook_signing_secret=(SecretStr(SECRET),))
 
 
 @asynccontextmanager

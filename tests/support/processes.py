@@ -51,19 +51,19 @@ class Processes:
     def environment(self, **more: str) -> dict[str, str]:
         settings = self.settings
         ours = {
-            "DATABASE_URL": settings.database_url.get_secret_value(),
-            "REDIS_URL": settings.redis_url.get_secret_value(),
-            "DATA_DIR": str(settings.data_dir),
-            "PUBLIC_URL": settings.public_url,
-            "LEASE_SECONDS": str(settings.lease_seconds),
-            "HEARTBEAT_SECONDS": str(settings.heartbeat_seconds),
+            "DATABASE_URL": settings.server.database_url.get_secret_value(),
+            "REDIS_URL": settings.server.redis_url.get_secret_value(),
+            "DATA_DIR": str(settings.server.data_dir),
+            "PUBLIC_URL": settings.server.public_url,
+            "LEASE_SECONDS": str(settings.workers.lease_seconds),
+            "HEARTBEAT_SECONDS": str(settings.workers.heartbeat_seconds),
             "LOG_FORMAT": "json",
         }
         return {**os.environ, **{f"TALLYFRAME_{name}": value for name, value in ours.items()}, **more}
 
     def start(self, *arguments: str, **environment: str) -> Process:
-        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
-        log = self.settings.data_dir / f"{arguments[0]}-{len(self.started)}.log"
+        self.settings.server.data_dir.mkdir(parents=True, exist_ok=True)
+        log = self.settings.server.data_dir / f"{arguments[0]}-{len(self.started)}.log"
         with log.open("wb") as output:
             popen = subprocess.Popen(
                 [sys.executable, "-m", "tallyframe", *arguments],
@@ -78,7 +78,7 @@ class Processes:
         """Start a worker process; return it once it is one of those that are there."""
         process = self.start("worker", **environment)
         await process.until_logged("worker_started")
-        url, until = self.settings.database_url.get_secret_value(), monotonic() + PATIENCE
+        url, until = self.settings.server.database_url.get_secret_value(), monotonic() + PATIENCE
         db = Database(url, role=ADMIN_ROLE, pool_size=1, statement_timeout=15)
         while not any(name.endswith(f":{process.popen.pid}") for name in await present(db)):
             assert process.popen.poll() is None, process.text

@@ -26,7 +26,7 @@ class World:
 
     def files(self) -> list[str]:
         """List what is in the media folder, half-written files too."""
-        media = self.settings.data_dir / "media"
+        media = self.settings.server.data_dir / "media"
         return sorted(str(path.relative_to(media)) for path in media.rglob("*") if not path.is_dir())
 
 

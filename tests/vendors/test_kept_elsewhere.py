@@ -62,8 +62,8 @@ async def test_stored_read_and_removed(
     name: str, settings: Settings, processes: Processes, db: Database, owner: Any
 ) -> None:
     async with PLACES[name]() as place:
-        elsewhere = load_settings(**{**settings.model_dump(exclude_unset=True), **place.overrides})
-        assert elsewhere.storage_in_use == name
+        elsewhere = settings.replaced(**place.overrides)
+        assert elsewhere.storage.in_use == name
         async with serving(elsewhere) as client_for:
             member = await enroll(db, client_for, "kept@example.com", 20)
             await processes.worker(**place.variables)

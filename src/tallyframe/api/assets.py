@@ -21,7 +21,7 @@ router = APIRouter(prefix="/v1/assets", tags=["assets"])
 async def create_asset(request: Request, once: IdempotentRequest) -> schemas.Asset:
     """Store an input picture. It is re-encoded: upright, and without EXIF or GPS."""
     serving, user = once.serving, once.user
-    data = await forms.read_only_file(request, "file", serving.settings.max_upload_bytes)
+    data = await forms.read_only_file(request, "file", serving.settings.limits.max_upload_bytes)
 
     async def create(key: Key | None) -> UUID:
         asset = await pictures.store(serving, data, new_id())

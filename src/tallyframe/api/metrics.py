@@ -121,7 +121,7 @@ _last: dict[str, Any] = {"at": 0.0, "snapshot": None}
 async def metrics(serving: SystemServices) -> Response:
     """Return all metrics in Prometheus' text format. The database is read at most every few seconds."""
     settings = serving.settings
-    if _last["snapshot"] is None or monotonic() - _last["at"] > settings.metrics_max_age:
+    if _last["snapshot"] is None or monotonic() - _last["at"] > settings.observability.metrics_max_age:
         async with serving.system.reading() as reader:
             _last["snapshot"] = Snapshot(
                 generations=await figures.read(reader),
@@ -130,7 +130,7 @@ async def metrics(serving: SystemServices) -> Response:
                 fleet=await load.fleet(reader),
                 digest_age=await digest_age(reader),
                 webhooks=await received.counted(reader),
-                audit_interval=settings.audit_interval,
+                audit_interval=settings.audit.interval,
             )
             _last["at"] = monotonic()
     snapshot = CollectorRegistry()

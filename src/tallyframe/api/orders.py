@@ -45,7 +45,7 @@ class Wanted:
 @router.post("/projects", status_code=202, openapi_extra=bodies.OPENAPI_BODY)
 async def create_project(request: Request, once: IdempotentRequest) -> schemas.Project:
     """Order an image or a video. The credits are debited now, and come back if it fails."""
-    asked, sources = await bodies.read(request, once.serving.settings.max_upload_bytes)
+    asked, sources = await bodies.read(request, once.serving.settings.limits.max_upload_bytes)
 
     async def create(key: Key | None) -> UUID:
         if asked.prompt_id or not asked.prompt:
@@ -147,7 +147,7 @@ async def _accepted(once: Idempotent, accepted: Accepted | None, project_id: UUI
     if accepted is None:
         if project_id:
             await _latest(once, project_id)
-        limit = once.serving.settings.max_active_generations
+        limit = once.serving.settings.limits.max_active_generations
         full = not project_id or await queries.active(once.serving.db, once.user.id) >= limit
         raise TooManyActiveGenerations if full else Generating
     await wake(once.serving.queue)

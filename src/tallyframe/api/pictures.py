@@ -41,7 +41,7 @@ def given(source: UUID | str | bytes, pointer: str) -> Given:
 
 async def store(serving: Services, data: bytes, asset_id: UUID) -> Asset:
     """Clean one picture and put it into the storage. Raises TooLarge, UnsupportedMedia, ValidationFailed."""
-    limits = serving.settings
+    limits = serving.settings.limits
     async with serving.uploads:  # decoding takes memory and a core, so only a few at once
         media = await asyncio.to_thread(
             clean, data, max_bytes=limits.max_upload_bytes, max_pixels=limits.max_image_pixels

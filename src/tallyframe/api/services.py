@@ -131,6 +131,6 @@ async def _by_token(serving: Services, token: str) -> User:
     who = (identity.issuer, identity.subject)
     user = serving.callers.get(who)
     if user is None:
-        user = await users.find_or_sign_up(serving.system, identity, serving.settings.signup_credits)
+        user = await users.find_or_sign_up(serving.system, identity, serving.settings.money.signup_credits)
         serving.callers.put(who, user)
     return user

@@ -36,7 +36,7 @@ def verify(
 
     async def audit() -> bool:
         checks = Audit()
-        async with database(settings.database_url.get_secret_value()) as db:
+        async with database(settings.server.database_url.get_secret_value()) as db:
             async for line in checks.lines(db, digests, root):
                 print(line)
         return checks.is_well
@@ -57,7 +57,7 @@ def digest(
     settings = settings_for(data_dir, "database_url")
 
     async def write() -> str:
-        async with database(settings.database_url.get_secret_value()) as db:
+        async with database(settings.server.database_url.get_secret_value()) as db:
             return await make_digest(db, out)
 
     print(run_async(write()), end="")

@@ -48,7 +48,7 @@ def api(
 
     settings = settings_for(data_dir, "database_url", "redis_url")
     check(settings)  # reports a mistake once, in a line, before each process would
-    configure_logs(settings.log_format, settings.log_level, "api")
+    configure_logs(settings.observability.log_format, settings.observability.log_level, "api")
     uvicorn.run(
         "tallyframe.main:serve",
         factory=True,
@@ -68,7 +68,7 @@ def worker(data_dir: DataDir = None) -> None:
     from tallyframe.worker import run_worker
 
     settings = settings_for(data_dir, "database_url", "redis_url")
-    configure_logs(settings.log_format, settings.log_level, "worker")
+    configure_logs(settings.observability.log_format, settings.observability.log_level, "worker")
     run_async(run_worker(settings))
 
 

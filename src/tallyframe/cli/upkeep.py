@@ -12,7 +12,7 @@ def migrate(data_dir: DataDir = None) -> None:
     """Bring the database to the newest revision."""
     from tallyframe.migrate import migrate as run_migrations, newest_revision
 
-    run_migrations(settings_for(data_dir, "database_url").database_url.get_secret_value())
+    run_migrations(settings_for(data_dir, "database_url").server.database_url.get_secret_value())
     print(f"The database is at revision {newest_revision()}.")
 
 

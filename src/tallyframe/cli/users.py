@@ -30,14 +30,14 @@ def add(
     settings = settings_for(data_dir, "database_url")
 
     async def make() -> dict[str, str | None]:
-        async with database(settings.database_url.get_secret_value()) as db:
+        async with database(settings.server.database_url.get_secret_value()) as db:
             user, secret = await add_user(
                 db,
                 email,
                 admin=admin,
                 member=member,
                 credits_given=credits_given,
-                signup_credits=settings.signup_credits,
+                signup_credits=settings.money.signup_credits,
             )
         return {"user_id": str(user.id), "email": user.email, "api_key": secret}
 

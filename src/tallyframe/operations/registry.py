@@ -23,9 +23,9 @@ def operations(settings: Settings) -> Operations:
 def price_list(settings: Settings) -> Mapping[str, int]:
     """Return the credits per operation: the defaults, with TALLYFRAME_PRICES over them. Raises SettingsError."""
     defaults = {operation.name: operation.default_price for operation in OPERATIONS}
-    unknown = sorted(set(settings.prices) - set(defaults))
+    unknown = sorted(set(settings.money.prices) - set(defaults))
     if unknown:
         said = f"known are: {', '.join(defaults)}"
         lines = (f"TALLYFRAME_PRICES: unknown operation {name!r}; {said}" for name in unknown)
         raise SettingsError("\n".join(lines))
-    return defaults | settings.prices
+    return defaults | settings.money.prices

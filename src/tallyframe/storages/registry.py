@@ -13,39 +13,45 @@ from tallyframe.storages.unconfigured import ByName
 
 def build_storages(settings: Settings) -> Storages:
     """Build the storages that are configured. Raises SettingsError."""
-    local = LocalStorage(settings.data_dir / "media", settings.public_url.rstrip("/"))
+    local = LocalStorage(settings.server.data_dir / "media", settings.server.public_url.rstrip("/"))
     storages: list[Storage] = [local]
     try:
-        if settings.cloudinary_url.get_secret_value():
+        if settings.storage.cloudinary.url.get_secret_value():
             storages.append(_cloudinary(settings))
-        if settings.s3_bucket:
+        if settings.storage.s3.bucket:
             storages.append(_s3(settings))
     except ValueError as error:  # from the storage's own check of its settings
         raise SettingsError(str(error)) from None
-    by_name = ByName({storage.name: storage for storage in storages}, settings.public_url.rstrip("/"))
-    return Storages(current=by_name[settings.storage_in_use], by_name=by_name, open_path=local.open_path)
+    by_name = ByName({storage.name: storage for storage in storages}, settings.server.public_url.rstrip("/"))
+    return Storages(current=by_name[settings.storage.in_use], by_name=by_name, open_path=local.open_path)
 
 
 def _cloudinary(settings: Settings) -> Storage:
     from tallyframe.storages.cloudinary import CloudinaryStorage
 
-    addresses = {"upload_prefix": settings.cloudinary_upload_prefix, "delivery_url": settings.cloudinary_delivery_url}
+    account = settings.storage.cloudinary
+    addresses = {"upload_prefix": account.upload_prefix, "delivery_url": account.delivery_url}
     changed: dict[str, Any] = {name: address for name, address in addresses.items() if address}
-    url = settings.cloudinary_url.get_secret_value()
-    return CloudinaryStorage(url, timeout=settings.storage_timeout, max_bytes=settings.max_media_bytes, **changed)
+    return CloudinaryStorage(
+        account.url.get_secret_value(),
+        timeout=settings.storage.timeout,
+        max_bytes=settings.limits.max_media_bytes,
+        **changed,
+    )
 
 
 def _s3(settings: Settings) -> Storage:
     from tallyframe.storages.s3 import S3Storage
 
+    s3 = settings.storage.s3
     return S3Storage(
-        settings.s3_bucket,
-        endpoint_url=settings.s3_endpoint_url,
-        access_key_id=settings.aws_access_key_id.get_secret_value(),
-        secret_access_key=settings.aws_secret_access_key.get_secret_value(),
-        region=settings.s3_region,
-        public_url=settings.s3_public_url,
-        url_lifetime=settings.s3_url_lifetime,
-        timeout=settings.storage_timeout,
-        max_bytes=settings.max_media_bytes,
+        s3.bucket,
+        endpoint_url=s3.endpoint_url,
+        access_key_id=s3.access_key_id.get_secret_value(),
+        secret_access_key=s3.secret_access_key.get_secret_value(),
+        region=s3.region,
+        public_url=s3.public_url,
+        url_lifetime=s3.url_lifetime,
+        timeout=settings.storage.timeout,
+        max_bytes=settings.limits.max_media_bytes,
     )

@@ -59,7 +59,7 @@ async def read_audit(serving: SystemServices) -> Audit:
     """Return every invariant with what its latest check has found."""
     async with serving.system.reading() as reader:
         latest = await rows.read(reader)
-    interval = serving.settings.audit_interval
+    interval = serving.settings.audit.interval
     invariants, counts = list[AuditInvariant](), list[AuditCount]()
     for rule in INVARIANTS:
         checked = latest.get(rule.name)

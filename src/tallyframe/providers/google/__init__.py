@@ -25,22 +25,23 @@ def build(name: str, settings: "Settings", models: Mapping[Capability, str]) -> 
 
     access = _access(settings)
     if name == "omni":
-        return OmniVideos(omni_google(access), models["video"], settings.provider_poll)
+        return OmniVideos(omni_google(access), models["video"], settings.providers.poll)
     if name == "veo":
-        return VeoVideos(veo_google(access), models["video"], settings.provider_poll)
-    return Gemini(access, models, settings.image_size)
+        return VeoVideos(veo_google(access), models["video"], settings.providers.poll)
+    return Gemini(access, models, settings.providers.google.image_size)
 
 
 def _access(settings: "Settings") -> "GoogleAccess":
     from tallyframe.providers.google.client import GoogleAccess
 
-    with_project = settings.vertex and settings.google_cloud_project
+    google = settings.providers.google
+    with_project = google.vertex and google.cloud_project
     return GoogleAccess(
-        api_key="" if with_project else settings.gemini_api_key.get_secret_value(),
-        base_url=settings.gemini_base_url or None,
-        timeout=settings.provider_timeout,
-        max_bytes=settings.max_media_bytes,
-        vertex=settings.vertex,
-        project=settings.google_cloud_project if with_project else "",
-        location=settings.google_cloud_location if with_project else "",
+        api_key="" if with_project else google.api_key.get_secret_value(),
+        base_url=google.base_url or None,
+        timeout=settings.providers.timeout,
+        max_bytes=settings.limits.max_media_bytes,
+        vertex=google.vertex,
+        project=google.cloud_project if with_project else "",
+        location=google.cloud_location if with_project else "",
     )

@@ -22,9 +22,9 @@ def build(name: str, settings: "Settings", models: Mapping[Capability, str]) -> 
     from tallyframe.providers.openai.provider import OpenAI
 
     access = OpenAIAccess(
-        api_key=settings.openai_api_key.get_secret_value(),
-        base_url=settings.openai_base_url or None,
-        timeout=settings.provider_timeout,
-        max_bytes=settings.max_media_bytes,
+        api_key=settings.providers.openai.api_key.get_secret_value(),
+        base_url=settings.providers.openai.base_url or None,
+        timeout=settings.providers.timeout,
+        max_bytes=settings.limits.max_media_bytes,
     )
     return OpenAI(access, models)

@@ -90,8 +90,8 @@ class Delete:
 
 def build(settings: Settings) -> Source | None:
     """Return Clerk, if the secret of its webhook is set."""
-    secrets = [secret.get_secret_value() for secret in settings.clerk_webhook_secret]
-    return Clerk(secrets, issuer=settings.auth_issuer, grant=settings.signup_credits) if secrets else None
+    secrets = [secret.get_secret_value() for secret in settings.auth.clerk_webhook_secret]
+    return Clerk(secrets, issuer=settings.auth.issuer, grant=settings.money.signup_credits) if secrets else None
 
 
 class Clerk:

@@ -22,4 +22,4 @@ def build(name: str, settings: "Settings", models: Mapping[Capability, str]) -> 
     """Make the provider."""
     from .writer import Acme
 
-    return Acme(settings.variable("ACME_API_KEY"), offers(name, models), settings.provider_timeout)
+    return Acme(settings.variable("ACME_API_KEY"), offers(name, models), settings.providers.timeout)
