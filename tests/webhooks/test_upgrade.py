@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 
 from tallyframe.db import ADMIN_ROLE, Database
 from tallyframe.embedded import Servers
@@ -17,7 +18,7 @@ from tests.support.clerk import Clerk, user_event
 NOTE = """
     INSERT INTO webhook_events (source, event_id, type) VALUES ('clerk', $1, 'user.created')
     ON CONFLICT DO NOTHING RETURNING event_id"""
-BEFORE = "0010"
+BEFORE = str(ScriptDirectory.from_config(alembic_config()).get_revision("0012").down_revision)
 
 
 @pytest.fixture
