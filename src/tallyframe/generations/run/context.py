@@ -8,6 +8,8 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from time import monotonic
 from typing import Any, Never
 from uuid import UUID
 
@@ -16,7 +18,7 @@ from pydantic import BaseModel
 from tallyframe.assets import rows as asset_rows
 from tallyframe.errors import FailureCode, GenerationError
 from tallyframe.generations.claim import Claim, ClaimLost
-from tallyframe.generations.steps.decide import Decision, Done, End, Fail, InDoubt, Leave, Try, combine
+from tallyframe.generations.steps.decide import Decision, Done, End, Fail, InDoubt, Leave, Retry, Snooze, Try, combine
 from tallyframe.generations.steps.execute import RunDependencies, Step
 from tallyframe.generations.steps.results import read_result
 from tallyframe.generations.steps.rows import StepRows
@@ -70,7 +72,7 @@ class RunContext:
         """Do all steps at once; what each decides is kept as soon as it is known, the last with the move."""
         performing = {asyncio.create_task(self._step(name, task).perform()): name for name, task in tasks.items()}
         results: dict[str, Mapping[str, Any]] = {}
-        undone: list[Decision] = []
+        undone: list[tuple[float, Decision]] = []  # with the time (monotonic seconds) at which it was decided
         try:
             while performing:
                 finished, _ = await asyncio.wait(performing, return_when=asyncio.FIRST_COMPLETED)
@@ -79,15 +81,15 @@ class RunContext:
                     if isinstance(decision, Done):
                         results[name] = decision.result
                         continue
-                    undone.append(decision)
+                    undone.append((monotonic(), decision))
                     if isinstance(decision, Fail | InDoubt) or not performing:
-                        await self._want(combine(undone, [decision.verdict] if decision.verdict else []))
+                        await self._want(combine(_as_of_now(undone), [decision.verdict] if decision.verdict else []))
                     if decision.verdict:
                         await self._rows.keep(decision.verdict)
         finally:
             await self._drop(performing)
         if undone:
-            await self._want(combine(undone, []))
+            await self._want(combine(_as_of_now(undone), []))
         return results
 
     async def _drop(self, performing: "Mapping[asyncio.Task[Decision], str]") -> None:
@@ -147,6 +149,15 @@ class Picture:
         if self._source not in found:
             raise GenerationError(FailureCode.INVALID_INPUT, "A picture of this order has been deleted.")
         return found[self._source]
+
+
+def _as_of_now(undone: Sequence[tuple[float, Decision]]) -> list[Decision]:
+    """Return the decisions with what is left of their waits: others may have taken their time meanwhile."""
+    now = monotonic()
+    return [
+        replace(each, seconds=max(each.seconds - (now - at), 0.0)) if isinstance(each, Snooze | Retry) else each
+        for at, each in undone
+    ]
 
 
 def _as_asked(task: Task, result: Mapping[str, Any]) -> Stored | BaseModel:
