@@ -105,7 +105,7 @@ async def test_a_worker_killed_while_it_orders_buys_nothing_again(
 
     async def is_in_the_middle() -> bool:
         has_some = await owner.fetchval(STATES, id_, ["ticket"]) > 0
-        return has_some and await owner.fetchval(STATES, id_, ["intent"]) > 0
+        return bool(has_some and await owner.fetchval(STATES, id_, ["intent"]) > 0)
 
     await until(is_in_the_middle)
     worker.send(signal.SIGKILL)

@@ -120,20 +120,26 @@ class Picture:
         self._dependencies = dependencies
         self._user_id = user_id
         self._source = source
-        self._media: Media | None = None
+        self._reading: asyncio.Task[Media] | None = None
 
     async def read(self) -> Media:
         """Return its bytes. Raises GenerationError: invalid_input when it is gone, storage_unavailable (retryable)."""
-        if self._media is None:
-            file = await self._file()
-            try:
-                data = await self._dependencies.storages.by_name[file.storage].get(file.key)
-            except (StorageError, KeyError) as error:
-                raise GenerationError(
-                    FailureCode.STORAGE_UNAVAILABLE, retryable=True, operator_message=str(error)
-                ) from None
-            self._media = Media(data, file.content_type, file.width, file.height, file.duration_seconds)
-        return self._media
+        self._reading = reading = self._reading or asyncio.create_task(self._read())
+        try:
+            return await asyncio.shield(reading)  # steps that are ordered side by side may share it
+        except Exception:
+            self._reading = None  # whoever asks next reads again
+            raise
+
+    async def _read(self) -> Media:
+        file = await self._file()
+        try:
+            data = await self._dependencies.storages.by_name[file.storage].get(file.key)
+        except (StorageError, KeyError) as error:
+            raise GenerationError(
+                FailureCode.STORAGE_UNAVAILABLE, retryable=True, operator_message=str(error)
+            ) from None
+        return Media(data, file.content_type, file.width, file.height, file.duration_seconds)
 
     async def public_url(self) -> str | None:
         """Return an address that anybody can fetch it from; None where it is not kept at such a place."""
