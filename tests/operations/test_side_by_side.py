@@ -91,6 +91,21 @@ async def test_what_is_done_is_not_asked_for_again_while_others_wait(alice: Memb
     assert sorted(vendor.polled) == ["b", "c", "c"]
 
 
+async def test_one_that_takes_long_to_order_delays_no_other(alice: Member, bench: Bench, owner: Any) -> None:
+    """The run leaves when all are placed, and is woken for what was due first: here, that is at once."""
+    made = await buy(alice, "reel", images=["quick", "slow"])
+
+    async def slowly() -> Answer:
+        await asyncio.sleep(1.5)
+        return Ticket("slow", 60)
+
+    vendor = ByPrompt({"quick": [Ticket("quick", 1.0)], "slow": [slowly]})
+    assert await run(bench, vendor, made) == "snoozed"
+    assert await owner.fetchval("SELECT wake_at <= now() FROM generations")
+    assert await run(bench, vendor, made) == "snoozed"
+    assert vendor.polled == ["quick"]
+
+
 async def test_one_that_is_tried_again_keeps_its_wait_when_another_one_wakes_it(
     alice: Member, bench: Bench, owner: Any
 ) -> None:

@@ -29,7 +29,7 @@ class Reel(Operation[ReelInput]):
         """Have all made at once."""
         start = (context.input(order.start),) if order.start else ()
         images = {f"image_{place}": ImageTask(prompt, "1:1", start) for place, prompt in enumerate(order.images)}
-        videos = {f"video_{place}": VideoTask(prompt, "1:1", 1, start) for place, prompt in enumerate(order.videos)}
+        videos = {f"video_{place}": VideoTask(prompt, "9:16", 4, start) for place, prompt in enumerate(order.videos)}
         made = await context.steps({**images, **videos})
         return Result([Output(*_place(name), stored) for name, stored in made.items()])
 

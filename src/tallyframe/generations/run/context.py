@@ -8,6 +8,8 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from time import monotonic
 from typing import Any, Never
 from uuid import UUID
 
@@ -16,7 +18,7 @@ from pydantic import BaseModel
 from tallyframe.assets import rows as asset_rows
 from tallyframe.errors import FailureCode, GenerationError
 from tallyframe.generations.claim import Claim, ClaimLost
-from tallyframe.generations.steps.decide import Decision, Done, End, Fail, InDoubt, Leave, Try, combine
+from tallyframe.generations.steps.decide import Decision, Done, End, Fail, InDoubt, Leave, Retry, Snooze, Try, combine
 from tallyframe.generations.steps.execute import RunDependencies, Step
 from tallyframe.generations.steps.results import read_result
 from tallyframe.generations.steps.rows import StepRows
@@ -70,7 +72,7 @@ class RunContext:
         """Do all steps at once; what each decides is kept as soon as it is known, the last with the move."""
         performing = {asyncio.create_task(self._step(name, task).perform()): name for name, task in tasks.items()}
         results: dict[str, Mapping[str, Any]] = {}
-        undone: list[Decision] = []
+        undone: list[tuple[float, Decision]] = []  # with the time (monotonic seconds) at which it was decided
         try:
             while performing:
                 finished, _ = await asyncio.wait(performing, return_when=asyncio.FIRST_COMPLETED)
@@ -79,15 +81,15 @@ class RunContext:
                     if isinstance(decision, Done):
                         results[name] = decision.result
                         continue
-                    undone.append(decision)
+                    undone.append((monotonic(), decision))
                     if isinstance(decision, Fail | InDoubt) or not performing:
-                        await self._want(combine(undone, [decision.verdict] if decision.verdict else []))
+                        await self._want(combine(_as_of_now(undone), [decision.verdict] if decision.verdict else []))
                     if decision.verdict:
                         await self._rows.keep(decision.verdict)
         finally:
             await self._drop(performing)
         if undone:
-            await self._want(combine(undone, []))
+            await self._want(combine(_as_of_now(undone), []))
         return results
 
     async def _drop(self, performing: "Mapping[asyncio.Task[Decision], str]") -> None:
@@ -118,20 +120,26 @@ class Picture:
         self._dependencies = dependencies
         self._user_id = user_id
         self._source = source
-        self._media: Media | None = None
+        self._reading: asyncio.Task[Media] | None = None
 
     async def read(self) -> Media:
         """Return its bytes. Raises GenerationError: invalid_input when it is gone, storage_unavailable (retryable)."""
-        if self._media is None:
-            file = await self._file()
-            try:
-                data = await self._dependencies.storages.by_name[file.storage].get(file.key)
-            except (StorageError, KeyError) as error:
-                raise GenerationError(
-                    FailureCode.STORAGE_UNAVAILABLE, retryable=True, operator_message=str(error)
-                ) from None
-            self._media = Media(data, file.content_type, file.width, file.height, file.duration_seconds)
-        return self._media
+        self._reading = reading = self._reading or asyncio.create_task(self._read())
+        try:
+            return await asyncio.shield(reading)  # steps that are ordered side by side may share it
+        except Exception:
+            self._reading = None  # whoever asks next reads again
+            raise
+
+    async def _read(self) -> Media:
+        file = await self._file()
+        try:
+            data = await self._dependencies.storages.by_name[file.storage].get(file.key)
+        except (StorageError, KeyError) as error:
+            raise GenerationError(
+                FailureCode.STORAGE_UNAVAILABLE, retryable=True, operator_message=str(error)
+            ) from None
+        return Media(data, file.content_type, file.width, file.height, file.duration_seconds)
 
     async def public_url(self) -> str | None:
         """Return an address that anybody can fetch it from; None where it is not kept at such a place."""
@@ -147,6 +155,15 @@ class Picture:
         if self._source not in found:
             raise GenerationError(FailureCode.INVALID_INPUT, "A picture of this order has been deleted.")
         return found[self._source]
+
+
+def _as_of_now(undone: Sequence[tuple[float, Decision]]) -> list[Decision]:
+    """Return the decisions with what is left of their waits: others may have taken their time meanwhile."""
+    now = monotonic()
+    return [
+        replace(each, seconds=max(each.seconds - (now - at), 0.0)) if isinstance(each, Snooze | Retry) else each
+        for at, each in undone
+    ]
 
 
 def _as_asked(task: Task, result: Mapping[str, Any]) -> Stored | BaseModel:
