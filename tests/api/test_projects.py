@@ -75,8 +75,10 @@ def check_shape(project: dict[str, Any]) -> None:
     assert set(project) == PROJECT
     assert set(generation) == GENERATION
     assert set(generation["credits"]) == {"quoted", "charged", "refunded"}
-    for asset in (*project["images"], *generation["outputs"]):
-        assert set(asset) == ASSET
+    for image in project["images"]:
+        assert set(image) == ASSET
+    for output in generation["outputs"]:
+        assert set(output) == {*ASSET, "role", "position"}
     for error in (project["error"], generation["error"]):
         assert error is None or set(error) == ERROR
     for name in ("id", "generation"):

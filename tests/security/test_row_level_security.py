@@ -32,6 +32,7 @@ OWNED = {
     "ledger_entries": "(SELECT user_id FROM accounts WHERE id = account_id)",
     "generation_steps": "(SELECT user_id FROM generations WHERE id = generation_id)",
     "project_images": "(SELECT user_id FROM projects WHERE id = project_id)",
+    "project_media": "(SELECT user_id FROM projects WHERE id = project_id)",
     "erased_files": "(SELECT user_id FROM projects WHERE id = project_id)",
 }
 #: What the API never reads on behalf of a user.
