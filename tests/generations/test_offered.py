@@ -11,7 +11,7 @@ from tallyframe.db import Database
 from tallyframe.errors import ValidationFailed
 from tallyframe.operations import capabilities
 from tallyframe.providers.base import Offer
-from tallyframe.settings import Settings, load_settings
+from tallyframe.settings import Settings
 from tests.conftest import enroll, serving
 from tests.support.cast import Member
 from tests.support.remains import World, problem
@@ -118,7 +118,7 @@ def test_what_somebody_makes_is_let_through() -> None:
 async def shop(settings: Settings, db: Database, **more: Any) -> AsyncIterator[Member]:
     """Somebody with many credits, at an API whose settings name Google's providers."""
     google = {"gemini_api_key": "k" * 20, "image_providers": ("gemini",), **more}
-    async with serving(load_settings(**{**dict(settings), **google})) as client_for:
+    async with serving(settings.replaced(**google)) as client_for:
         yield await enroll(db, client_for, "shopper@example.com", 1000)
 
 
