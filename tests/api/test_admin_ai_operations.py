@@ -90,8 +90,15 @@ async def test_a_call_with_all_its_figures(admin: Member, worker_db: Database, g
     told = {"error_code": "provider_quota", "error": "slow down", "duration_ms": 1234, "vendor_request_id": "req-1"}
     call = await write(worker_db, generation, status="failed", attempt=2, **figures, **told)
     [row] = (await page(admin))["data"]
-    names = {"operation": "image", "kind": "order", "provider": "gemini", "model": "flash", "status": "failed"}
-    where = {"id": call, "generation_id": str(generation), "attempt": 2, "created_at": "2026-05-17T12:00:00Z"}
+    names = {"operation": "image", "kind": "order", "provider": "gemini", "model": "flash", "step": None}
+    names["status"] = "failed"
+    where = {
+        "id": call,
+        "generation_id": str(generation),
+        "attempt": 2,
+        "status": "failed",
+        "created_at": "2026-05-17T12:00:00Z",
+    }
     assert row == {**where, **names, **figures, **told}
     assert set(row) == COLUMNS
 

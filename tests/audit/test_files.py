@@ -10,7 +10,8 @@ import pytest
 
 from tallyframe.audit.base import Finding
 from tallyframe.audit.files import FilesHaveBytes
-from tallyframe.generations.end.erase import erase
+from tallyframe.generations.end.erase import Subject, erase
+from tallyframe.generations.tables import ERASE_PROJECT
 from tallyframe.settings import Settings
 from tallyframe.storages.base import Storage, StorageError, Storages
 from tallyframe.storages.cloudinary import CloudinaryStorage
@@ -175,7 +176,7 @@ async def test_a_file_that_is_deleted_meanwhile_is_no_violation(
         async def size(self, key: str) -> int | None:
             if key == mine:
                 assert (await rich.http.delete(f"/v1/projects/{project}")).status_code == 204
-                await erase(audits.db, audits.storages.by_name, project)
+                await erase(audits.db, audits.storages.by_name, Subject(project, ERASE_PROJECT))
             return await local.size(key)
 
         async def probe(self) -> str:

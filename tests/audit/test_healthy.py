@@ -17,7 +17,7 @@ from tallyframe.audit.invariants import INVARIANTS
 from tallyframe.audit.live import NobodyIsOverdue, NobodyIsStranded
 from tallyframe.audit.steps import NoOrderIsForgotten
 from tallyframe.calls.gate import Gate
-from tallyframe.generations.end.erase import erase
+from tallyframe.generations.end.erase import Subject, erase
 from tallyframe.generations.end.sweep import sweep
 from tallyframe.generations.end.withdraw import withdraw
 from tallyframe.generations.run import lease
@@ -95,7 +95,7 @@ async def tidy(bench: Bench, runner: Runner, owner: Any) -> None:
         await sweep(bench.db)
         for row in (await bench.db.run(outbox.select().where(outbox.c.kind != "run_generation"))).all():
             if row.kind == ERASE_PROJECT:
-                await erase(bench.db, runner.dependencies.storages.by_name, row.ref)
+                await erase(bench.db, runner.dependencies.storages.by_name, Subject(row.ref, ERASE_PROJECT))
             elif row.kind == WITHDRAW:
                 await withdraw(runner.dependencies, row.ref)
         await asyncio.sleep(0.1)

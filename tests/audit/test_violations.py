@@ -69,10 +69,6 @@ BROKEN: dict[str, tuple[list[str], dict[str, str]]] = {
         ["UPDATE generations SET expires_at = now() - interval '1 hour' WHERE id = '{pending}'"],
         {"no_overdue_generation": "pending"},
     ),
-    "two live generations are of one project": (
-        ["UPDATE generations SET project_id = '{pending_project}' WHERE id = '{waiting}'"],
-        {"one_generation_at_a_time": "pending_project", "projects_show_their_latest": "waiting_project"},
-    ),
     "an output's row is gone": (
         ["DELETE FROM assets WHERE generation_id = '{done}'"],
         {"success_has_a_result": "done", "shown_media_exist": "done_project"},
@@ -93,8 +89,8 @@ BROKEN: dict[str, tuple[list[str], dict[str, str]]] = {
         ["UPDATE projects SET generation_id = gen_random_uuid() WHERE id = '{done_project}'"],
         {"projects_show_their_latest": "done_project"},
     ),
-    "a project shows a picture that isn't there": (
-        ["UPDATE projects SET image_asset_id = gen_random_uuid() WHERE id = '{done_project}'"],
+    "a draft has nothing to see": (
+        ["DELETE FROM project_media WHERE project_id = '{done_project}'"],
         {"shown_media_exist": "done_project"},
     ),
     "a ticket of a failed generation is asked for by nobody": (
