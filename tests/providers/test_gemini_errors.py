@@ -5,7 +5,6 @@ import gzip
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -40,7 +39,7 @@ from tests.support.google_asking import (
     task_of,
 )
 from tests.support.google_wire import bad_key, failure, quota
-from tests.support.vendor import DROP, Reply, Vendor, answer, hang, vendor
+from tests.support.vendor import DROP, Reply, Vendor, answer, hang
 
 TIMEOUT = 0.4  # seconds
 #: JSON, but nothing that Google would say.
@@ -62,19 +61,6 @@ def task(capability: Capability) -> Task:
 @pytest.fixture
 def fake(capability: Capability) -> FakeGemini:
     return fake_of(capability)
-
-
-@pytest.fixture
-async def server(fake: FakeGemini) -> AsyncIterator[Vendor]:
-    async with vendor(fake.answer) as running:
-        yield running
-
-
-@pytest.fixture
-async def gemini(server: Vendor) -> AsyncIterator[Gemini]:
-    provider = gemini_at(server.url)
-    yield provider
-    await provider.aclose()
 
 
 def refusal(reason: str) -> Any:

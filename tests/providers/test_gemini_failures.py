@@ -1,6 +1,5 @@
 """Images by Gemini: what every answer with 200 that has no picture means."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -16,10 +15,9 @@ from tests.support.google_asking import (
     REJECTED,
     Outcome,
     fails,
-    gemini_at,
     outcome,
 )
-from tests.support.vendor import Vendor, answer, vendor
+from tests.support.vendor import answer
 
 ORDER = ImageTask(PROMPT, "1:1")
 
@@ -27,19 +25,6 @@ ORDER = ImageTask(PROMPT, "1:1")
 @pytest.fixture
 def fake() -> FakeGemini:
     return FakeGemini()
-
-
-@pytest.fixture
-async def server(fake: FakeGemini) -> AsyncIterator[Vendor]:
-    async with vendor(fake.answer) as running:
-        yield running
-
-
-@pytest.fixture
-async def gemini(server: Vendor) -> AsyncIterator[Gemini]:
-    provider = gemini_at(server.url)
-    yield provider
-    await provider.aclose()
 
 
 @pytest.mark.parametrize(

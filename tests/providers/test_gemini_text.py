@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -27,26 +26,12 @@ from tests.support.google_asking import (
 )
 from tests.support.google_text import TEXT_MODEL, FakeGeminiText, written
 from tests.support.google_wire import ENVIRONMENT
-from tests.support.vendor import Vendor, answer, vendor
+from tests.support.vendor import Vendor, answer
 
 
 @pytest.fixture
 def fake() -> FakeGeminiText:
     return FakeGeminiText()
-
-
-@pytest.fixture
-async def server(fake: FakeGeminiText) -> AsyncIterator[Vendor]:
-    async with vendor(fake.answer) as running:
-        yield running
-    assert fake.complaints == []
-
-
-@pytest.fixture
-async def gemini(server: Vendor) -> AsyncIterator[Gemini]:
-    provider = gemini_at(server.url)
-    yield provider
-    await provider.aclose()
 
 
 async def test_an_order_is_sent_as_documented(gemini: Gemini, server: Vendor) -> None:

@@ -4,7 +4,6 @@ What is not of words alone, such as finish reasons and errors, is in test_gemini
 """
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -20,13 +19,12 @@ from tests.support.google_asking import (
     Outcome,
     fails,
     first_try,
-    gemini_at,
     looking,
     outcome,
     writing,
 )
 from tests.support.google_text import FakeGeminiText, written
-from tests.support.vendor import Vendor, answer, vendor
+from tests.support.vendor import Vendor, answer
 
 WHOLE = json.dumps(SCRIPT)
 SECRET = "canary of what was written"
@@ -35,20 +33,6 @@ SECRET = "canary of what was written"
 @pytest.fixture
 def fake() -> FakeGeminiText:
     return FakeGeminiText()
-
-
-@pytest.fixture
-async def server(fake: FakeGeminiText) -> AsyncIterator[Vendor]:
-    async with vendor(fake.answer) as running:
-        yield running
-    assert fake.complaints == []
-
-
-@pytest.fixture
-async def gemini(server: Vendor) -> AsyncIterator[Gemini]:
-    provider = gemini_at(server.url)
-    yield provider
-    await provider.aclose()
 
 
 def changed(**over: Any) -> str:

@@ -1,7 +1,5 @@
 """Pictures looked at by OpenAI: what is sent of them, when they are read, and what is never sent."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 from PIL import Image
 
@@ -11,7 +9,7 @@ from tallyframe.providers.openai.offers import MOST_PICTURES
 from tallyframe.providers.openai.provider import SEEN_PICTURE, OpenAI
 from tests.support.crafted import write
 from tests.support.openai import MODEL, FakeOpenAI
-from tests.support.openai_asking import INSTRUCTIONS, PROMPT, SCRIPT, access, asked, failing, looking, new_call, openai
+from tests.support.openai_asking import INSTRUCTIONS, PROMPT, SCRIPT, access, asked, failing, looking, new_call
 from tests.support.tasks import Given
 from tests.support.vendor import Vendor
 
@@ -31,27 +29,6 @@ class Gone(Given):
 
     async def read(self) -> Media:
         raise MISSING
-
-
-@pytest.fixture
-def fake() -> FakeOpenAI:
-    return FakeOpenAI()
-
-
-@pytest.fixture
-async def served(fake: FakeOpenAI) -> AsyncIterator[tuple[OpenAI, Vendor]]:
-    async with openai(fake) as running:
-        yield running
-
-
-@pytest.fixture
-def made(served: tuple[OpenAI, Vendor]) -> OpenAI:
-    return served[0]
-
-
-@pytest.fixture
-def server(served: tuple[OpenAI, Vendor]) -> Vendor:
-    return served[1]
 
 
 async def test_the_vendor_gets_the_very_pictures_behind_the_words(made: OpenAI, fake: FakeOpenAI) -> None:

@@ -5,7 +5,6 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -47,27 +46,6 @@ ENVIRONMENT = {
     "OPENAI_LOG": "debug",
     **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"), ELSEWHERE),
 }
-
-
-@pytest.fixture
-def fake() -> FakeOpenAI:
-    return FakeOpenAI()
-
-
-@pytest.fixture
-async def served(fake: FakeOpenAI) -> AsyncIterator[tuple[OpenAI, Vendor]]:
-    async with openai(fake) as running:
-        yield running
-
-
-@pytest.fixture
-def made(served: tuple[OpenAI, Vendor]) -> OpenAI:
-    return served[0]
-
-
-@pytest.fixture
-def server(served: tuple[OpenAI, Vendor]) -> Vendor:
-    return served[1]
 
 
 def configured(url: str, **more: Any) -> Settings:

@@ -1,6 +1,5 @@
 """OpenAI: what each answer that is no success means, what it has used, and that no secret is in what is raised."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -29,7 +28,6 @@ from tests.support.openai_asking import (
     failing,
     looking,
     new_call,
-    openai,
     provider,
     text,
 )
@@ -39,27 +37,6 @@ from tests.support.vendor import DROP, Reply, Vendor, answer
 #: JSON, but nothing that OpenAI would say.
 ODD: tuple[Any, ...] = ([], None, "x", 7, {"error": None}, {"error": "x"}, {"error": 7})
 BILLING = ("credit_balance_exhausted", "organization_spend_limit_exceeded", "project_spend_limit_exceeded")
-
-
-@pytest.fixture
-def fake() -> FakeOpenAI:
-    return FakeOpenAI()
-
-
-@pytest.fixture
-async def served(fake: FakeOpenAI) -> AsyncIterator[tuple[OpenAI, Vendor]]:
-    async with openai(fake) as running:
-        yield running
-
-
-@pytest.fixture
-def made(served: tuple[OpenAI, Vendor]) -> OpenAI:
-    return served[0]
-
-
-@pytest.fixture
-def server(served: tuple[OpenAI, Vendor]) -> Vendor:
-    return served[1]
 
 
 @pytest.mark.parametrize(

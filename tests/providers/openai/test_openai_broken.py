@@ -5,7 +5,6 @@ import gzip
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import httpx2
@@ -31,34 +30,12 @@ from tests.support.openai_asking import (
     asked,
     failing,
     new_call,
-    openai,
     provider,
     text,
 )
 from tests.support.vendor import DROP, Reply, Vendor, hang, vendor
 
 TIMEOUT = 0.4  # seconds
-
-
-@pytest.fixture
-def fake() -> FakeOpenAI:
-    return FakeOpenAI()
-
-
-@pytest.fixture
-async def served(fake: FakeOpenAI) -> AsyncIterator[tuple[OpenAI, Vendor]]:
-    async with openai(fake) as running:
-        yield running
-
-
-@pytest.fixture
-def made(served: tuple[OpenAI, Vendor]) -> OpenAI:
-    return served[0]
-
-
-@pytest.fixture
-def server(served: tuple[OpenAI, Vendor]) -> Vendor:
-    return served[1]
 
 
 @pytest.mark.parametrize(
