@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -23,6 +24,7 @@ from tallyframe.settings import Settings, load_settings
 from tests.support.cast import Member
 from tests.support.processes import Processes
 from tests.support.ramdisk import fast_folder
+from tests.support.remains import World
 from tests.support.working import Bench
 
 TEMPLATE = "tallyframe_template"
@@ -117,6 +119,12 @@ async def owner(database_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.
     """A plain connection as the login role, which owns the tables."""
     async with owner_of(database_url) as connection:
         yield connection
+
+
+@pytest.fixture
+def world(owner: Any, settings: Settings) -> World:
+    """The tables and the media folder, to compare before and after."""
+    return World(owner, settings)
 
 
 ClientFor = Callable[[str | None], httpx.AsyncClient]

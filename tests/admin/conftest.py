@@ -8,11 +8,9 @@ import httpx
 import pytest
 
 from tallyframe.db import Database
-from tallyframe.settings import Settings
 from tests.conftest import ClientFor
 from tests.support.books import assert_books_balance
 from tests.support.cast import Member
-from tests.support.remains import World
 from tests.support.shared import newcomer
 
 WHY = "the customer wrote to us"
@@ -59,9 +57,3 @@ async def admin(alice: Member, db: Database, client_for: ClientFor, owner: Any) 
 @pytest.fixture
 def acts(admin: Member, owner: Any) -> Acts:
     return Acts(admin, owner)
-
-
-@pytest.fixture
-def world(owner: Any, settings: Settings) -> World:
-    """The tables and the media folder, to compare before and after."""
-    return World(owner, settings)

@@ -35,11 +35,6 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.fixture
-def world(owner: Any, settings: Any) -> World:
-    return World(owner, settings)
-
-
 @pytest.mark.parametrize("case", WRONG)
 async def test_what_is_wrong_is_refused_with_its_place_and_leaves_nothing(
     alice: Member, world: World, case: str

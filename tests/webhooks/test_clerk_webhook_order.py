@@ -2,15 +2,11 @@
 
 import itertools
 import random
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import pytest
-
 from tallyframe.db import Database
-from tallyframe.settings import Settings
-from tests.support.clerk import BORN, Clerk, address, clerk_and_clients, deleted_event, user_event
-from tests.support.jwks import JwksStub
+from tests.support.clerk import BORN, Clerk, address, deleted_event, user_event
 from tests.support.postings import verdict
 
 STATE = """
@@ -22,13 +18,6 @@ STATE = """
 
 #: What a life is made of: the step's number gives its time, and each step leaves its mark on name and address.
 CREATED, FIRST, SECOND, DELETED = range(4)
-
-
-@pytest.fixture
-async def clerk(settings: Settings) -> AsyncIterator[Clerk]:
-    with JwksStub() as issuer:
-        async with clerk_and_clients(settings, issuer) as (clerk, _):
-            yield clerk
 
 
 def event(step: int, subject: str) -> dict[str, Any]:

@@ -1,18 +1,16 @@
 """user.deleted: nobody signs in as the user any more, nobody sees them, and the books stay as they are."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
-import pytest
 
 from tallyframe.accounts.users import User
 from tallyframe.db import Database
 from tallyframe.settings import Settings
 from tests.conftest import ClientFor, serving
 from tests.support.cast import Member
-from tests.support.clerk import BORN, Clerk, clerk_and_clients, deleted_event, user_event, with_clerk
+from tests.support.clerk import BORN, Clerk, deleted_event, user_event, with_clerk
 from tests.support.jwks import JwksStub
 from tests.support.postings import verdict
 from tests.support.quick import make_all
@@ -20,28 +18,6 @@ from tests.support.remains import problem
 from tests.support.working import Bench
 
 ENTRIES = "SELECT * FROM ledger_entries ORDER BY id"
-
-
-@pytest.fixture
-def issuer() -> Iterator[JwksStub]:
-    with JwksStub() as stub:
-        yield stub
-
-
-@pytest.fixture
-async def app(settings: Settings, issuer: JwksStub) -> AsyncIterator[tuple[Clerk, ClientFor]]:
-    async with clerk_and_clients(settings, issuer) as both:
-        yield both
-
-
-@pytest.fixture
-def clerk(app: tuple[Clerk, ClientFor]) -> Clerk:
-    return app[0]
-
-
-@pytest.fixture
-def clients(app: tuple[Clerk, ClientFor]) -> ClientFor:
-    return app[1]
 
 
 async def key_of(client: httpx.AsyncClient) -> str:

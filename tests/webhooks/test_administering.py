@@ -2,20 +2,17 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
 
-from tallyframe.commands.users import add_user
 from tallyframe.db import Database
 from tallyframe.ids import new_id
-from tallyframe.settings import Settings
 from tests.admin.conftest import WHY
 from tests.conftest import ClientFor
-from tests.support.clerk import BORN, Clerk, clerk_and_clients, deleted_event, user_event
+from tests.support.clerk import BORN, Clerk, deleted_event, user_event
 from tests.support.jwks import JwksStub
 from tests.support.postings import verdict
 from tests.support.remains import problem
@@ -25,27 +22,9 @@ LINES = "SELECT action, reason, user_id, details::jsonb->>'event_id', details->>
 
 
 @pytest.fixture
-def issuer() -> Iterator[JwksStub]:
-    with JwksStub() as stub:
-        yield stub
-
-
-@pytest.fixture
-async def app(settings: Settings, issuer: JwksStub) -> AsyncIterator[tuple[Clerk, ClientFor]]:
-    async with clerk_and_clients(settings, issuer) as both:
-        yield both
-
-
-@pytest.fixture
-def clerk(app: tuple[Clerk, ClientFor]) -> Clerk:
-    return app[0]
-
-
-@pytest.fixture
-async def root(app: tuple[Clerk, ClientFor], db: Database) -> httpx.AsyncClient:
+def root(clients: ClientFor, admin_key: str) -> httpx.AsyncClient:
     """An administrator."""
-    _, key = await add_user(db, "root@example.com", admin=True, member=False, credits_given=0, signup_credits=0)
-    return app[1](key)
+    return clients(admin_key)
 
 
 async def look(root: httpx.AsyncClient, path: str = "", **query: Any) -> dict[str, Any]:

@@ -1,16 +1,12 @@
 """Clerk's webhook: users come and change, once, whether the event or the first token is first."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-import pytest
-
 from tallyframe.db import Database
-from tallyframe.settings import Settings
 from tallyframe.webhooks.received import prune
 from tests.conftest import ClientFor
-from tests.support.clerk import BORN, Clerk, address, clerk_and_clients, new_event_id, other_event, user_event
+from tests.support.clerk import BORN, Clerk, address, new_event_id, other_event, user_event
 from tests.support.jwks import JwksStub
 from tests.support.postings import verdict
 
@@ -20,28 +16,6 @@ COUNTS = """
            (SELECT count(*) FROM ledger_entries) AS entries, (SELECT sum(balance) FROM accounts)::int AS balance"""
 
 App = tuple[Clerk, ClientFor]
-
-
-@pytest.fixture
-def issuer() -> Iterator[JwksStub]:
-    with JwksStub() as stub:
-        yield stub
-
-
-@pytest.fixture
-async def app(settings: Settings, issuer: JwksStub) -> AsyncIterator[App]:
-    async with clerk_and_clients(settings, issuer) as both:
-        yield both
-
-
-@pytest.fixture
-def clerk(app: App) -> Clerk:
-    return app[0]
-
-
-@pytest.fixture
-def clients(app: App) -> ClientFor:
-    return app[1]
 
 
 async def counts(owner: Any) -> tuple[int, int, int, int]:
