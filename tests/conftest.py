@@ -20,6 +20,7 @@ from tallyframe.db import ADMIN_ROLE, WEBHOOKS_ROLE, WORKER_ROLE, Database
 from tallyframe.embedded import Servers, servers as run_servers
 from tallyframe.main import create_app
 from tallyframe.migrate import migrate
+from tallyframe.outbox.relay import JobQueue, connect
 from tallyframe.settings import Settings, load_settings
 from tests.support.cast import Member
 from tests.support.processes import Processes
@@ -119,6 +120,14 @@ async def owner(database_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.
     """A plain connection as the login role, which owns the tables."""
     async with owner_of(database_url) as connection:
         yield connection
+
+
+@pytest.fixture
+async def redis(settings: Settings) -> AsyncIterator[JobQueue]:
+    """A connection to Redis, as the processes have it."""
+    connection = connect(settings.server.redis_url.get_secret_value())
+    yield connection
+    await connection.aclose(close_connection_pool=True)
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
-
 from tallyframe.generations.run.dispatch import Dispatcher
 from tallyframe.generations.run.runner import Runner
 from tallyframe.lanes import HANDLERS, Lane, Tools, run
@@ -19,13 +17,6 @@ from tests.support.writing import until
 
 LEASED = "SELECT count(*) FROM generations WHERE lease_until IS NOT NULL"
 LONG = "[hang:60] a cup"
-
-
-@pytest.fixture
-async def redis(settings: Settings) -> AsyncIterator[JobQueue]:
-    connection = connect(settings.server.redis_url.get_secret_value())
-    yield connection
-    await connection.aclose(close_connection_pool=True)
 
 
 @asynccontextmanager

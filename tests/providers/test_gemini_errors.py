@@ -39,6 +39,7 @@ from tests.support.google_asking import (
     task_of,
 )
 from tests.support.google_wire import bad_key, failure, quota
+from tests.support.streaming import dripping
 from tests.support.vendor import DROP, Reply, Vendor, answer, hang
 
 TIMEOUT = 0.4  # seconds
@@ -253,22 +254,11 @@ async def test_the_logs_hold_neither_key_nor_prompt(
     assert "AFC" not in written  # nor of functions that Gemini might call
 
 
-async def test_a_slow_drip_ends_at_the_deadline(task: Task, fake: FakeGemini) -> None:
-    gone = asyncio.Event()
-
-    async def drip(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-        while not writer.is_closing():
-            writer.write(b" ")
-            await asyncio.sleep(0.02)
-        gone.set()
-
-    slow = await asyncio.start_server(drip, "127.0.0.1", 0)
-    port = slow.sockets[0].getsockname()[1]
-    provider = gemini_at(f"http://127.0.0.1:{port}", timeout=TIMEOUT)
-    started = time.monotonic()
-    assert outcome(await fails(provider, task)) == (LATE, DOUBT)
-    assert TIMEOUT <= time.monotonic() - started < TIMEOUT + 10  # of the 20 that it would drip
-    await asyncio.wait_for(gone.wait(), 2)
-    await provider.aclose()
-    slow.close()
+async def test_a_slow_drip_ends_at_the_deadline(task: Task) -> None:
+    async with dripping() as stream:
+        provider = gemini_at(stream.url, timeout=TIMEOUT)
+        started = time.monotonic()
+        assert outcome(await fails(provider, task)) == (LATE, DOUBT)
+        assert TIMEOUT <= time.monotonic() - started < TIMEOUT + 10  # of the 20 that it would drip
+        await asyncio.wait_for(stream.gone.wait(), 2)
+        await provider.aclose()

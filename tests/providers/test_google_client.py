@@ -14,6 +14,7 @@ import pytest
 from tallyframe.providers.google.client import Google, GoogleAccess
 from tallyframe.providers.transport import ResponseTooLarge
 from tests.support.google_wire import ENVIRONMENT
+from tests.support.streaming import flooding
 from tests.support.vendor import Reply, Vendor, answer, hang, vendor
 
 KEY = "canary-key-of-google"
@@ -118,26 +119,12 @@ async def test_a_large_answer_is_not_read(server: Vendor, replies: list[Reply], 
 
 @pytest.mark.parametrize("ask", ASKS)
 async def test_an_endless_answer_is_cut_at_the_limit(ask: Ask) -> None:
-    sent = 0
-
-    async def flood(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal sent
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")  # until the connection ends
-        with suppress(ConnectionError):  # the other side has had enough
-            while sent < 100 * 2**20:
-                writer.write(b" " * 65536)
-                await writer.drain()
-                sent += 65536
-        writer.close()
-
-    server = await asyncio.start_server(flood, "127.0.0.1", 0)
-    access = GoogleAccess(KEY, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", max_bytes=2**20)
-    google = Google(access)
-    with pytest.raises(ResponseTooLarge, match="more than 1,048,576 bytes"):
-        await ask(google)
-    await google.aclose()
-    server.close()
-    assert sent < 20 * 2**20
+    async with flooding() as stream:
+        google = Google(GoogleAccess(KEY, stream.url, max_bytes=2**20))
+        with pytest.raises(ResponseTooLarge, match="more than 1,048,576 bytes"):
+            await ask(google)
+        await google.aclose()
+    assert stream.sent < 20 * 2**20
 
 
 async def test_exactly_the_limit_is_accepted(server: Vendor, replies: list[Reply]) -> None:

@@ -1,6 +1,5 @@
 """Omni at its worst: every failure has one meaning, an order is sent once, and nothing secret is told."""
 
-import asyncio
 import logging
 import socket
 import time
@@ -37,6 +36,7 @@ from tests.support.google_filming import (
 )
 from tests.support.google_videos import KEY, FakeOmni
 from tests.support.google_wire import bad_key, failure, interactions_error, quota, refusal
+from tests.support.streaming import dripping
 from tests.support.vendor import DROP, Reply, answer, hang
 
 JSON = {"Content-Type": "application/json"}
@@ -110,20 +110,8 @@ async def test_order_that_hangs_is_in_doubt() -> None:
 
 
 async def test_order_that_drips_ends_at_the_deadline() -> None:
-    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n")
-        try:
-            while True:
-                writer.write(b" ")
-                await writer.drain()
-                await asyncio.sleep(0.02)
-        except ConnectionError:
-            writer.close()
-
-    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        videos = OmniVideos(omni_google(access(url, timeout=0.4)), "gemini-omni-1.1-flash")
+    async with dripping() as stream:
+        videos = OmniVideos(omni_google(access(stream.url, timeout=0.4)), "gemini-omni-1.1-flash")
         started = time.monotonic()
         await failing(videos.start(video(), try_of()), TIMEOUT)
         assert time.monotonic() - started < 15

@@ -2,19 +2,16 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
 import msgpack
-import pytest
 
 from tallyframe.db import API_ROLE, Database
 from tallyframe.embedded import Servers
 from tallyframe.generations.end import erase
 from tallyframe.ids import new_id
-from tallyframe.outbox.relay import QUEUE, WAKE_UP, WAKE_UP_EXPIRES, JobQueue, connect, put_wake_up
-from tallyframe.settings import Settings
+from tallyframe.outbox.relay import QUEUE, WAKE_UP, WAKE_UP_EXPIRES, JobQueue, put_wake_up
 from tests.conftest import acting_as
 from tests.support.books import assert_books_balance, until_all_ended
 from tests.support.cast import Member
@@ -25,13 +22,6 @@ from tests.support.writing import until
 LONG = "[hang:300] a cup"
 LEASED = "SELECT count(*) FROM generations WHERE lease_until > now()"
 OTHER_WORK = "SELECT count(*) FROM outbox WHERE kind <> 'run_generation'"
-
-
-@pytest.fixture
-async def redis(settings: Settings) -> AsyncIterator[JobQueue]:
-    connection = connect(settings.server.redis_url.get_secret_value())
-    yield connection
-    await connection.aclose(close_connection_pool=True)
 
 
 async def is_empty(redis: JobQueue) -> bool:

@@ -13,6 +13,7 @@ import pytest
 from tallyframe.storages.base import StorageError
 from tallyframe.storages.cloudinary import SMALLEST_CHUNK, CloudinaryStorage
 from tests.support.cloudinary import MP4, PNG, FakeCloudinary, fake_cloudinary
+from tests.support.streaming import dripping
 from tests.support.vendor import DROP, Reply, answer, hang
 
 KEY = "generations/1/image.png"
@@ -150,23 +151,12 @@ async def test_hanging_calls_give_their_threads_back(fake: FakeCloudinary, impat
 
 async def test_a_dripping_file_has_a_deadline(fake: FakeCloudinary) -> None:
     """Each byte comes in time, the whole doesn't."""
-
-    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-        while not reader.at_eof():
-            writer.write(b".")
-            await asyncio.sleep(0.05)
-        writer.close()
-
-    server = await asyncio.start_server(drip, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    dripping = CloudinaryStorage(fake.account_url, delivery_url=f"http://127.0.0.1:{port}", timeout=0.4)
-    started = time.monotonic()
-    assert "no answer within 0.4 seconds" in await failure(dripping, "get")
-    assert time.monotonic() - started < 15
-    await dripping.aclose()
-    server.close()
+    async with dripping() as stream:
+        storage = CloudinaryStorage(fake.account_url, delivery_url=stream.url, timeout=0.4)
+        started = time.monotonic()
+        assert "no answer within 0.4 seconds" in await failure(storage, "get")
+        assert time.monotonic() - started < 15
+        await storage.aclose()
 
 
 async def test_hanging_uploads_do_not_keep_the_others_waiting(fake: FakeCloudinary) -> None:

@@ -5,7 +5,6 @@ import gzip
 import logging
 import socket
 import time
-from contextlib import suppress
 
 import httpx2
 import pytest
@@ -33,6 +32,7 @@ from tests.support.openai_asking import (
     provider,
     text,
 )
+from tests.support.streaming import dripping, flooding
 from tests.support.vendor import DROP, Reply, Vendor, hang, vendor
 
 TIMEOUT = 0.4  # seconds
@@ -59,25 +59,12 @@ async def test_an_answer_that_did_not_come_whole_is_in_doubt(
 
 
 async def test_an_endless_answer_is_cut_at_the_limit() -> None:
-    sent = 0
-
-    async def flood(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal sent
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")  # until the connection ends
-        with suppress(ConnectionError):  # the other side has had enough
-            while sent < 100 * 2**20:
-                writer.write(b" " * 65536)
-                await writer.drain()
-                sent += 65536
-        writer.close()
-
-    flooding = await asyncio.start_server(flood, "127.0.0.1", 0)
-    made = provider(f"http://127.0.0.1:{flooding.sockets[0].getsockname()[1]}", max_bytes=2**20)
-    error = await failing(made.start(text(), new_call()), GARBLED)
-    assert "more than 1,048,576 bytes" in error.operator_message
-    await made.aclose()
-    flooding.close()
-    assert sent < 20 * 2**20
+    async with flooding() as stream:
+        made = provider(stream.url, max_bytes=2**20)
+        error = await failing(made.start(text(), new_call()), GARBLED)
+        assert "more than 1,048,576 bytes" in error.operator_message
+        await made.aclose()
+    assert stream.sent < 20 * 2**20
 
 
 async def test_no_answer_in_time_is_in_doubt(server: Vendor, fake: FakeOpenAI) -> None:
@@ -88,23 +75,13 @@ async def test_no_answer_in_time_is_in_doubt(server: Vendor, fake: FakeOpenAI) -
 
 
 async def test_a_slow_drip_ends_at_the_deadline() -> None:
-    gone = asyncio.Event()
-
-    async def drip(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-        while not writer.is_closing():
-            writer.write(b" ")
-            await asyncio.sleep(0.02)
-        gone.set()
-
-    dripping = await asyncio.start_server(drip, "127.0.0.1", 0)
-    slow = provider(f"http://127.0.0.1:{dripping.sockets[0].getsockname()[1]}", timeout=TIMEOUT)
-    started = time.monotonic()
-    await failing(slow.start(text(), new_call()), LATE)
-    assert TIMEOUT <= time.monotonic() - started < TIMEOUT + 10  # of the 20 that it would drip
-    await asyncio.wait_for(gone.wait(), 2)
-    await slow.aclose()
-    dripping.close()
+    async with dripping() as stream:
+        slow = provider(stream.url, timeout=TIMEOUT)
+        started = time.monotonic()
+        await failing(slow.start(text(), new_call()), LATE)
+        assert TIMEOUT <= time.monotonic() - started < TIMEOUT + 10  # of the 20 that it would drip
+        await asyncio.wait_for(stream.gone.wait(), 2)
+        await slow.aclose()
 
 
 async def test_a_connection_that_is_refused_leaves_no_doubt() -> None:
