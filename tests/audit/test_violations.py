@@ -69,6 +69,13 @@ BROKEN: dict[str, tuple[list[str], dict[str, str]]] = {
         ["UPDATE generations SET expires_at = now() - interval '1 hour' WHERE id = '{pending}'"],
         {"no_overdue_generation": "pending"},
     ),
+    "two live generations are of one project": (
+        [
+            "DROP INDEX uq_generations_one_live_per_slot",  # which refuses the second
+            "UPDATE generations SET project_id = '{pending_project}' WHERE id = '{waiting}'",
+        ],
+        {"one_generation_at_a_time": "pending_project", "projects_show_their_latest": "waiting_project"},
+    ),
     "an output's row is gone": (
         ["DELETE FROM assets WHERE generation_id = '{done}'"],
         {"success_has_a_result": "done", "shown_media_exist": "done_project"},
