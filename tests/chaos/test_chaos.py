@@ -19,8 +19,8 @@ from chaos.faults import KINDS
 from chaos.keys import keys_of, marker_of
 from chaos.nemesis import LOG
 from tests.chaos.conftest import Run
-from tests.chaos.tampered import (
-    TAMPERED,
+from tests.chaos.tampered import TAMPERED
+from tests.chaos.tampering import (
     acknowledged,
     calm,
     deleted,
