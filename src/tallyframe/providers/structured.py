@@ -4,6 +4,7 @@ A vendor's promise to keep to a schema is checked here: models are cut off, igno
 """
 
 import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -14,6 +15,7 @@ from tallyframe.providers.base import Data
 _MOST_PROBLEMS = 5
 #: What OpenAI's strict mode knows nothing of; pydantic checks it afterwards.
 _UNKNOWN = frozenset({"default", "title", "examples"})
+_OF_NAMES = frozenset({"$defs", "properties"})  # their keys are names, and no keywords
 
 
 def strict_schema(model: type[BaseModel]) -> dict[str, Any]:
@@ -23,6 +25,21 @@ def strict_schema(model: type[BaseModel]) -> dict[str, Any]:
     """
     schema: dict[str, Any] = _strict(model.model_json_schema())
     return schema
+
+
+def narrowed(key: str, value: Any, narrow: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Any:  # noqa: ANN401  # JSON
+    """Return the value of a schema's keyword with `narrow` done to each schema that stands in it."""
+    if key in _OF_NAMES:
+        return {name: narrow(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [narrow(each) if isinstance(each, dict) else each for each in value]
+    return narrow(value) if isinstance(value, dict) else value
+
+
+def ref_apart(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema in a form in which nothing stands beside a `$ref`, which vendors refuse."""
+    beside = {key: value for key, value in schema.items() if not key.startswith("$")}
+    return {"anyOf": [{"$ref": schema["$ref"]}], **beside} if "$ref" in schema and beside else schema
 
 
 def _strict(node: Any) -> Any:  # noqa: ANN401  # any JSON value

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tallyframe.providers.structured import strict_schema
+from tallyframe.providers.structured import narrowed, ref_apart, strict_schema
 
 _KNOWN = frozenset(
     {
@@ -19,7 +19,6 @@ _KNOWN = frozenset(
         "required",
     }
 )
-_OF_NAMES = frozenset({"$defs", "properties"})  # their keys are names, and no keywords
 
 
 def google_schema(model: type[BaseModel]) -> dict[str, Any]:
@@ -30,16 +29,4 @@ def google_schema(model: type[BaseModel]) -> dict[str, Any]:
 def _known(schema: Mapping[str, Any]) -> dict[str, Any]:
     if "const" in schema:  # the same in words that Gemini knows
         schema = {"enum": [schema["const"]], **schema}
-    kept = {key: _value(key, value) for key, value in schema.items() if key in _KNOWN}
-    beside = {key: value for key, value in kept.items() if not key.startswith("$")}
-    if "$ref" in kept and beside:
-        return {"anyOf": [{"$ref": kept["$ref"]}], **beside}
-    return kept
-
-
-def _value(key: str, value: Any) -> Any:  # noqa: ANN401  # any JSON value
-    if key in _OF_NAMES:
-        return {name: _known(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_known(each) if isinstance(each, dict) else each for each in value]
-    return _known(value) if isinstance(value, dict) else value
+    return ref_apart({key: narrowed(key, value, _known) for key, value in schema.items() if key in _KNOWN})

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tallyframe.providers.structured import strict_schema
+from tallyframe.providers.structured import narrowed, ref_apart, strict_schema
 
 _KNOWN = frozenset(
     {
@@ -19,7 +19,6 @@ _KNOWN = frozenset(
     }
 )
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
-_OF_NAMES = frozenset({"$defs", "properties"})  # their keys are names, and no keywords
 
 
 def openai_schema(model: type[BaseModel]) -> dict[str, Any]:
@@ -28,22 +27,11 @@ def openai_schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _known(schema: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: _value(key, value) for key, value in schema.items() if key in _KNOWN}
+    kept = {key: narrowed(key, value, _known) for key, value in schema.items() if key in _KNOWN}
     if "oneOf" in schema:  # of a union that a field tells apart
-        kept["anyOf"] = _value("anyOf", schema["oneOf"])
+        kept["anyOf"] = narrowed("anyOf", schema["oneOf"], _known)
     if kept.get("format") not in _FORMATS:
         kept.pop("format", None)
     if "maxLength" in schema:  # a model that is told keeps to it; an answer that doesn't is billed all the same
         kept["description"] = f"{schema.get('description', '')} At most {schema['maxLength']} characters.".strip()
-    beside = {key: value for key, value in kept.items() if not key.startswith("$")}
-    if "$ref" in kept and beside:
-        return {"anyOf": [{"$ref": kept["$ref"]}], **beside}
-    return kept
-
-
-def _value(key: str, value: Any) -> Any:  # noqa: ANN401  # any JSON value
-    if key in _OF_NAMES:
-        return {name: _known(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_known(each) if isinstance(each, dict) else each for each in value]
-    return _known(value) if isinstance(value, dict) else value
+    return ref_apart(kept)
