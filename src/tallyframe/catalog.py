@@ -1,8 +1,8 @@
 """Every provider that there is: data only. Settings, doctor and registry read it; a new provider is one line here.
 
 `folder` is the package below `tallyframe.providers` that has `build()` and `offers()`. A provider is used without being
-named when all variables of one row of `needs` are set; the first row is the usual one, which errors name. `secrets` are
-variables of its own that `settings.variable()` reads; those that `needs` names are among them.
+named when all variables of one row of `needs` are set; the first row is the usual one, which errors name.
+`settings.variable()` reads all of them, also those that no field of the settings has.
 """
 
 from collections.abc import Mapping

@@ -16,7 +16,7 @@ from tallyframe.errors import Generating, NotFound, PriceChanged, TooManyActiveG
 from tallyframe.generations import queries
 from tallyframe.generations.accept.submit import Accepted, NewProject, submit, submit_for
 from tallyframe.idempotency.keys import Key
-from tallyframe.operations.base import Operation
+from tallyframe.operations.base import MAIN, Operation
 from tallyframe.outbox.relay import wake
 
 router = APIRouter(prefix="/v1", tags=["orders"])
@@ -51,12 +51,12 @@ async def create_project(request: Request, once: IdempotentRequest) -> schemas.P
         if asked.prompt_id or not asked.prompt:
             raise PromptNotFound
         operation = once.serving.terms.operation(asked.kind, pointer="/kind")
-        if operation.slot != "main":
+        if operation.slot != MAIN:
             raise ValidationFailed(f"{asked.kind!r} makes no media, so it makes no project.", pointer="/kind")
         images = [given(source, f"/images/{place}") for place, source in enumerate(sources)]
-        fields = asked.model_dump(include={"prompt", "aspect_ratio", "duration_seconds"}, exclude_none=True)
-        fields |= {"images": [image.id for image in images]} if images else {}
         ids = [image.id for image in images]
+        fields = asked.model_dump(include={"prompt", "aspect_ratio", "duration_seconds"}, exclude_none=True)
+        fields |= {"images": ids} if ids else {}
         project = NewProject(asked.kind, asked.prompt, None, asked.aspect_ratio, asked.metadata, ids)
         return await place(once, Wanted(operation, fields, images, project), key)
 

@@ -117,10 +117,9 @@ def _of(user_id: UUID) -> "sa.ColumnElement[bool]":
 
 
 # What polls run is put together once: building it per request costs more than running it.
-_MINE = (projects.c.user_id == sa.bindparam("user_id", type_=sa.Uuid())) & projects.c.deleted_at.is_(None)
-_MY_GENERATION = (generations.c.user_id == sa.bindparam("user_id", type_=sa.Uuid())) & generations.c.deleted_at.is_(
-    None
-)
+_ME = sa.bindparam("user_id", type_=sa.Uuid())
+_MINE = (projects.c.user_id == _ME) & projects.c.deleted_at.is_(None)
+_MY_GENERATION = (generations.c.user_id == _ME) & generations.c.deleted_at.is_(None)
 _THIS_PROJECT = (projects.c.id == sa.bindparam("project_id", type_=sa.Uuid())) & _MINE
 _PROJECT = _projects.where(_THIS_PROJECT)
 _ORDERED = _projects_with(generations.c.project_id == projects.c.id).where(
@@ -210,8 +209,7 @@ async def receipts(db: Database, user_id: UUID, project_id: UUID) -> list[Row]:
 _first_image = (
     sa.select(project_media.c.asset_id)
     .where(project_media.c.project_id == projects.c.id, project_media.c.role == "image", project_media.c.position == 0)
-    .order_by(project_media.c.version.desc())
-    .limit(1)
+    .where(media.is_current())
     .scalar_subquery()
 )
 

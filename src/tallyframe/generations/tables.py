@@ -5,12 +5,10 @@ from sqlalchemy.dialects import postgresql
 
 from tallyframe.db import id_column, metadata, time_column
 from tallyframe.generations.states import FINAL, LIVE
+from tallyframe.operations.base import MAIN
 
 _final = ", ".join(f"'{state}'" for state in FINAL)
 _live = ", ".join(f"'{state}'" for state in LIVE)
-
-#: The slot of a project whose generation is the state that the project shows.
-MAIN = "main"
 
 generations = sa.Table(
     "generations",

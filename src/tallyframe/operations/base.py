@@ -1,5 +1,6 @@
 """The shape of an operation: what it asks for, what it costs, how it is run, and what its run is given to work with."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, overload
@@ -13,6 +14,10 @@ from tallyframe.providers.base import ImageTask, InputRef, Offers, Task, TextTas
 
 A = TypeVar("A", bound=BaseModel)
 I = TypeVar("I", bound=BaseModel)  # noqa: E741  # the operation's Input
+
+
+#: The slot of a project whose generation is the state that the project shows.
+MAIN = "main"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ class Context(Protocol):
         ...
 
 
-class Operation(Generic[I]):
+class Operation(ABC, Generic[I]):
     """A kind of thing that can be bought. A new one is a subclass in a file of its own and a line in `registry.py`.
 
     `uses`: it can be bought only where somebody serves these capabilities. `gives`: "media" where each success has
@@ -100,7 +105,7 @@ class Operation(Generic[I]):
     @property
     def slot(self) -> str:
         """Which of a project's slots it takes: who gives no media takes one of its own beside the main one."""
-        return "main" if "media" in self.gives else self.name
+        return MAIN if "media" in self.gives else self.name
 
     def accept(self, fields: Mapping[str, Any], offers: Offers, limits: OrderLimits) -> I:
         """Return the order as it is kept: what is left open in `fields` is chosen here.
@@ -118,9 +123,9 @@ class Operation(Generic[I]):
         """Return what this order costs; pure. `prices` has the credits of each operation."""
         return whole_credits(prices[self.name])
 
+    @abstractmethod
     async def run(self, order: I, context: Context) -> Result:
         """Make what was ordered. May be run again from the top at any time."""
-        raise NotImplementedError
 
 
 #: What can be bought, by name.

@@ -39,8 +39,8 @@ from tallyframe.errors import (
 )
 from tallyframe.generations import queries
 from tallyframe.generations.states import LIVE, Status
-from tallyframe.generations.tables import MAIN
 from tallyframe.idempotency.keys import Key
+from tallyframe.operations.base import MAIN
 from tallyframe.outbox.relay import wake
 
 router = APIRouter(prefix="/v1/admin/generations", tags=["admin"], dependencies=[Depends(administrator)])

@@ -19,12 +19,13 @@ from tallyframe.credits import Credits
 from tallyframe.db import Database, insert_per_row, with_writes
 from tallyframe.errors import NotFound
 from tallyframe.generations.accept import subjects
-from tallyframe.generations.tables import MAIN, generations
+from tallyframe.generations.tables import generations
 from tallyframe.idempotency import keys
 from tallyframe.idempotency.keys import Key
 from tallyframe.ids import new_id
 from tallyframe.ledger import entries
 from tallyframe.lost import constraint, sqlstate
+from tallyframe.operations.base import MAIN
 from tallyframe.outbox.rows import enqueue
 from tallyframe.outbox.tables import RUN_GENERATION
 from tallyframe.projects.tables import project_images
@@ -83,8 +84,7 @@ async def submit(db: Database, order: Order, project: NewProject | None, key: Ke
     subject = subjects.NEW_PROJECT if project else subjects.NO_PROJECT
     wanted = {name: getattr(project, name) for name in subjects.PROJECT} if project else {}
     pictures = [*_assets(order, subject), *(_images(project.images, subject) if project else ())]
-    statement = _statement(subject, pictures, keyed=key is not None) if pictures else _READY[subject, key is not None]
-    return await _accept(db, statement, accepted, order, wanted, key)
+    return await _accept(db, _with(pictures, subject, key), accepted, order, wanted, key)
 
 
 async def submit_for(db: Database, order: Order, project_id: UUID, key: Key | None = None) -> Accepted | None:
@@ -94,8 +94,7 @@ async def submit_for(db: Database, order: Order, project_id: UUID, key: Key | No
     and RequestInProgress where the key is taken.
     """
     subject = subjects.IDLE_PROJECT if order.slot == MAIN else subjects.ANY_PROJECT
-    pictures = _assets(order, subject)
-    statement = _statement(subject, pictures, keyed=key is not None) if pictures else _READY[subject, key is not None]
+    statement = _with(_assets(order, subject), subject, key)
     return await _accept(db, statement, Accepted(project_id, new_id()), order, {}, key)
 
 
@@ -178,6 +177,11 @@ async def _accept(  # by position, three callers
             raise NotFound("One of the pictures does not exist.") from error
         raise entries.insufficient_credits(error, order.credits) or error from error
     return accepted if row else None
+
+
+def _with(pictures: Sequence[sa.Insert], subject: sa.CTE, key: Key | None) -> sa.Executable:
+    keyed = key is not None
+    return _statement(subject, pictures, keyed=keyed) if pictures else _READY[subject, keyed]
 
 
 def _statement(

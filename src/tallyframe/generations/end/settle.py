@@ -18,10 +18,10 @@ from tallyframe.generations.claim import Claim, ExtraWrites, held, no_writes, un
 from tallyframe.generations.states import Status, sources
 from tallyframe.generations.steps.decide import Verdict
 from tallyframe.generations.steps.rows import verdict_writes
-from tallyframe.generations.tables import MAIN, WITHDRAW, generation_steps, generations
+from tallyframe.generations.tables import WITHDRAW, generation_steps, generations
 from tallyframe.ids import new_id
 from tallyframe.ledger import entries
-from tallyframe.operations.base import Result
+from tallyframe.operations.base import MAIN, Result
 from tallyframe.outbox.rows import complete, enqueue
 from tallyframe.outbox.tables import RUN_GENERATION
 from tallyframe.projects import media

@@ -58,16 +58,20 @@ class Dispatcher:
 
     def wake(self) -> None:
         """Look for work. If no slot is free, whoever is just looking looks again, and another worker is woken."""
-        if self.has_room:
-            self._takers.add(asyncio.create_task(self._take()))
-        else:
+        if not self._start_taker():
             self._missed += 1
             self._owes_wake_up = True
 
     async def look(self) -> None:
         """Look for work, if a slot is free: there may be some of which no wake-up came."""
-        if self.has_room:
+        self._start_taker()
+
+    def _start_taker(self) -> bool:
+        """Have a free slot look for work; False: there is none."""
+        has_room = self.has_room
+        if has_room:
             self._takers.add(asyncio.create_task(self._take()))
+        return has_room
 
     async def aclose(self, seconds: float) -> None:
         """Take nothing new, let what is running go on for so many seconds, and then give it back."""

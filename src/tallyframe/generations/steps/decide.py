@@ -132,12 +132,12 @@ def plan(name: str, tries: Sequence[Try], routes: Sequence[Route]) -> Done | Sno
         case Try(state="intent", provider=provider):
             route = find_route(routes, provider)
             again = route is not None and route.provider.repeatable
-            doubt = GenerationError(FailureCode.PROVIDER_TIMEOUT, IN_DOUBT, operator_message="in doubt")
             if not again:
+                doubt = _lost_track()
                 return InDoubt(doubt, _verdict(name, latest, "in_doubt", doubt, is_final=True))
             return _order(able(routes, without=spoken), latest)
         case Try(is_final=True, state=state, error_code=str(code)) if state == "in_doubt" or is_terminal(code):
-            return Fail(GenerationError(FailureCode(code), operator_message="as an earlier try has found"))
+            return _as_found(code)
     return _order(able(routes, without=spoken), None, latest)
 
 
@@ -145,8 +145,16 @@ def _order(routes: Sequence[Route], doubtful: Try | None, latest: Try | None = N
     if routes:
         return Order(routes, doubtful)
     if latest and latest.is_final and latest.error_code:
-        return Fail(GenerationError(FailureCode(latest.error_code), operator_message="as an earlier try has found"))
+        return _as_found(latest.error_code)
     return Fail(GenerationError(FailureCode.INVALID_INPUT, "No provider makes this any more."))
+
+
+def _as_found(code: str) -> Fail:
+    return Fail(GenerationError(FailureCode(code), operator_message="as an earlier try has found"))
+
+
+def _lost_track() -> GenerationError:
+    return GenerationError(FailureCode.PROVIDER_TIMEOUT, IN_DOUBT, operator_message="in doubt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +249,7 @@ def _doubt(asked: Asked, this: Try, error: ProviderError, policy: RetryPolicy) -
 
 def doubt_about(name: str, doubtful: Try) -> Verdict:
     """Return the verdict on a try of which nobody knows what became, where the provider may be asked again."""
-    doubt = GenerationError(FailureCode.PROVIDER_TIMEOUT, IN_DOUBT, operator_message="in doubt")
-    return _verdict(name, doubtful, "in_doubt", doubt, is_final=False)
+    return _verdict(name, doubtful, "in_doubt", _lost_track(), is_final=False)
 
 
 def _keep(name: str, this: Try, values: Mapping[str, Any], poll_after: float | None = None) -> Verdict:

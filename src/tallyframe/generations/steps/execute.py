@@ -89,10 +89,10 @@ class Step:
                 asked = self._asked(route, attempt, has_others=len(routes) > 1)
                 return await self._place(asked, entered)
             if entered.open_for is None:
-                return Snooze(jittered(SLOT_AGAIN, 0.75, 1.25))
+                return _for_a_slot()
             refusals.append(entered)
         if any(each.is_being_tried for each in refusals):
-            return Snooze(jittered(SLOT_AGAIN, 0.75, 1.25))
+            return _for_a_slot()
         words = f"the circuits of {', '.join(route.provider.name for route in routes)} are open"
         wait = max(min(each.open_for or 0.0 for each in refusals), 1.0)
         closed = ProviderError(
@@ -129,8 +129,7 @@ class Step:
     async def _collect(self, latest: Try, route: Route, others: Sequence[Route]) -> Decision:
         entered = await self._enter(route, latest.attempt, "collect")
         if isinstance(entered, Refused):
-            return Snooze(jittered(SLOT_AGAIN, 0.75, 1.25))
-        asked = self._asked(route, latest.attempt, has_others=bool(others), is_collect=True)
+            return _for_a_slot()
         answer: Answer | GenerationError
         try:
             async with self.dependencies.gate.recording(entered) as record:
@@ -140,9 +139,10 @@ class Step:
                 record.status = "waiting" if isinstance(answer, Ticket) else record.status
         except GenerationError as error:
             answer = error
+        bad = 0
         if isinstance(answer, ProviderError) and answer.code is FailureCode.PROVIDER_REJECTED and answer.retryable:
             bad = await self.dependencies.gate.failures(entered.context, answer.code)
-            asked = self._asked(route, latest.attempt, has_others=bool(others), is_collect=True, bad_results=bad)
+        asked = self._asked(route, latest.attempt, has_others=bool(others), is_collect=True, bad_results=bad)
         return await self._decide(asked, answer)
 
     async def _decide(self, asked: Asked, answer: Answer | GenerationError) -> Decision:
@@ -178,3 +178,7 @@ class Step:
         else:
             words = error.operator_message
             log.warning("provider_failed", **about, step=self.name, operator_message=words, retryable=error.retryable)
+
+
+def _for_a_slot() -> Snooze:
+    return Snooze(jittered(SLOT_AGAIN, 0.75, 1.25))
