@@ -9,7 +9,7 @@ import asyncio
 import copy
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from time import monotonic
 from typing import Any, NewType, TypeVar
 from uuid import UUID
@@ -59,11 +59,6 @@ def time_column(name: str, *, nullable: bool = False, now: bool = False) -> "sa.
     """Return a timestamp-with-time-zone column; with `now`, filled by the database's clock."""
     default = sa.text("clock_timestamp()") if now else None
     return sa.Column(name, sa.TIMESTAMP(timezone=True), nullable=nullable, server_default=default)
-
-
-def interval(**parts: float) -> "sa.ColumnElement[timedelta]":
-    """Return a span of time as a parameter of SQL; `parts` are those of timedelta, as in `interval(seconds=2)`."""
-    return sa.literal(timedelta(**parts), sa.Interval())
 
 
 def sqlalchemy_url(url: str) -> str:

@@ -9,13 +9,14 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from tallyframe.db import Database, Transaction, insert_per_row, interval
+from tallyframe.db import Database, Transaction, insert_per_row
 from tallyframe.errors import IdempotencyKeyReused, RequestInProgress
 from tallyframe.idempotency.tables import idempotency_keys
 from tallyframe.lost import constraint
@@ -112,5 +113,5 @@ def forget_answers(user_id: UUID, refs: sa.SelectBase) -> sa.Update:
 
 async def prune(db: Database, *, hours: int) -> int:
     """Remove keys that are older than so many hours; return how many."""
-    age = sa.func.now() - interval(hours=hours)
+    age = sa.func.now() - sa.literal(timedelta(hours=hours), sa.Interval())
     return (await db.run(sa.delete(idempotency_keys).where(idempotency_keys.c.created_at < age))).rowcount

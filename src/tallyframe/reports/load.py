@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from tallyframe.db import Reader, interval
+from tallyframe.db import Reader
 from tallyframe.generations.states import Status
 from tallyframe.generations.tables import IS_LIVE, generations
 from tallyframe.outbox.tables import HAS_OWN_JOB, outbox
@@ -79,7 +79,7 @@ async def queue(reader: Reader) -> Queue:
         count.filter(row.status == Status.PROCESSING),
         sa.func.date_part("epoch", now - sa.func.min(row.created_at).filter(pending)),
     ).where(IS_LIVE)
-    grace = interval(seconds=OVERDUE)
+    grace = sa.literal(timedelta(seconds=OVERDUE), sa.Interval())
     overdue = sa.select(sa.func.count()).select_from(outbox).where(HAS_OWN_JOB, outbox.c.due_at < now - grace)
     counted = (await reader.execute(query.add_columns(overdue.scalar_subquery()))).one()
     return Queue(*counted)

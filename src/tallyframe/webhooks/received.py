@@ -1,13 +1,14 @@
 """The events as rows: stored before they are applied, marked when they are, erased and pruned later."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from tallyframe.db import Database, Reader, Transaction, interval, with_writes
+from tallyframe.db import Database, Reader, Transaction, with_writes
 from tallyframe.ids import new_id
 from tallyframe.outbox.rows import complete_where, enqueue
 from tallyframe.outbox.tables import outbox
@@ -33,7 +34,7 @@ async def store(db: Database, source: str, verified: Verified, headers: Mapping[
     content = {"subject": verified.subject, "headers": _without_credentials(headers), "body": body}
     insert = postgresql.insert(webhook_events).values(**values, **content, status="received")
     stored = insert.on_conflict_do_nothing().returning(_row.id).cte("stored")
-    due = sa.func.clock_timestamp() + interval(seconds=GRACE)
+    due = sa.func.clock_timestamp() + sa.literal(timedelta(seconds=GRACE), sa.Interval())
     statement = with_writes(sa.select(stored.c.id), enqueue(APPLY_WEBHOOK, stored, due))
     new: UUID | None = (await db.run(statement)).scalar_one_or_none()
     this = (_row.source == source) & (_row.event_id == verified.event_id)
@@ -97,7 +98,7 @@ async def keep_failure(db: Database, event_id: UUID, error: str) -> None:
 
 async def prune(db: Database, *, days: int) -> int:
     """Forget events older than `days`, but not those that have yet to be applied; return how many."""
-    age = sa.func.now() - interval(days=days)
+    age = sa.func.now() - sa.literal(timedelta(days=days), sa.Interval())
     old = sa.delete(webhook_events).where(_row.received_at < age, _row.status != "received")
     return (await db.run(old)).rowcount
 

@@ -6,13 +6,13 @@ database's clock.
 
 import asyncio
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from tallyframe.db import Database, interval
+from tallyframe.db import Database
 from tallyframe.errors import Unavailable
 from tallyframe.workers.tables import workers
 
@@ -64,4 +64,4 @@ async def present(db: Database) -> list[str]:
 
 def is_present() -> "sa.ColumnElement[bool]":
     """Return the condition that a row of `workers` is of a worker that lives."""
-    return workers.c.seen_at > sa.func.now() - interval(seconds=SILENCE)
+    return workers.c.seen_at > sa.func.now() - sa.literal(timedelta(seconds=SILENCE), sa.Interval())

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tallyframe.assets.tables import assets
 from tallyframe.credits import Credits
-from tallyframe.db import Database, insert_per_row, interval, with_writes
+from tallyframe.db import Database, insert_per_row, with_writes
 from tallyframe.errors import NotFound
 from tallyframe.generations.accept import subjects
 from tallyframe.generations.tables import generations
@@ -206,7 +206,7 @@ def _statement(
 
 
 def _in_a_moment() -> "sa.ColumnElement[Any]":
-    return sa.func.clock_timestamp() + interval(seconds=RELAY_GRACE)
+    return sa.func.clock_timestamp() + sa.literal(timedelta(seconds=RELAY_GRACE), sa.Interval())
 
 
 def _assets(order: Order, subject: sa.CTE) -> list[sa.Insert]:

@@ -1,13 +1,13 @@
 """What got lost is rung again, and what is too old ends. Any number of sweepers may run at once."""
 
 from collections.abc import Awaitable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 import structlog
 
 from tallyframe import observe
-from tallyframe.db import Database, interval
+from tallyframe.db import Database
 from tallyframe.errors import Unavailable
 from tallyframe.generations.claim import unheld
 from tallyframe.generations.end import settle
@@ -97,4 +97,4 @@ async def withdraw_lost(db: Database) -> int:
 
 def is_over(finished_at: "sa.ColumnElement[datetime]") -> "sa.ColumnElement[bool]":
     """Return the condition that whatever was under way at the end has had its time."""
-    return finished_at < sa.func.now() - interval(seconds=UNDER_WAY)
+    return finished_at < sa.func.now() - sa.literal(timedelta(seconds=UNDER_WAY), sa.Interval())

@@ -1,6 +1,7 @@
 """④ Who runs a generation: claimed by a conditional UPDATE, kept by a heartbeat, given back to wait or to retry."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -8,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.dml import ReturningUpdate, UpdateBase
 
-from tallyframe.db import Database, interval, with_writes
+from tallyframe.db import Database, with_writes
 from tallyframe.generations.claim import Claim, ExtraWrites, bump_project, held, unheld
 from tallyframe.generations.states import LIVE, Status
 from tallyframe.generations.steps.decide import Verdict
@@ -131,4 +132,4 @@ def _after_ones_own() -> "sa.ScalarSelect[int]":
 
 
 def _in(seconds: float) -> "sa.ColumnElement[Any]":
-    return sa.func.now() + interval(seconds=seconds)
+    return sa.func.now() + sa.literal(timedelta(seconds=seconds), sa.Interval())

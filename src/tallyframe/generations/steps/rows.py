@@ -5,13 +5,14 @@ next run knows whether to collect, to book a doubt, or to order.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 import structlog
 
-from tallyframe.db import Database, insert_per_row, interval, retry_while_unavailable, with_writes
+from tallyframe.db import Database, insert_per_row, retry_while_unavailable, with_writes
 from tallyframe.errors import GenerationError, ProviderError, Unavailable
 from tallyframe.generations.claim import Claim, ClaimLost, bump_project, held
 from tallyframe.generations.steps.decide import Asked, Try, Verdict
@@ -42,7 +43,7 @@ def _upsert(verdict: Verdict, generation: sa.FromClause) -> sa.Insert:
     if changes.get("state") in _ENDING:
         changes["ended_at"] = sa.func.now()
     if verdict.poll_after is not None:
-        changes["poll_at"] = sa.func.now() + interval(seconds=verdict.poll_after)
+        changes["poll_at"] = sa.func.now() + sa.literal(timedelta(seconds=verdict.poll_after), sa.Interval())
     new = {"name": verdict.name, "attempt": verdict.attempt, "provider": verdict.provider, "model": verdict.model}
     row = {"state": "intent", **new, **changes}
     insert = insert_per_row(generation_steps, generation, generation_id=generation.c.id, **row)
