@@ -96,7 +96,7 @@ async def test_order_with_a_lost_answer_is_in_doubt(what: str) -> None:
 async def test_order_that_hangs_is_in_doubt() -> None:
     fake = FakeVeo()
     fake.lost.append(hang())
-    async with veo(fake, timeout=0.3) as (videos, server):
+    async with veo(fake, timeout=1.0) as (videos, server):
         started = time.monotonic()
         await failing(videos.start(video(), try_of()), TIMEOUT)
         assert time.monotonic() - started < 15
@@ -139,9 +139,11 @@ async def test_failed_question_is_no_verdict_unless_it_can_never_be_answered(wha
     reply, expected = ASKING[what]
     fake = FakeVeo()
     fake.instead["poll"].append(reply)
-    async with veo(fake, timeout=0.4 if reply.delay else 5.0) as (videos, server):
+    async with veo(fake) as (videos, server):
         ticket = await ordered(videos)
-        await failing(videos.collect(ticket, video(), try_of()), expected)
+        asking = VeoVideos(veo_google(access(server.url, timeout=1.0 if reply.delay else 5.0)), fake.model)
+        await failing(asking.collect(ticket, video(), try_of()), expected)
+        await asking.aclose()
         assert len(server.requests) == 2
         if expected[1]:
             assert (await collected(videos, ticket)).duration_seconds == 1.0

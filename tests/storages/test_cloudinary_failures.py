@@ -143,10 +143,12 @@ async def test_a_hanging_service_has_a_deadline(
     assert time.monotonic() - started < 15
 
 
-async def test_hanging_calls_give_their_threads_back(fake: FakeCloudinary, impatient: CloudinaryStorage) -> None:
+async def test_hanging_calls_give_their_threads_back(fake: FakeCloudinary) -> None:
+    storage = CloudinaryStorage(**fake.settings(), timeout=2)
     fake.faults += [hang()] * 16  # as many as there are threads
-    await asyncio.gather(*(failure(impatient, "delete") for _ in range(16)))
-    await impatient.put(KEY, PNG, "image/png")
+    await asyncio.gather(*(failure(storage, "delete") for _ in range(16)))
+    await storage.put(KEY, PNG, "image/png")
+    await storage.aclose()
 
 
 async def test_a_dripping_file_has_a_deadline(fake: FakeCloudinary) -> None:
