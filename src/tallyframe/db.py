@@ -24,7 +24,7 @@ from sqlalchemy.sql import Executable
 from sqlalchemy.sql.dml import UpdateBase
 
 from tallyframe.errors import Unavailable
-from tallyframe.lost import LOST, unavailable_when_lost
+from tallyframe.lost import LOST, as_unavailable
 
 log = structlog.get_logger()
 
@@ -144,43 +144,48 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Begin; commit when the block ends, roll back when it raises. Raises Unavailable when Postgres is away."""
-        with unavailable_when_lost():
-            async with self._connected(self._engine.begin) as connection:
-                yield Transaction(connection)
+        async with self._connected(self._engine.begin) as connection:
+            yield Transaction(connection)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Reader]:
         """Read, each statement with its own snapshot. Raises Unavailable when Postgres is away."""
-        with unavailable_when_lost():
-            async with self._connected(self._autocommit.connect) as connection:
-                yield Reader(connection)
+        async with self._connected(self._autocommit.connect) as connection:
+            yield Reader(connection)
 
     async def run(
         self, statement: Executable, parameters: dict[str, Any] | None = None
     ) -> sa.CursorResult[*tuple[Any, ...]]:
         """Run one statement that is its own transaction and return its buffered rows.
 
-        One round trip; three on behalf of a user.
+        One round trip; three on behalf of a user. Raises Unavailable when Postgres is away.
         """
-        with unavailable_when_lost():
-            async with self._connected(self._autocommit.connect) as connection:
-                return await connection.execute(statement, parameters)
+        async with self._connected(self._autocommit.connect) as connection:
+            return await connection.execute(statement, parameters)
 
     @asynccontextmanager
     async def _connected(
         self, on_nobodys_behalf: Callable[[], AbstractAsyncContextManager[AsyncConnection]]
     ) -> AsyncIterator[AsyncConnection]:
-        """Yield, in turn, a connection that acts for the user or else the given one; given up when it is silent."""
-        async with asyncio.timeout(QUEUE_PATIENCE):
-            await self._places.acquire()
+        """Yield, in turn, a connection that acts for the user or else the given one; given up when it is silent.
+
+        Raises Unavailable when Postgres is away.
+        """
         try:
-            async with (
-                self._acting() if self._user else on_nobodys_behalf() as connection,
-                invalidate_on_timeout(connection),
-            ):
-                yield connection
-        finally:
-            self._places.release()
+            async with asyncio.timeout(QUEUE_PATIENCE):
+                await self._places.acquire()
+            try:
+                async with (
+                    self._acting() if self._user else on_nobodys_behalf() as connection,
+                    invalidate_on_timeout(connection),
+                ):
+                    yield connection
+            finally:
+                self._places.release()
+        except Exception as error:
+            if unavailable := as_unavailable(error):
+                raise unavailable from error
+            raise
 
     @asynccontextmanager
     async def _acting(self) -> AsyncIterator[AsyncConnection]:

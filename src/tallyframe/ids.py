@@ -1,10 +1,6 @@
-"""Ids: UUID version 7, so that they sort by time."""
-
-from uuid import UUID
+"""Ids: UUID version 7 (RFC 9562), so that they sort by time."""
 
 import uuid_utils.compat
 
-
-def new_id() -> UUID:
-    """Return a new UUIDv7 (RFC 9562), made from the clock and the system's secure randomness."""
-    return uuid_utils.compat.uuid7()
+#: Returns a new id, made from the clock and the system's secure randomness.
+new_id = uuid_utils.compat.uuid7

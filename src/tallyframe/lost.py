@@ -51,10 +51,15 @@ class unavailable_when_lost:  # noqa: N801  # used like a function
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Raise Unavailable instead when the database is what failed."""
-        if isinstance(error, DBAPIError) and _is_not_migrated(error):
-            raise NotMigrated from error
-        if error is not None and is_lost(error):
-            raise Unavailable("The database can't be reached right now. Try again shortly.") from error
+        if error and (unavailable := as_unavailable(error)):
+            raise unavailable from error
+
+
+def as_unavailable(error: BaseException) -> Unavailable | None:
+    """Return what callers get instead of an error that means that Postgres is away; None for any other."""
+    if isinstance(error, DBAPIError) and _is_not_migrated(error):
+        return NotMigrated()
+    return Unavailable("The database can't be reached right now. Try again shortly.") if is_lost(error) else None
 
 
 def is_lost(error: BaseException) -> bool:

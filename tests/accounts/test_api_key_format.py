@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tallyframe.accounts.api_keys import last_four, looks_valid, new_api_key, secret_hash
+from tallyframe.accounts.keys import last_four, looks_valid, new_api_key, secret_hash
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 

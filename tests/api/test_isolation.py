@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tallyframe.accounts.api_keys import new_api_key
+from tallyframe.accounts.keys import new_api_key
 from tests.support.cast import Member
 from tests.support.drawn import picture
 from tests.support.quick import make_all

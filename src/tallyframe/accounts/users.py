@@ -36,16 +36,17 @@ class Deleted(Unauthenticated):
     """This user has been deleted."""
 
 
-def select_user() -> sa.Select[UUID, UUID, str, str, str, bool, datetime]:
-    """Return the query for users who have not been deleted, in the order of `User`'s fields."""
-    columns = [users.c[name] for name in ("email", "display_name", "role", "is_member", "created_at")]
-    query = sa.select(users.c.id, account_of(users.c.id).label("account_id"), *columns)
-    return query.where(users.c.deleted_at.is_(None))
+#: The query for users who have not been deleted, in the order of `User`'s fields.
+SELECT_USER = sa.select(
+    users.c.id,
+    account_of(users.c.id).label("account_id"),
+    *(users.c[name] for name in ("email", "display_name", "role", "is_member", "created_at")),
+).where(users.c.deleted_at.is_(None))
 
 
 async def find(reader: Reader | Transaction, identity: Identity) -> User | None:
     """Return the user with this identity, if there is one."""
-    query = select_user().where(users.c.issuer == identity.issuer, users.c.subject == identity.subject)
+    query = SELECT_USER.where(users.c.issuer == identity.issuer, users.c.subject == identity.subject)
     row = (await reader.execute(query)).one_or_none()
     return User(*row) if row else None
 

@@ -12,7 +12,6 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from tallyframe.accounts import keys, users
-from tallyframe.accounts.api_keys import looks_valid, secret_hash
 from tallyframe.accounts.session_tokens import SessionTokens
 from tallyframe.accounts.users import User
 from tallyframe.db import Database
@@ -112,9 +111,9 @@ async def administrator(user: CurrentUser) -> User:
 
 
 async def _by_key(serving: Services, secret: str) -> User:
-    if not looks_valid(secret):
+    if not keys.looks_valid(secret):
         raise Unauthenticated("This is not a valid API key.")
-    hashed = secret_hash(secret)
+    hashed = keys.secret_hash(secret)
     user = serving.callers.get(hashed)
     if user is None:
         user = await keys.owner(serving.system, hashed)

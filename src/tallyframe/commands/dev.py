@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tallyframe.accounts import keys, users
-from tallyframe.accounts.api_keys import secret_hash
+from tallyframe.accounts.keys import secret_hash
 from tallyframe.accounts.session_tokens import Identity
 from tallyframe.accounts.users import LOCAL
 from tallyframe.commands.users import add_user, database

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from tallyframe.catalog import Capability
-from tallyframe.credits import Credits, whole_credits
+from tallyframe.credits import Credits
 from tallyframe.providers.base import ImageTask, InputRef, Offers, Task, TextTask, VideoTask, VisionTask
 
 A = TypeVar("A", bound=BaseModel)
@@ -121,7 +121,7 @@ class Operation(ABC, Generic[I]):
 
     def price(self, order: I, prices: Mapping[str, int]) -> Credits:  # noqa: ARG002  # for those with several prices
         """Return what this order costs; pure. `prices` has the credits of each operation."""
-        return whole_credits(prices[self.name])
+        return Credits(prices[self.name])
 
     @abstractmethod
     async def run(self, order: I, context: Context) -> Result:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tallyframe.credits import Credits, whole_credits
 from tallyframe.operations.base import Operation, Operations
 from tallyframe.operations.image import Image
 from tallyframe.operations.video import Video
@@ -20,12 +21,12 @@ def operations(settings: Settings) -> Operations:
     return {operation.name: operation for operation in served}
 
 
-def price_list(settings: Settings) -> Mapping[str, int]:
+def price_list(settings: Settings) -> Mapping[str, Credits]:
     """Return the credits per operation: the defaults, with TALLYFRAME_PRICES over them. Raises SettingsError."""
-    defaults = {operation.name: operation.default_price for operation in OPERATIONS}
+    defaults = {operation.name: whole_credits(operation.default_price) for operation in OPERATIONS}
     unknown = sorted(set(settings.money.prices) - set(defaults))
     if unknown:
         said = f"known are: {', '.join(defaults)}"
         lines = (f"TALLYFRAME_PRICES: unknown operation {name!r}; {said}" for name in unknown)
         raise SettingsError("\n".join(lines))
-    return defaults | settings.money.prices
+    return defaults | {name: whole_credits(price) for name, price in settings.money.prices.items()}
