@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, create_model
 
-from tallyframe.api import answers, bodies, incoming, schemas
-from tallyframe.api.idempotent import canonical_body
+from tallyframe.api import bodies, incoming, schemas, views
+from tallyframe.api.idempotent import canonical
+from tallyframe.generations import queries
 from tests.conftest import ClientFor, enroll
 from tests.idempotency.test_once import ORDER, ask, count, replayed
 from tests.support.cast import Member
@@ -29,8 +30,8 @@ def newer(model: type[BaseModel]) -> Any:
 
 @pytest.mark.parametrize(("model", "body"), BODIES)
 def test_a_new_field_changes_nothing_for_who_does_not_send_it(model: type[BaseModel], body: dict[str, Any]) -> None:
-    assert canonical_body(newer(model).model_validate(body)) == canonical_body(model.model_validate(body)) == body
-    assert canonical_body(newer(model).model_validate({**body, "seed": 1})) == {**body, "seed": 1}
+    assert canonical(newer(model).model_validate(body)) == canonical(model.model_validate(body)) == body
+    assert canonical(newer(model).model_validate({**body, "seed": 1})) == {**body, "seed": 1}
 
 
 async def test_an_order_sent_again_to_a_version_that_takes_more_is_paid_once(
@@ -92,14 +93,14 @@ async def test_an_api_key_whose_answer_is_made_anew_keeps_its_secret(alice: Memb
 async def test_an_answer_that_an_old_process_kept_in_between_is_made_anew(
     alice: Member, owner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ordered = answers.ordered
+    ordered = queries.ordered
 
-    async def late(*given: Any) -> schemas.Project:
+    async def late(*given: Any) -> queries.Row | None:
         found = await ordered(*given)
         await owner.execute("""UPDATE idempotency_keys SET answer = '{"kind": "image"}'""")  # while we look
         return found
 
-    monkeypatch.setattr(answers, "ordered", late)
+    monkeypatch.setattr(queries, "ordered", late)
     answer = await ask(alice, "/v1/projects", json=ORDER)
     assert (answer.status_code, answer.json()["prompt"]) == (202, "a cup"), answer.text
 
@@ -108,11 +109,11 @@ async def test_an_answer_that_an_old_process_kept_in_between_is_made_anew(
 async def test_what_is_paid_and_cannot_be_shown_is_our_fault(
     alice: Member, monkeypatch: pytest.MonkeyPatch, key: str | None
 ) -> None:
-    async def fails(*_: Any) -> schemas.Project:
+    def fails(*_: Any) -> schemas.Project:
         return schemas.Project.model_validate({"prompt": 5})
 
     with monkeypatch.context() as patched:
-        patched.setattr(answers, "ordered", fails)
+        patched.setattr(views, "project", fails)
         body = problem(await ask(alice, "/v1/projects", key, json=ORDER), 500, "internal")
     assert "status_sequence" in body["detail"]
     if key:

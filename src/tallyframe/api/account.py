@@ -7,7 +7,7 @@ from fastapi import APIRouter
 
 from tallyframe.accounts import keys
 from tallyframe.api import cursors, incoming, schemas
-from tallyframe.api.idempotent import IdempotentRequest, canonical_body
+from tallyframe.api.idempotent import IdempotentRequest
 from tallyframe.api.services import CurrentUser, SystemServices, UserServices
 from tallyframe.errors import NotFound
 from tallyframe.generations import queries
@@ -65,7 +65,7 @@ async def create_api_key(once: IdempotentRequest, new: incoming.NewApiKey = inco
             raise NotFound
         return schemas.NewApiKeyOut(**mine, secret=made.get(key_id))
 
-    return await once.answer(schemas.NewApiKeyOut, canonical_body(new), create, render, secrets=("secret",))
+    return await once.answer(schemas.NewApiKeyOut, new, create, render, secrets=("secret",))
 
 
 @router.get("/api-keys")

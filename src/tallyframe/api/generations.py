@@ -65,7 +65,7 @@ async def get_generation(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> schemas.Generation | Response:
     """Return what was ordered, what became of it and what it cost. `Retry-After` says when to ask again."""
-    made = answers.with_retry_after(await answers.generation(serving, user, generation_id), response)
+    made = views.with_retry_after(await answers.generation(serving, user, generation_id), response)
     state = f"{made.status}{made.step}{made.attempt}{made.provider}{made.model}{made.credits}"
     response.headers["ETag"] = views.etag(made.id, sha256(state.encode()).hexdigest()[:12], serving.storages)
     if views.is_known(response.headers["ETag"], if_none_match):

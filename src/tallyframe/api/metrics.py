@@ -29,14 +29,8 @@ router = APIRouter(include_in_schema=False)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the number of samples for no use
 _registry = CollectorRegistry()
-_requests = Counter("tallyframe_requests", "HTTP requests", ["method", "route", "status"], registry=_registry)
-_seconds = Histogram("tallyframe_request_seconds", "Time to answer", ["method", "route"], registry=_registry)
-
-
-def observe_request(method: str, route: str, status: int, seconds: float) -> None:
-    """Count a request."""
-    _requests.labels(method, route, str(status)).inc()
-    _seconds.labels(method, route).observe(seconds)
+REQUESTS = Counter("tallyframe_requests", "HTTP requests", ["method", "route", "status"], registry=_registry)
+SECONDS = Histogram("tallyframe_request_seconds", "Time to answer", ["method", "route"], registry=_registry)
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # a registry hashes its collectors

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tallyframe import observe
-from tallyframe.api.metrics import observe_request
+from tallyframe.api.metrics import REQUESTS, SECONDS
 from tallyframe.api.problems import problem
 from tallyframe.errors import Internal
 from tallyframe.ids import new_id
@@ -67,7 +67,13 @@ class Edge:
                     raise
                 await problem(Internal(), request_id)(scope, receive, answer)
             finally:
-                _report(scope, status or 499, perf_counter() - started)
+                status, seconds = status or 499, perf_counter() - started
+                route = getattr(scope.get("route"), "path", "unmatched")
+                REQUESTS.labels(scope["method"], route, str(status)).inc()
+                SECONDS.labels(scope["method"], route).observe(seconds)
+                if Request(scope).url.path not in _UNLOGGED:
+                    about = {"method": scope["method"], "path": scope["path"], "status": status}
+                    log.info("request", **about, milliseconds=round(seconds * 1000, 1))
         return None
 
 
@@ -86,12 +92,3 @@ def _limited(scope: Scope, receive: Receive, limit: int) -> Receive:
         return message
 
     return limited
-
-
-def _report(scope: Scope, status: int, seconds: float) -> None:
-    route = getattr(scope.get("route"), "path", "unmatched")
-    observe_request(scope["method"], route, status, seconds)
-    if Request(scope).url.path not in _UNLOGGED:
-        log.info(
-            "request", method=scope["method"], path=scope["path"], status=status, milliseconds=round(seconds * 1000, 1)
-        )

@@ -1,22 +1,28 @@
 """What costs credits: a new project, a video of one, the same again, or any operation. All go through `place`."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from uuid import UUID
 
 from fastapi import APIRouter, Request
 
-from tallyframe.api import answers, bodies, incoming, schemas
+from tallyframe.api import answers, bodies, incoming, schemas, views
 from tallyframe.api.forms import NoBody
-from tallyframe.api.idempotent import Idempotent, IdempotentRequest, canonical_body
+from tallyframe.api.idempotent import Idempotent, IdempotentRequest
 from tallyframe.api.pictures import Given, given, stored
-from tallyframe.errors import Generating, NotFound, PriceChanged, TooManyActiveGenerations, ValidationFailed
+from tallyframe.errors import (
+    Generating,
+    NotFound,
+    PriceChanged,
+    TallyframeError,
+    TooManyActiveGenerations,
+    ValidationFailed,
+)
 from tallyframe.generations import queries
-from tallyframe.generations.accept.submit import Accepted, NewProject, submit, submit_for
+from tallyframe.generations.accept.submit import NewProject, Order, submit, submit_for
 from tallyframe.idempotency.keys import Key
-from tallyframe.operations.base import MAIN, Operation
 from tallyframe.outbox.relay import wake
 
 router = APIRouter(prefix="/v1", tags=["orders"])
@@ -30,16 +36,12 @@ class PromptNotFound(NotFound):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be ordered: an operation with its fields, for a new project, for one that is there, or for none."""
+    """What is to be ordered: for a new project, for one that is there, or for none."""
 
-    operation: Operation[Any]
-    fields: Mapping[str, Any]
+    order: Order
     pictures: Sequence[Given] = ()
     project: NewProject | None = None
     project_id: UUID | None = None
-    metadata: dict[str, str] = field(default_factory=dict)
-    max_credits: int | None = None
-    below: tuple[str, ...] = ()  # where its fields stand in the request
 
 
 @router.post("/projects", status_code=202, openapi_extra=bodies.OPENAPI_BODY)
@@ -50,18 +52,22 @@ async def create_project(request: Request, once: IdempotentRequest) -> schemas.P
     async def create(key: Key | None) -> UUID:
         if asked.prompt_id or not asked.prompt:
             raise PromptNotFound
-        operation = once.serving.terms.operation(asked.kind, pointer="/kind")
-        if operation.slot != MAIN:
+        terms = once.serving.terms
+        operation = terms.operation(asked.kind, pointer="/kind")
+        if "media" not in operation.gives:
             raise ValidationFailed(f"{asked.kind!r} makes no media, so it makes no project.", pointer="/kind")
         images = [given(source, f"/images/{place}") for place, source in enumerate(sources)]
         ids = [image.id for image in images]
         fields = asked.model_dump(include={"prompt", "aspect_ratio", "duration_seconds"}, exclude_none=True)
         fields |= {"images": ids} if ids else {}
-        project = NewProject(asked.kind, asked.prompt, None, asked.aspect_ratio, asked.metadata, ids)
-        return await place(once, Wanted(operation, fields, images, project), key)
+        order = terms.accept(once.user, operation, fields)
+        shape = order.input.get("aspect_ratio")
+        project = NewProject(asked.kind, asked.prompt, None, shape, asked.metadata, ids)
+        return await place(once, Wanted(order, images, project), key)
 
     sent = [hashlib.sha256(item).hexdigest() for item in sources if isinstance(item, bytes)]
-    return await _project(once, [canonical_body(asked), sent], create)
+    project = await once.answer(schemas.Project, [asked, sent], create, partial(_rendered, once))
+    return views.with_headers(project, once.response, once.serving.storages, ordered=True)
 
 
 @router.post("/projects/{project_id}/video", status_code=202)
@@ -75,10 +81,12 @@ async def create_video(
         images = [given(row["image_asset_id"], "/images/0")] if row["image_asset_id"] else []
         kept = {name: row[name] for name in ("prompt", "aspect_ratio") if row[name]}
         fields = {**kept, **asked.model_dump(exclude_none=True), "images": [image.id for image in images]}
-        operation = once.serving.terms.operation("video", pointer="")
-        return await place(once, Wanted(operation, fields, images, project_id=project_id), key)
+        terms = once.serving.terms
+        order = terms.accept(once.user, terms.operation("video", pointer=""), fields)
+        return await place(once, Wanted(order, images, project_id=project_id), key)
 
-    return await _project(once, canonical_body(asked), create)
+    project = await once.answer(schemas.Project, asked, create, partial(_rendered, once))
+    return views.with_headers(project, once.response, once.serving.storages, ordered=True)
 
 
 @router.post("/projects/{project_id}/regenerate", status_code=202, dependencies=[NoBody])
@@ -89,10 +97,10 @@ async def regenerate(project_id: UUID, once: IdempotentRequest) -> schemas.Proje
         row = await _latest(once, project_id)
         terms = once.serving.terms
         order = terms.again(once.user, terms.operation(row["operation"], pointer=""), row["input"])
-        accepted = await submit_for(once.serving.db, order, project_id, key)
-        return await _accepted(once, accepted, project_id)
+        return await place(once, Wanted(order, project_id=project_id), key)
 
-    return await _project(once, None, create)
+    project = await once.answer(schemas.Project, None, create, partial(_rendered, once))
+    return views.with_headers(project, once.response, once.serving.storages, ordered=True)
 
 
 @router.post("/generations", status_code=202)
@@ -100,58 +108,49 @@ async def create_generation(asked: incoming.NewGeneration, once: IdempotentReque
     """Order any operation, with or without a project. The credits are debited now, and come back if it fails."""
 
     async def create(key: Key | None) -> UUID:
-        operation = once.serving.terms.operation(asked.operation, pointer="/operation")
+        terms = once.serving.terms
+        operation = terms.operation(asked.operation, pointer="/operation")
         with bodies.below("input"):
             fields, pictures = bodies.read_pictures(operation.fields, asked.input)
-        wanted = Wanted(
-            operation,
-            fields,
-            pictures,
-            project_id=asked.project_id,
-            metadata=asked.metadata,
-            max_credits=asked.max_credits,
-            below=("input",),
-        )
-        return await place(once, wanted, key)
+            order = terms.accept(once.user, operation, fields)
+        if asked.max_credits is not None and order.credits > asked.max_credits:
+            raise PriceChanged(credits=order.credits, max_credits=asked.max_credits)
+        order = replace(order, metadata=asked.metadata)
+        return await place(once, Wanted(order, pictures, project_id=asked.project_id), key)
 
     async def render(generation_id: UUID) -> schemas.Generation:
         return await answers.generation(once.serving, once.user, generation_id)
 
-    generation = await once.answer(schemas.Generation, canonical_body(asked), create, render)
+    generation = await once.answer(schemas.Generation, asked, create, render)
     once.response.headers["Location"] = f"/v1/generations/{generation.id}"
-    return answers.with_retry_after(generation, once.response)
+    return views.with_retry_after(generation, once.response)
 
 
 async def place(once: Idempotent, wanted: Wanted, key: Key | None) -> UUID:
     """Accept the order, with its pictures stored, wake a worker up, and return the generation's id.
 
-    Raises our errors and pydantic's: whatever is refused leaves nothing behind.
+    Raises our errors: whatever is refused leaves nothing behind.
     """
-    serving, project = once.serving, wanted.project
-    with bodies.below(*wanted.below):
-        order = serving.terms.accept(once.user, wanted.operation, wanted.fields)
-    if wanted.max_credits is not None and order.credits > wanted.max_credits:
-        raise PriceChanged(credits=order.credits, max_credits=wanted.max_credits)
-    async with stored(serving, once.user.id, wanted.pictures) as new_assets:
-        order = replace(order, metadata=wanted.metadata, new_assets=new_assets)
-        if wanted.project_id:
-            accepted = await submit_for(serving.db, order, wanted.project_id, key)
-        else:
-            shaped = project and replace(project, aspect_ratio=order.input.get("aspect_ratio"))
-            accepted = await submit(serving.db, order, shaped, key)
-        return await _accepted(once, accepted, wanted.project_id)
-
-
-async def _accepted(once: Idempotent, accepted: Accepted | None, project_id: UUID | None) -> UUID:
-    """Wake a worker up, and return the generation's id; say why it was refused where it was."""
-    if accepted is None:
+    db, project_id = once.serving.db, wanted.project_id
+    async with stored(once.serving, once.user.id, wanted.pictures) as new_assets:
+        order = replace(wanted.order, new_assets=new_assets)
         if project_id:
-            await _latest(once, project_id)
-        limit = once.serving.settings.limits.max_active_generations
-        full = not project_id or await queries.active(once.serving.db, once.user.id) >= limit
-        raise TooManyActiveGenerations if full else Generating
+            accepted = await submit_for(db, order, project_id, key)
+        else:
+            accepted = await submit(db, order, wanted.project, key)
+        if accepted is None:
+            raise await _refusal(once, project_id)
     await wake(once.serving.queue)
     return accepted.generation_id
+
+
+async def _refusal(once: Idempotent, project_id: UUID | None) -> TallyframeError:
+    """Return why an order was not accepted. Raises NotFound where its project isn't there."""
+    if project_id:
+        await _latest(once, project_id)
+    limit = once.serving.settings.limits.max_active_generations
+    full = not project_id or await queries.active(once.serving.db, once.user.id) >= limit
+    return TooManyActiveGenerations() if full else Generating()
 
 
 async def _latest(once: Idempotent, project_id: UUID) -> queries.Row:
@@ -161,13 +160,10 @@ async def _latest(once: Idempotent, project_id: UUID) -> queries.Row:
     return row
 
 
-async def _project(once: Idempotent, asked: object, create: Callable[[Key | None], Awaitable[UUID]]) -> schemas.Project:
-    async def render(generation_id: UUID) -> schemas.Project:
-        return await answers.ordered(once.serving, once.user, generation_id)
+async def _rendered(once: Idempotent, ref: UUID) -> schemas.Project:
+    """Return the project with the generation `ref`, which need not be its latest any more. Raises NotFound.
 
-    project = await once.answer(schemas.Project, asked, create, render)
-    headers = once.response.headers
-    headers["Location"] = f"/v1/projects/{project.id}"
-    # Of a replay, the generation may not be the one that the project shows by now.
-    is_current = "Idempotent-Replayed" not in headers
-    return answers.with_headers(once.serving, project, once.response, is_current=is_current)
+    A key that an older version kept names the project itself.
+    """
+    row = await queries.ordered(once.serving.db, once.user.id, ref)
+    return views.project(row or await answers.found(once.serving, once.user, ref), once.serving.storages)

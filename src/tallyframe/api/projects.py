@@ -1,4 +1,4 @@
-"""Projects: poll, cancel, publish, delete. What costs credits is in buying.py."""
+"""Projects: poll, cancel, publish, delete. What costs credits is in orders.py."""
 
 from typing import Annotated, Literal
 from uuid import UUID
@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Query, Response
 
 from tallyframe.accounts.users import User
 from tallyframe.api import cursors, schemas, views
-from tallyframe.api.answers import PRIVATE, answer, found
+from tallyframe.api.answers import answer, found
 from tallyframe.api.forms import NoBody
 from tallyframe.api.services import CurrentUser, Services, UserServices
 from tallyframe.errors import (
@@ -127,7 +127,7 @@ async def _unchanged(serving: Services, user: User, project_id: UUID, if_none_ma
     etag = views.etag(project_id, version["status_sequence"], serving.storages)
     if not views.is_known(etag, if_none_match):
         return None
-    headers = {"ETag": etag, "Cache-Control": PRIVATE}
+    headers = {"ETag": etag, "Cache-Control": views.PRIVATE}
     if since := version["generating_since"]:
         headers["Retry-After"] = str(views.retry_after(since))
     return Response(status_code=304, headers=headers)

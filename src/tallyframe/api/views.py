@@ -1,10 +1,12 @@
-"""Rows → what goes over the wire."""
+"""Rows → what goes over the wire, and the headers that go with it."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from time import time
 from typing import Any, cast
 from uuid import UUID
+
+from fastapi import Response
 
 from tallyframe.api import schemas
 from tallyframe.errors import FAILURE_POLICY, FailureCode
@@ -84,6 +86,34 @@ def published(row: Row, storages: Storages) -> schemas.Published:
 def url(shown: Sequence[schemas.Media], role: str) -> str | None:
     """Return the address of a project's first image or video, if it has one."""
     return next((each.url for each in shown if each.role == role and each.position == 0), None)
+
+
+PRIVATE = "private, no-cache"
+
+
+def with_retry_after(made: schemas.Generation, response: Response) -> schemas.Generation:
+    """Say in the headers when to ask again, if it hasn't ended."""
+    response.headers["Cache-Control"] = PRIVATE
+    if made.status in LIVE:
+        response.headers["Retry-After"] = str(retry_after(made.created_at))
+    return made
+
+
+def with_headers(
+    project: schemas.Project, response: Response, storages: Storages, *, ordered: bool = False
+) -> schemas.Project:
+    """Say in the headers which state the project is in, and when to ask again if it generates.
+
+    `ordered`: also where to ask, and of a replayed answer no state: the project may show another generation by now.
+    """
+    if ordered:
+        response.headers["Location"] = f"/v1/projects/{project.id}"
+    if "Idempotent-Replayed" not in response.headers:
+        response.headers["ETag"] = etag(project.id, project.status_sequence, storages)
+    response.headers["Cache-Control"] = PRIVATE
+    if project.is_generating and project.generation:
+        response.headers["Retry-After"] = str(retry_after(project.generation.created_at))
+    return project
 
 
 def retry_after(created_at: datetime) -> int:

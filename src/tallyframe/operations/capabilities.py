@@ -11,9 +11,15 @@ FAVOURITE_SECONDS = 6
 
 
 def choose_ratio(offers: Sequence[Offer], asked: str | None) -> str:
-    """Return the aspect ratio asked for, or the first favourite that is offered."""
+    """Return the aspect ratio asked for, or the first favourite that is offered.
+
+    Raises ValidationFailed where no provider makes what was asked for.
+    """
+    if asked:
+        check_shape(offers, asked)
+        return asked
     offered = _ratios(offers)
-    return asked or next(ratio for ratio in (*FAVOURITE_RATIOS, *offered) if ratio in offered)
+    return next(ratio for ratio in (*FAVOURITE_RATIOS, *offered) if ratio in offered)
 
 
 def choose_seconds(offers: Sequence[Offer], ratio: str, asked: int | None, longest: int) -> int:

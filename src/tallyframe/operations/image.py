@@ -41,13 +41,14 @@ class Image(Operation[ImageInput]):
     Input = ImageInput
     Fields = ImageFields
 
-    def accept(self, fields: Mapping[str, Any], offers: Offers, limits: OrderLimits) -> ImageInput:
-        """Return the order with its shape: as asked for, or the first favourite that is offered."""
+    def accept(self, fields: Mapping[str, Any], offers: Offers, limits: OrderLimits) -> ImageInput:  # noqa: ARG002
+        """Return the order with its shape: as asked for, or the first favourite that is offered.
+
+        Raises ValidationFailed for a shape that no provider makes here.
+        """
         asked = ImageFields.model_validate(dict(fields))
         ratio = capabilities.choose_ratio(offers["image"], asked.aspect_ratio)
-        order = ImageInput.model_validate({**asked.model_dump(), "aspect_ratio": ratio})
-        self.check(order, offers, limits)
-        return order
+        return ImageInput.model_validate({**asked.model_dump(), "aspect_ratio": ratio})
 
     def check(self, order: ImageInput, offers: Offers, limits: OrderLimits) -> None:  # noqa: ARG002  # none for images
         """Raise ValidationFailed for a shape that no provider makes here."""

@@ -23,7 +23,7 @@ from tallyframe.api.admin.schemas import (
     Resolution,
     Retry,
 )
-from tallyframe.api.idempotent import IdempotentRequest, canonical_body
+from tallyframe.api.idempotent import IdempotentRequest
 from tallyframe.api.schemas import Charge
 from tallyframe.api.services import Services, SystemServices, administrator
 from tallyframe.credits import Credits
@@ -95,7 +95,7 @@ async def retry(generation_id: UUID, wanted: Retry, once: IdempotentRequest) -> 
         return await _detail(serving, to_run)
 
     # A kept answer would be a copy of the user's prompt and address that outlives their deletion.
-    answer = await once.answer(AdminGenerationDetail, canonical_body(wanted), place, show, is_kept=False)
+    answer = await once.answer(AdminGenerationDetail, wanted, place, show, is_kept=False)
     once.response.headers["Location"] = f"/v1/admin/generations/{answer.id}"
     return answer
 

@@ -14,7 +14,7 @@ from tallyframe.admin.log import Decision
 from tallyframe.admin.pages import Row, Window
 from tallyframe.api import cursors
 from tallyframe.api.admin.schemas import Because, Cursor, Limit
-from tallyframe.api.idempotent import IdempotentRequest, canonical_body
+from tallyframe.api.idempotent import IdempotentRequest
 from tallyframe.api.schemas import Entry
 from tallyframe.api.services import Services, SystemServices, administrator
 from tallyframe.credits import MAX_CREDITS
@@ -119,7 +119,7 @@ async def adjust_credits(user_id: UUID, wanted: NewAdjustment, once: IdempotentR
         async with system.reading() as reader:
             return Entry(**asdict(await history.entry(reader, entry_id)))
 
-    return await once.answer(Entry, canonical_body(wanted), place, show)
+    return await once.answer(Entry, wanted, place, show)
 
 
 async def _found(serving: Services, user_id: UUID) -> Row:
