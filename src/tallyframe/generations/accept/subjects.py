@@ -59,6 +59,10 @@ _ORDERED = """
                         updated_at = clock_timestamp()
     WHERE id = :project_id AND user_id = :user_id AND deleted_at IS NULL AND status NOT IN ('pending', 'processing')
       AND"""
+#: The row is changed, and not only looked at: so an order and the deletion of its project wait for each other.
+_TOUCHED = """
+    UPDATE projects SET status_sequence = status_sequence + 1, updated_at = clock_timestamp()
+    WHERE id = :project_id AND user_id = :user_id AND deleted_at IS NULL AND"""
 _EXISTS = "EXISTS (SELECT FROM users WHERE id = :user_id AND deleted_at IS NULL)"
 
 NEW_PROJECT = _new_project()
@@ -72,19 +76,21 @@ UNANSWERED_PROJECT = _as_text(
     *("generation_id", "project_id", "user_id", "ended_id"),
 )
 #: A project whose other slots are nobody's business: the index on live generations per slot decides.
-ANY_PROJECT = _as_text(
-    """
-    UPDATE projects SET status_sequence = status_sequence + 1, updated_at = clock_timestamp()
-    WHERE id = :project_id AND user_id = :user_id AND deleted_at IS NULL AND """
-    f"{_ROOM} RETURNING id",
-    *("project_id", "user_id"),
+ANY_PROJECT = _as_text(f"{_TOUCHED} {_ROOM} RETURNING id", "project_id", "user_id")
+#: The same, of a user who still exists, in place of an ended generation of such a slot.
+ANSWERED_PROJECT = _as_text(
+    f"""{_TOUCHED} {_ROOM} AND {_EXISTS}
+      AND EXISTS (SELECT FROM generations WHERE id = :ended_id AND project_id = :project_id AND finished_at IS NOT NULL)
+    RETURNING id""",
+    *("project_id", "user_id", "ended_id"),
 )
-#: What an ended generation hung on.
+#: In place of an ended generation without a project. The lock keeps it from being deleted meanwhile.
 ENDED = _as_text(
-    """
-    SELECT project_id AS id FROM generations WHERE id = :ended_id AND user_id = :user_id AND finished_at IS NOT NULL
-      AND deleted_at IS NULL AND """
-    f"{_EXISTS} AND {_ROOM}",
+    f"""
+    SELECT project_id AS id FROM generations
+    WHERE id = :ended_id AND user_id = :user_id AND project_id IS NULL AND finished_at IS NOT NULL
+      AND deleted_at IS NULL AND {_EXISTS} AND {_ROOM}
+    FOR NO KEY UPDATE OF generations""",
     *("ended_id", "user_id"),
 )
 

@@ -111,8 +111,8 @@ async def submit_instead(
     `submit_for`, or the place has been taken, or the user has been deleted. Raises InsufficientCredits, and
     RequestInProgress where a key that `also` keeps is taken.
     """
-    in_main = accepted.project_id is not None and order.slot == MAIN
-    subject = subjects.UNANSWERED_PROJECT if in_main else subjects.ENDED
+    in_project = subjects.UNANSWERED_PROJECT if order.slot == MAIN else subjects.ANSWERED_PROJECT
+    subject = in_project if accepted.project_id else subjects.ENDED
     statement = _statement(subject, also(subject), replaces=True)
     return await _accept(db, statement, accepted, order, {"ended_id": ended_id}, None)
 

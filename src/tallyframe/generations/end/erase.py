@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from tallyframe.assets.tables import assets, erased_files
 from tallyframe.db import Database, Transaction, with_writes
 from tallyframe.generations.steps.results import KEY
-from tallyframe.generations.tables import ERASE_GENERATION, ERASE_PROJECT, generation_steps, generations
+from tallyframe.generations.tables import ERASE_GENERATION, ERASE_PROJECT, IS_LIVE, generation_steps, generations
 from tallyframe.idempotency.keys import forget_answers
 from tallyframe.outbox.rows import enqueue
 from tallyframe.outbox.tables import outbox
@@ -45,14 +45,19 @@ class Subject:
 
 
 async def delete(db: Database, user_id: UUID, project_id: UUID) -> bool:
-    """Take the project away from its owner, prompt and metadata included. False: it generates, or isn't theirs."""
-    live = sa.exists().where(generations.c.project_id == projects.c.id, generations.c.finished_at.is_(None))
-    idle = projects.c.status.not_in(("pending", "processing")) & projects.c.deleted_at.is_(None) & ~live
-    mine = (projects.c.id == project_id) & (projects.c.user_id == user_id) & idle
+    """Take the project away from its owner, prompt and metadata included. False: it generates, or isn't theirs.
+
+    It is locked by a statement of its own: the next one sees the generation of an order that held the lock before. An
+    order that comes later waits, and finds the project deleted.
+    """
+    mine = (projects.c.id == project_id) & (projects.c.user_id == user_id) & projects.c.deleted_at.is_(None)
+    live = sa.exists().where(generations.c.project_id == projects.c.id, IS_LIVE)
     gone = {"deleted_at": sa.func.now(), "is_published": False, "published_at": None, "prompt": "", "metadata": {}}
-    deleted = sa.update(projects).where(mine).values(**gone).returning(projects.c.id).cte("deleted")
-    row = await db.run(with_writes(sa.select(deleted.c.id), enqueue(ERASE_PROJECT, deleted)))
-    return row.one_or_none() is not None
+    deleted = sa.update(projects).where(mine, ~live).values(**gone).returning(projects.c.id).cte("deleted")
+    async with db.transaction() as transaction:
+        await transaction.execute(sa.select(projects.c.id).where(mine).with_for_update())
+        row = await transaction.execute(with_writes(sa.select(deleted.c.id), enqueue(ERASE_PROJECT, deleted)))
+        return row.one_or_none() is not None
 
 
 async def delete_generation(db: Database, user_id: UUID, generation_id: UUID) -> bool:
