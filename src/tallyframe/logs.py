@@ -11,7 +11,7 @@ from tallyframe.redaction import scrubbed
 
 #: Libraries that log only from warnings on: at lower levels, some of them log addresses and orders.
 CHATTY = (
-    *("httpx", "httpcore", "httpx2", "httpcore2", "google_genai", "urllib3", "cloudinary"),
+    *("httpx", "httpcore", "httpx2", "httpcore2", "google_genai", "openai", "urllib3", "cloudinary"),
     *("arq", "uvicorn", "sqlalchemy", "alembic"),
 )
 

@@ -11,6 +11,7 @@ SECRET_NAMES = re.compile(r"secret|token|authorization|password|api_key|cookie|d
 SECRET_TEXTS = re.compile(
     r"tf_[0-9A-Za-z]{20,}"  # our own API keys
     r"|AIza[\w-]{20,}|\bAQ\.[\w-]{20,}|ya29\.[\w.-]+"  # Google's API keys, old and new, and its access tokens
+    r"|\bsk-[\w-]{16,}"  # OpenAI's API keys: of projects (sk-proj-), of service accounts, and old ones
     r"|(?:whsec|sk_live|sk_test)_[\w+/=]{8,}"  # webhook secrets (Standard Webhooks) and Clerk's keys
     r"|eyJ[\w-]+\.[\w-]+\.[\w-]*"  # JWTs
     r"|(?<=earer )\S+|(?<=api_key:)[^\s'\"]+|(?<=X-Amz-Signature=)[0-9a-fA-F]+"  # what follows a telling word

@@ -13,6 +13,9 @@ from tallyframe.redaction import hidden, hide, scrubbed
         "AIzaSyA-1234567890_abcdef",
         "AQ.Ab8RN6Kabcdefghijklmn",
         "ya29.a0AfH6SMBx-abc",
+        "sk-proj-Ab3_dEf-0123456789abcdefghijklmnop",
+        "sk-svcacct-Ab3_dEf-0123456789abcdefghijklmnop",
+        "sk-0123456789abcdefABCDEF0123456789",
         "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         "sk_test_4eC39HqLyjWDarjtT1zdp7dc",
         "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
@@ -26,6 +29,7 @@ def test_keys_and_tokens_are_removed_from_texts(secret: str) -> None:
     ("text", "left"),
     [
         ("Authorization: Bearer opaque-value", "Authorization: Bearer [hidden]"),
+        ("authorization: bearer sk-proj-short", "authorization: bearer [hidden]"),
         ("consumer 'api_key:123-abc'.", "consumer 'api_key:[hidden]'."),
         ("/a.png?X-Amz-Signature=0aF9&b=1", "/a.png?X-Amz-Signature=[hidden]&b=1"),
         ("postgresql://owner:pass@host/db", "postgresql://[hidden]@host/db"),
@@ -36,7 +40,7 @@ def test_what_follows_a_telling_word_is_removed(text: str, left: str) -> None:
 
 
 def test_innocent_texts_stay() -> None:
-    text = "tf_short, a task token of 8 steps, https://host:8000/path and someone@example.com"
+    text = "tf_short, a task token of 8 steps, task-of-the-century-2026, sk-short and https://host:8000/path"
     assert hidden(text) == text
 
 
