@@ -1,5 +1,7 @@
 """What it means that Postgres is away: which errors say so, and what callers get instead of them."""
 
+import re
+
 import sqlalchemy as sa
 from asyncpg import exceptions as pg_errors
 from sqlalchemy.exc import DBAPIError
@@ -32,6 +34,8 @@ LOST = (
     sa.exc.TimeoutError,
 )
 
+#: asyncpg's words for arguments that it can't send: one that doesn't fit its type, or too many. The line is fine.
+_BAD_ARGUMENTS = re.compile(r"query argument|for this query")
 
 #: Nothing has been migrated yet: no such table, no such role.
 _UNDEFINED_TABLE, _INVALID_PARAMETER, _NO_SUCH_DATABASE = "42P01", "22023", "3D000"
@@ -67,7 +71,9 @@ def is_lost(error: BaseException) -> bool:
     if isinstance(error, DBAPIError):
         cause = getattr(error.orig, "__cause__", None)
         refused = sqlstate(error).startswith(_INVALID_AUTHORIZATION) or sqlstate(error) == _NO_SUCH_DATABASE
-        return refused or error.connection_invalidated or isinstance(cause, LOST)
+        return refused or error.connection_invalidated or (cause is not None and is_lost(cause))
+    if isinstance(error, pg_errors.InterfaceError) and _BAD_ARGUMENTS.search(str(error)):
+        return False
     return isinstance(error, LOST)
 
 
