@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import stat
 import sys
@@ -12,9 +13,10 @@ import asyncpg
 import psutil
 import pytest
 
-from tallyframe.embedded import EmbeddedError, Servers, servers
+from tallyframe.embedded import EmbeddedError, Servers, postgres, servers
 from tallyframe.embedded.postgres import Postgres
 from tallyframe.embedded.valkey import Valkey
+from tallyframe.embedded.wheels import postgres_programs
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +89,22 @@ async def test_files_are_for_the_owner_only(both: Servers) -> None:
 async def test_they_do_not_run_as_root(both: Servers) -> None:
     for server in (both.postgres, both.valkey):
         assert psutil.Process(server.pid).uids().effective != 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="only root can enter, and only Linux lets it")
+async def test_root_may_have_them_where_nobody_else_can_enter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = postgres_programs()
+    wheel, shut = programs.parent.parent, tmp_path / "shut"
+    shut.mkdir(mode=0o700)
+    for folder in (wheel, wheel.with_name(f"{wheel.name}.libs")):
+        shutil.copytree(folder, shut / folder.name, symlinks=True)
+    copied = shut / programs.relative_to(wheel.parent)
+    monkeypatch.setattr(postgres, "postgres_programs", lambda _: copied)
+    async with servers(tmp_path / "data", durable=False) as both:
+        server = psutil.Process(both.postgres.pid)
+        assert await ask(both.database_url, "SELECT 42") == 42
+        assert Path(server.exe()).parent == copied
+        assert server.uids().effective != 0
 
 
 async def test_they_keep_everything_over_a_restart_on_the_same_url(both: Servers) -> None:

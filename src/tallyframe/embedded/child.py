@@ -15,8 +15,9 @@ import signal
 import sys
 
 _LINUX = sys.platform == "linux"
-_PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 1, 8, 47, 2
-_CAP_DAC_OVERRIDE = 1
+_PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_SET_SECUREBITS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 1, 8, 28, 47, 2
+_CAP_DAC_OVERRIDE, _CAP_SETPCAP = 1, 8
+_SECBIT_NO_SETUID_FIXUP = 1 << 2
 _CAPABILITY_VERSION_3 = 0x20080522
 
 
@@ -47,13 +48,19 @@ def _give_up_root(uid: int, gid: int, program: str) -> None:
     if all(os.access(path, os.R_OK | os.X_OK) for path in folders):
         _set_capabilities(0)
         return
+    # access(2), by which initdb looks for postgres, heeds the capability of a user who isn't root only with this bit.
+    _set_capabilities(1 << _CAP_DAC_OVERRIDE | 1 << _CAP_SETPCAP)
+    _call("prctl", _PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
     _set_capabilities(1 << _CAP_DAC_OVERRIDE)
     _call("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_OVERRIDE, 0, 0)
 
 
 def main(starter: str, death_signal: str, user: str, *argv: str) -> None:
     """Become the program `argv`. If that fails, say why on stderr and exit with 126."""
-    problem = "It does not run as root, and cannot be run as a user who reaches its files"
+    problem = (
+        "It does not run as root, and no other user can enter the folders of its files."
+        " Open these for others (chmod o+x), or start as another user"
+    )
     try:
         if user != "-":
             uid, gid = user.split(":")
