@@ -20,7 +20,7 @@ from jwt.utils import base64url_encode
 
 from tallyframe.accounts.identity import Identity, is_sound_subject, sound_email, sound_name
 from tallyframe.accounts.jwks import Jwks
-from tallyframe.accounts.token_header import SYMMETRIC, Header, read_header
+from tallyframe.accounts.token_header import SYMMETRIC, read_header
 from tallyframe.accounts.token_memory import TokenMemory
 from tallyframe.errors import Unauthenticated
 
@@ -98,18 +98,17 @@ class SessionTokens:
         identity = self._memory.recall(token)
         if identity is None:
             header = read_header(token)
-            claims = self._claims(token, await self._key(header))
+            if header.key_id is None and self._secret_key is not None:
+                key = self._secret_key
+            elif header.key_id is not None and self.jwks is not None:
+                key = await self.jwks.key(header.key_id)
+            else:
+                raise Unauthenticated("The session token's algorithm is not accepted.")
+            claims = self._claims(token, key)
             self._check_party(claims)
             identity = self._identity(claims, header.algorithm)
             self._memory.remember(token, identity, claims["exp"])
         return identity
-
-    async def _key(self, header: Header) -> jwt.PyJWK:
-        if header.key_id is None and self._secret_key is not None:
-            return self._secret_key
-        if header.key_id is not None and self.jwks is not None:
-            return await self.jwks.key(header.key_id)
-        raise Unauthenticated("The session token's algorithm is not accepted.")
 
     def _claims(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:
         """Return what the token claims, once the signature, the times, the issuer and the audience are right."""
