@@ -5,8 +5,6 @@ the operator's own accounts with the vendor, and moves no money. The exception i
 only waits because of its doubt: with `refunded` it ends, and so its credits come back, in the same statement.
 """
 
-from collections.abc import Sequence
-from functools import partial
 from typing import Literal
 from uuid import UUID
 
@@ -39,14 +37,12 @@ async def resolve(db: Database, decision: Decision, generation_id: UUID, outcome
     A generation ends with it if it only waits because of its doubt, nobody has run it since `fence` was read, and the
     vendor has billed nothing: then its credits come back. False: nothing was changed.
     """
-    if outcome == "refunded":
-        closing = partial(_closing, decision=decision, outcome=outcome)
-        if await settle.give_up(db, generation_id, fence, IN_DOUBT, closing):
-            return True
-    return await _resolve_ended(db, decision, generation_id, outcome)
 
+    def also(row: sa.FromClause) -> list[sa.Insert | sa.Update]:
+        return [_close(row, outcome), _line(decision, row, outcome)]
 
-async def _resolve_ended(db: Database, decision: Decision, generation_id: UUID, outcome: Outcome) -> bool:
+    if outcome == "refunded" and await settle.give_up(db, generation_id, fence, IN_DOUBT, also):
+        return True
     this = (generations.c.id == generation_id) & generations.c.finished_at.is_not(None)
     # Locked, so that two who close several doubts at once don't wait for each other crosswise.
     row = sa.select(generations.c.id, generations.c.user_id).where(this).with_for_update(key_share=True).cte("ended")
@@ -54,10 +50,6 @@ async def _resolve_ended(db: Database, decision: Decision, generation_id: UUID, 
     resolved = sa.select(row).where(sa.exists().where(closed.c.generation_id == row.c.id)).cte("resolved")
     statement = with_writes(sa.select(resolved.c.id), _line(decision, resolved, outcome))
     return (await db.run(statement)).one_or_none() is not None
-
-
-def _closing(row: sa.FromClause, *, decision: Decision, outcome: Outcome) -> Sequence[sa.Insert | sa.Update]:
-    return [_close(row, outcome), _line(decision, row, outcome)]
 
 
 def _close(row: sa.FromClause, outcome: Outcome) -> sa.Update:

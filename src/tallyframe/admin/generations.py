@@ -68,21 +68,20 @@ def _generations(*columns: "sa.ColumnElement[Any]") -> "sa.Select[Any]":
 
 async def listed(db: Database, wanted: Filter, window: Window) -> Page:
     """Return generations of everybody, newest first."""
-    if wanted.has_index:
-        window = replace(window, reach=None)
-    return await pages.page(db, _generations().where(*_conditions(wanted)), generations, window)
-
-
-def _conditions(wanted: Filter) -> "list[sa.ColumnElement[bool]]":
     row = generations.c
     names = ("user_id", "project_id", "status", "operation", "provider", "error_code")
-    found = [row[name] == value for name in names if (value := getattr(wanted, name)) is not None]
-    found += [IS_LIVE] if wanted.status in LIVE else []  # in the words of the index
-    found += [row.created_at >= wanted.since] if wanted.since else []
-    found += [row.created_at < wanted.until] if wanted.until else []
-    if wanted.in_doubt is None:
-        return found
-    return [*found, has_open_doubt() if wanted.in_doubt else ~has_open_doubt()]
+    conditions = [row[name] == value for name in names if (value := getattr(wanted, name)) is not None]
+    if wanted.status in LIVE:
+        conditions.append(IS_LIVE)  # in the words of the index
+    if wanted.since:
+        conditions.append(row.created_at >= wanted.since)
+    if wanted.until:
+        conditions.append(row.created_at < wanted.until)
+    if wanted.in_doubt is not None:
+        conditions.append(has_open_doubt() if wanted.in_doubt else ~has_open_doubt())
+    if wanted.has_index:
+        window = replace(window, reach=None)
+    return await pages.page(db, _generations().where(*conditions), generations, window)
 
 
 async def one(db: Database, generation_id: UUID) -> Row | None:

@@ -36,7 +36,10 @@ async def listed(db: Database, query: str | None, window: Window) -> Page:
     """
     if query is None:
         return await pages.page(db, _users(), users, replace(window, reach=None))
-    user_id = _as_id(query)
+    try:
+        user_id = UUID(query)
+    except ValueError:
+        user_id = None
     found = await one(db, user_id) if user_id else None
     if found:
         return Page([] if window.before else [found], None)
@@ -49,10 +52,3 @@ async def listed(db: Database, query: str | None, window: Window) -> Page:
 async def one(db: Database, user_id: UUID) -> Row | None:
     """Return the user, deleted or not."""
     return (await db.run(_users().where(users.c.id == user_id))).mappings().one_or_none()
-
-
-def _as_id(query: str) -> UUID | None:
-    try:
-        return UUID(query)
-    except ValueError:
-        return None
