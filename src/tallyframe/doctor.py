@@ -22,7 +22,7 @@ from tallyframe.providers.base import Provider, Providers
 from tallyframe.providers.registry import build_providers, close_providers
 from tallyframe.redaction import hidden
 from tallyframe.settings import Settings
-from tallyframe.storages.base import Storage, StorageError
+from tallyframe.storages.base import StorageError
 from tallyframe.storages.registry import build_storages
 from tallyframe.workers.heartbeat import present
 
@@ -54,7 +54,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         (["postgres"], lambda: _postgres(settings)),
         (["redis"], lambda: _redis(settings)),
         (["workers"], lambda: _workers(settings)),
-        *(([f"storage {storage.name}"], _storage(storage)) for storage in storages.by_name.values()),
+        *(([f"storage {storage.name}"], storage.probe) for storage in storages.by_name.values()),
         *_providers(providers),
         *_sign_in(settings),
         (["addresses"], lambda: _addresses(settings)),
@@ -76,8 +76,8 @@ async def _find(names: Names, check: Check) -> list[Finding]:
     try:
         async with asyncio.timeout(PATIENCE):
             words, is_well = await check(), True
-    except Sick as sick:
-        words = hidden(str(sick))
+    except (Sick, StorageError) as error:
+        words = hidden(str(error))
     except TimeoutError:
         words = f"No answer within {PATIENCE:g} s. Is the address right, and open?"
     except Exception as error:  # noqa: BLE001  # a mistake in one setting must not hide what the others have
@@ -116,16 +116,6 @@ async def _workers(settings: Settings) -> str:
     if not names:
         raise Sick("No worker has shown a sign of life lately. Start `tallyframe worker`.")
     return f"{len(names)} alive"
-
-
-def _storage(storage: Storage) -> Check:
-    async def check() -> str:
-        try:
-            return await storage.probe()
-        except StorageError as error:
-            raise Sick(str(error)) from None
-
-    return check
 
 
 def _providers(providers: Providers) -> Iterator[tuple[Names, Check]]:

@@ -11,7 +11,6 @@ from tallyframe.accounts.keys import secret_hash
 from tallyframe.accounts.session_tokens import Identity
 from tallyframe.accounts.users import LOCAL
 from tallyframe.commands.users import add_user, database
-from tallyframe.db import Database
 from tallyframe.errors import Unavailable
 from tallyframe.migrate import migrate
 from tallyframe.workers.heartbeat import present
@@ -21,24 +20,22 @@ _USERS = {"admin_api_key": ("admin@localhost", True), "api_key": ("dev@localhost
 
 
 async def prepare(data_dir: Path, database_url: str) -> Mapping[str, str]:
-    """Migrate the database, and return the API keys of the two development users: `admin_api_key` and `api_key`."""
+    """Migrate the database, and return the API keys of the two development users: `admin_api_key` and `api_key`.
+
+    They are kept in keys.json (mode 0600); those that are missing there, or no longer work, are made.
+    """
     await asyncio.to_thread(migrate, database_url)
-    async with database(database_url) as db:
-        return await _keys(db, data_dir)
-
-
-async def _keys(db: Database, data_dir: Path) -> Mapping[str, str]:
-    """Return the keys in keys.json (mode 0600), after making those that are missing or no longer work."""
     path = data_dir / "keys.json"
     known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-    for name, (email, admin) in _USERS.items():
-        if name in known and await keys.owner(db, secret_hash(known[name])):
-            continue
-        async with db.reading() as reader:
-            is_new = await users.find(reader, Identity(LOCAL, email, email, None)) is None
-        _, known[name] = await add_user(
-            db, email, admin=admin, member=admin, credits_given=_CREDITS if is_new else None, signup_credits=0
-        )
+    async with database(database_url) as db:
+        for name, (email, admin) in _USERS.items():
+            if name in known and await keys.owner(db, secret_hash(known[name])):
+                continue
+            async with db.reading() as reader:
+                is_new = await users.find(reader, Identity(LOCAL, email, email, None)) is None
+            _, known[name] = await add_user(
+                db, email, admin=admin, member=admin, credits_given=_CREDITS if is_new else None, signup_credits=0
+            )
     fresh = path.with_suffix(".new")
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(known, file)
