@@ -39,7 +39,13 @@ class DigestFile:
         self._first = next(self._lines, {})
         if self._first.get("tallyframe_ledger_digest") != FORMAT:
             raise NotADigest(f"it does not begin like a digest of format {FORMAT}")
-        self.time = _time(self._first.get("time"))
+        try:
+            time = datetime.fromisoformat(self._first["time"])
+            self.time = time.astimezone(UTC)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise NotADigest("its time is missing or no time") from None
+        if time.tzinfo is None:
+            raise NotADigest("its time has no time zone")
 
     def heads(self) -> Iterator[Head]:
         """Yield the accounts in the order of their ids, and compare them with the totals in the first line at the end.
@@ -78,17 +84,6 @@ def _lines(file: BinaryIO, root: str | None) -> Iterator[dict[str, Any]]:
         running.update(line)
         yield values
     raise NotADigest("it has no root: its end is missing")
-
-
-def _time(text: Any) -> datetime:  # noqa: ANN401  # as the file has it
-    try:
-        time = datetime.fromisoformat(text)
-        in_utc = time.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        raise NotADigest("its time is missing or no time") from None
-    if time.tzinfo is None:
-        raise NotADigest("its time has no time zone")
-    return in_utc
 
 
 def _head(line: dict[str, Any]) -> Head:
