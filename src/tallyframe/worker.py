@@ -107,6 +107,12 @@ def _build(settings: Settings) -> Parts:
     runner = build_runner(settings, db)
     dispatcher = Dispatcher(runner, slots=settings.workers.concurrency, most=settings.workers.slots_per_user)
     webhooks_db = Database(url, role=WEBHOOKS_ROLE, pool_size=2, statement_timeout=timeout)
+    audit_limits = AuditLimits(
+        interval=settings.audit.interval,
+        files=settings.audit.files,
+        lease_seconds=settings.workers.lease_seconds,
+        removes_uploads=settings.audit.removes_uploads,
+    )
     tools = lanes.Tools(runner, dispatcher, webhooks_db, build_sources(settings))
     run_job = partial(lanes.run, tools)
     return Parts(
@@ -117,7 +123,7 @@ def _build(settings: Settings) -> Parts:
         runner=runner,
         dispatcher=dispatcher,
         jobs=JobWorker(redis, lanes.HANDLERS, run_job, slots=settings.workers.other_slots),
-        auditor=Auditor(audit_db, runner.dependencies.storages, _audit_limits(settings)),
+        auditor=Auditor(audit_db, runner.dependencies.storages, audit_limits),
         presence=Heartbeat(db, runner.worker, settings.workers.concurrency),
     )
 
@@ -186,22 +192,8 @@ def build_runner(settings: Settings, db: Database) -> Runner:
         heartbeat_seconds=settings.workers.heartbeat_seconds,
         max_attempts=settings.generations.max_attempts,
     )
-    dependencies = RunDependencies(
-        db=db,
-        providers=build_providers(settings),
-        storages=build_storages(settings),
-        gate=Gate(db, _call_limits(settings)),
-        retry=RetryPolicy(
-            settings.generations.max_retries, settings.generations.retry_max_wait, collect_again=settings.providers.poll
-        ),
-    )
-    name = f"{platform.node()}:{secrets.token_hex(2)}:{os.getpid()}"  # containers may share host name and number
-    return Runner(dependencies, operations(settings), limits, name)
-
-
-def _call_limits(settings: Settings) -> CallLimits:
     vendors = {name for each in CAPABILITIES for name in settings.providers_for(each)} - {OFFLINE}
-    return CallLimits(
+    call_limits = CallLimits(
         in_flight=dict.fromkeys(vendors, settings.providers.concurrency),
         timeout=settings.providers.timeout,
         breaker_failures=settings.providers.breaker_failures,
@@ -209,12 +201,14 @@ def _call_limits(settings: Settings) -> CallLimits:
         retry_max_wait=settings.generations.retry_max_wait,
         prices=settings.providers.vendor_prices,
     )
-
-
-def _audit_limits(settings: Settings) -> AuditLimits:
-    return AuditLimits(
-        interval=settings.audit.interval,
-        files=settings.audit.files,
-        lease_seconds=settings.workers.lease_seconds,
-        removes_uploads=settings.audit.removes_uploads,
+    dependencies = RunDependencies(
+        db=db,
+        providers=build_providers(settings),
+        storages=build_storages(settings),
+        gate=Gate(db, call_limits),
+        retry=RetryPolicy(
+            settings.generations.max_retries, settings.generations.retry_max_wait, collect_again=settings.providers.poll
+        ),
     )
+    name = f"{platform.node()}:{secrets.token_hex(2)}:{os.getpid()}"  # containers may share host name and number
+    return Runner(dependencies, operations(settings), limits, name)
