@@ -94,7 +94,7 @@ class NothingToPublish(TallyframeError):
 
 
 class Generating(TallyframeError):
-    """This project is generating; wait for it to end, or cancel it first."""
+    """This is generating; wait for it to end, or cancel it first."""
 
     status = 409
     code = "generating"

@@ -106,6 +106,24 @@ async def test_limits_and_filters(alice: Member) -> None:
         problem(await alice.http.get(f"/v1/projects?{query}"), 422, "validation_failed", query)
 
 
+@pytest.mark.parametrize(
+    ("body", "pointer", "detail"),
+    [
+        ('{"operation": "image", "inp', "", "This is not JSON"),
+        ("operation=image", "", "This is not JSON"),
+        ("[]", "", "This must be a JSON object"),
+        ('{"operation": "image", "input": {"images": ["a.png"]}}', "/input/images/0", "This must be a JSON object"),
+        ('{"operation": "image", "input": {"prompt": "\\u0000"}}', "/input", "contains characters that are not text"),
+    ],
+)
+async def test_what_is_wrong_with_a_body_is_said_once_and_in_terms_of_json(
+    alice: Member, body: str, pointer: str, detail: str
+) -> None:
+    headers = {"Content-Type": "application/json"}
+    said = problem(await alice.http.post("/v1/generations", content=body, headers=headers), 422, "validation_failed")
+    assert said["errors"] == [{"pointer": pointer, "detail": detail}]
+
+
 async def test_bodies_of_the_smaller_routes(alice: Member, world: World) -> None:
     """What can't be stored, or isn't asked for, is refused in the same shape everywhere."""
     project = await alice.order()

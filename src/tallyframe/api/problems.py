@@ -1,6 +1,6 @@
 """Answers every error as application/problem+json (RFC 9457), ours and the framework's alike."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -17,6 +17,13 @@ log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
 BUG = HTTPStatus.INTERNAL_SERVER_ERROR
+
+#: What pydantic says about Python classes, said about JSON, by the type of its error.
+_SAID = {
+    "json_invalid": "This is not JSON",
+    "model_type": "This must be a JSON object",
+    "model_attributes_type": "This must be a JSON object",
+}
 
 
 def problem(error: TallyframeError, request_id: str) -> JSONResponse:
@@ -62,9 +69,18 @@ def _ours(request: Request, error: Exception) -> JSONResponse:
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError | ValidationError)  # noqa: S101  # how it is registered
-    errors = [{"pointer": _pointer(item["loc"]), "detail": item["msg"]} for item in error.errors()[:20]]
+    said = dict.fromkeys((_place(item), _words(item)) for item in error.errors())  # of a union, each member may say it
+    errors = [{"pointer": pointer, "detail": words} for pointer, words in list(said)[:20]]
     detail = "; ".join(f"{item['pointer'] or 'body'}: {item['detail']}" for item in errors[:3])
     return _response(422, "validation_failed", detail, request_id_of(request), {"errors": errors})
+
+
+def _place(item: Mapping[str, Any]) -> str:
+    return "" if item["type"] == "json_invalid" else _pointer(item["loc"])  # its place is a number of characters
+
+
+def _words(item: Mapping[str, Any]) -> str:
+    return _SAID.get(item["type"], str(item["msg"]).removeprefix("Value error, "))
 
 
 def _pointer(location: Sequence[str | int]) -> str:
