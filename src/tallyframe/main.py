@@ -99,10 +99,11 @@ def check(settings: Settings) -> None:
     _terms(settings)
 
 
-DESCRIPTION = """Turns prompts and pictures into images and videos, and counts every credit on the way.
+DESCRIPTION = """Turns prompts and pictures into images, videos and texts, and counts every credit on the way.
 
-Order with `POST /v1/projects`, then poll the project at the pace of `Retry-After` until it stops generating. What
-fails is refunded. Errors are `application/problem+json`."""
+Order an image or a video with `POST /v1/projects`, or anything that `GET /v1/operations` lists with
+`POST /v1/generations`. Both answer 202 at once. Poll what the `Location` header names, at the pace of `Retry-After`,
+until that header is no longer there. What fails is refunded. Errors are `application/problem+json`."""
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -85,6 +85,15 @@ async def test_every_operation_is_told_in_full(document: dict[str, Any]) -> None
     assert set(problem_model["required"]) == {"type", "title", "status", "detail", "code", "request_id"}
 
 
+async def test_its_models_have_names_of_their_own_and_limits_are_keywords_of_json_schema(
+    document: dict[str, Any],
+) -> None:
+    assert [name for name in document["components"]["schemas"] if "__" in name] == []
+    for model in ("NewProject", "NewVideo"):
+        [seconds, _] = document["components"]["schemas"][model]["properties"]["duration_seconds"]["anyOf"]
+        assert seconds == {"type": "integer", "minimum": 1}
+
+
 async def test_orders_are_told_as_json_and_as_form(document: dict[str, Any]) -> None:
     order = document["paths"]["/v1/projects"]["post"]
     content = order["requestBody"]["content"]

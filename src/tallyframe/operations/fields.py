@@ -37,7 +37,7 @@ Prompt = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_PROMPT),
     AfterValidator(storable),
 ]
-Seconds = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
+Seconds = Annotated[int, Field(ge=1), BeforeValidator(_no_bool)]  # in this order the schema says `minimum`
 AspectRatio = Literal["1:1", "9:16", "16:9", "4:5", "3:4"]
 
 

@@ -15,10 +15,10 @@ from tallyframe.api.admin.schemas import (
     AdminGeneration,
     AdminGenerationDetail,
     AdminGenerations,
+    AdminOutput,
     AdminStep,
     AskedGenerations,
     Because,
-    Output,
     Owner,
     Resolution,
     Retry,
@@ -195,5 +195,5 @@ def _fields(row: Row) -> dict[str, object]:
         "owner": Owner.model_validate({name: row[f"owner_{name}"] for name in Owner.model_fields}),
         "credits": Charge(quoted=row["generation_credits"], **charge),
         "error": views.error(row["generation_error_code"], row["generation_error_message"]),
-        "outputs": [Output.model_validate(output) for output in row["generation_outputs"] or []],
+        "outputs": [AdminOutput.model_validate(output) for output in row["generation_outputs"] or []],
     }

@@ -73,7 +73,7 @@ class Owner(BaseModel):
     deleted_at: datetime | None
 
 
-class Output(BaseModel):
+class AdminOutput(BaseModel):
     """A stored file, without its address: whoever knows that can load the picture."""
 
     id: UUID
@@ -103,7 +103,7 @@ class AdminGeneration(BaseModel):
     credits: Charge
     error: ErrorOut | None
     in_doubt: bool = Field(description="Whether a step is in doubt about which nobody has said anything.")
-    outputs: list[Output]
+    outputs: list[AdminOutput]
     worker: str | None
     lease_until: datetime | None
     wake_at: datetime | None
