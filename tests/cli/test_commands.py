@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import httpx
 from tallyframe.commands.users import add_user
 from tallyframe.db import Database
 from tests.support.processes import Processes, free_port
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
 async def test_user_add_makes_and_updates(processes: Processes, db: Database, owner: Any) -> None:
@@ -106,5 +109,10 @@ async def test_the_demo_shows_progress_files_and_the_ledger(tmp_path: Path) -> N
     made_by = "made by offline, offline-1"
     for words in (f" 5 credits, {made_by}\n", f" 10 credits, {made_by}\n", "Available now: 5 credits."):
         assert words in said
+    shown = README.split("<!-- demo -->\n```\n")[1].split("```")[0]
+    assert "  .tallyframe/demo/output/image.png\n" in shown
+    for line in (each for each in shown.splitlines() if each and "/demo/" not in each):
+        pattern = re.sub(r"…\w{6}|\d+\.\d+|\d+", "#", line)  # times, sizes and ids differ
+        assert re.search(re.escape(pattern).replace(r"\#", r"[…\w.]+"), said), line
     assert (tmp_path / "demo" / "output" / "image.png").read_bytes().startswith(b"\x89PNG")
     assert b"ftyp" in (tmp_path / "demo" / "output" / "video.mp4").read_bytes()[:12]
