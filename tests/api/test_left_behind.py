@@ -143,15 +143,15 @@ async def test_with_a_project_goes_what_a_worker_stores_that_was_frozen_until_it
     await froze.wait()
     await alice.http.post(f"/v1/projects/{project['id']}/cancel")
     assert (await alice.http.delete(f"/v1/projects/{project['id']}")).status_code == 204
-    assert await owner.fetchval("SELECT count(*) FROM outbox WHERE kind = 'erase_project'") == 0
+    assert await owner.fetchval("SELECT count(*) FROM outbox WHERE kind = 'erase_project_files'") == 0
     thawed.set()
     assert await run == "claim_lost"
     assert len(files(settings)) == 1
 
-    [again] = await owner.fetch("SELECT ref FROM outbox WHERE kind = 'erase_project'")
+    [again] = await owner.fetch("SELECT ref FROM outbox WHERE kind = 'erase_project_files'")
     await erase(bench.db, runner.dependencies.storages.by_name, Subject(again["ref"], ERASE_PROJECT))
     assert files(settings) == []
-    left = "SELECT (SELECT count(*) FROM erased_files) + (SELECT count(*) FROM outbox WHERE kind = 'erase_project')"
+    left = "SELECT (SELECT count(*) FROM erased_files) + (SELECT count(*) FROM outbox WHERE kind = 'erase_project_files')"
     assert await owner.fetchval(left) == 0
 
 
@@ -164,11 +164,11 @@ async def test_erasing_with_the_storage_away_is_left_for_the_next_ring(
     aside = media.rename(media.with_name("aside"))
     media.touch()
     assert (await alice.http.delete(f"/v1/projects/{project['id']}")).status_code == 204
-    await bench.handle("erase_project", UUID(project["id"]))
-    assert await owner.fetchval("SELECT count(*) FROM outbox WHERE kind = 'erase_project'") == 1
+    await bench.handle("erase_project_files", UUID(project["id"]))
+    assert await owner.fetchval("SELECT count(*) FROM outbox WHERE kind = 'erase_project_files'") == 1
     media.unlink()
     aside.rename(media)
-    await bench.handle("erase_project", UUID(project["id"]))
+    await bench.handle("erase_project_files", UUID(project["id"]))
     assert files(settings) == []
     assert await owner.fetchval("SELECT count(*) FROM outbox") == 0
 

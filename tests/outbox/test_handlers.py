@@ -16,7 +16,7 @@ from tests.conftest import acting_as
 from tests.support.cast import Member
 from tests.support.working import Bench
 
-LEFT = "SELECT count(*) FROM outbox WHERE kind = 'erase_project'"
+LEFT = "SELECT count(*) FROM outbox WHERE kind = 'erase_project_files'"
 
 
 async def deleted_project(member: Member, bench: Bench) -> UUID:
@@ -45,10 +45,10 @@ async def test_what_is_enqueued_again_while_it_runs_takes_no_second_slot(
         await delete(key)
 
     monkeypatch.setattr(storage, "delete", delete_slowly)
-    first = asyncio.create_task(run(worker, "erase_project", project_id))
+    first = asyncio.create_task(run(worker, "erase_project_files", project_id))
     await began.wait()
     async with asyncio.timeout(5):
-        await run(worker, "erase_project", project_id)
+        await run(worker, "erase_project_files", project_id)
     assert await owner.fetchval(LEFT) == 1
     go_on.set()
     await first
@@ -61,10 +61,10 @@ async def test_a_bug_in_a_handler_leaves_the_row_and_is_told(
     project_id, runner = await deleted_project(alice, bench), bench.runner()
     nowhere = replace(runner.dependencies.storages, by_name={})
     broken = tools(bench.runner(storages=nowhere))
-    await run(broken, "erase_project", project_id)
+    await run(broken, "erase_project_files", project_id)
     assert await owner.fetchval(LEFT) == 1
     assert "job_failed" in "".join(capsys.readouterr())
-    await run(tools(runner), "erase_project", project_id)
+    await run(tools(runner), "erase_project_files", project_id)
     assert await owner.fetchval(LEFT) == 0
 
 

@@ -14,7 +14,7 @@ from tallyframe.outbox.jobs import JobWorker
 from tallyframe.outbox.relay import QUEUE, REDIS_AWAY, JobQueue, connect, unpack
 
 NOW = 1_700_000_000_000
-GOOD: dict[str, Any] = {"t": None, "f": "erase_project", "a": ["x"], "k": {}, "et": NOW}
+GOOD: dict[str, Any] = {"t": None, "f": "erase_project_files", "a": ["x"], "k": {}, "et": NOW}
 
 
 class Worker:
@@ -24,7 +24,7 @@ class Worker:
         self.called: list[tuple[str, UUID]] = []
         self.go_on = asyncio.Event()
         self.go_on.set()
-        self.jobs = JobWorker(redis, ["erase_project"], self._run, slots=2)
+        self.jobs = JobWorker(redis, ["erase_project_files"], self._run, slots=2)
 
     async def _run(self, kind: str, ref: UUID) -> None:
         self.called.append((kind, ref))
@@ -46,7 +46,7 @@ async def worker(redis: JobQueue) -> AsyncIterator[Worker]:
 
 
 async def enqueue(redis: JobQueue, ref: UUID, number: int = 1) -> None:
-    await redis.enqueue_job("erase_project", str(ref), _job_id=f"erase_project:{ref}:{number}")
+    await redis.enqueue_job("erase_project_files", str(ref), _job_id=f"erase_project_files:{ref}:{number}")
 
 
 async def poison(redis: JobQueue, payload: bytes, name: str = "poison", score: float = 1.0) -> None:
@@ -57,8 +57,8 @@ async def poison(redis: JobQueue, payload: bytes, name: str = "poison", score: f
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"f": ["erase_project"]},
-        {"f": {"erase_project": 1}},
+        {"f": ["erase_project_files"]},
+        {"f": {"erase_project_files": 1}},
         {"t": msgpack.ExtType(5, b"x")},
         {"t": "1"},
         {"et": "yesterday"},
@@ -81,7 +81,7 @@ async def test_a_payload_that_is_no_job_is_dropped(redis: JobQueue, worker: Work
     after = new_id()
     await enqueue(redis, after)
     await worker.poll_until_empty(redis)
-    assert worker.called == [("erase_project", after)]
+    assert worker.called == [("erase_project_files", after)]
     assert await redis.keys() == []
 
 
@@ -91,7 +91,7 @@ async def test_bytes_that_are_no_payload_are_dropped(redis: JobQueue, worker: Wo
     after = new_id()
     await enqueue(redis, after)
     await worker.poll_until_empty(redis)
-    assert worker.called == [("erase_project", after)]
+    assert worker.called == [("erase_project_files", after)]
 
 
 @pytest.mark.parametrize(("member", "score"), [(b"\xff\xfe", 1.0), ("x", float("-inf")), ("nothing there", 1.0)])
@@ -113,7 +113,7 @@ async def test_a_member_that_names_no_job_is_dropped_and_takes_no_slot(
 
 async def test_without_redis_a_poll_says_so_and_costs_no_slot(redis: JobQueue, worker: Worker) -> None:
     nowhere = connect("redis://127.0.0.1:1")
-    lost = JobWorker(nowhere, ["erase_project"], worker._run, slots=1)
+    lost = JobWorker(nowhere, ["erase_project_files"], worker._run, slots=1)
     for _ in range(3):
         with pytest.raises(REDIS_AWAY):
             await lost.poll()
@@ -149,7 +149,7 @@ async def test_who_stops_gives_back_what_it_runs(redis: JobQueue, worker: Worker
 
     other = Worker(redis)
     await other.poll_until_empty(redis)
-    assert ("erase_project", ref) in other.called
+    assert ("erase_project_files", ref) in other.called
 
 
 def test_what_arq_writes_is_a_job() -> None:

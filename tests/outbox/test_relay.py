@@ -18,7 +18,7 @@ from tallyframe.outbox.relay import (
     relay,
 )
 
-KINDS = ("withdraw", "erase_project")
+KINDS = ("withdraw", "erase_project_files")
 PUT = """
     INSERT INTO outbox (kind, ref, due_at)
     SELECT $1, gen_random_uuid(), now() + make_interval(secs => $3) FROM generate_series(1, $2)"""
@@ -50,10 +50,10 @@ async def test_generations_that_wait_wake_nobody(worker_db: Database, redis: Job
 async def test_jobs_are_not_behind_generations(worker_db: Database, redis: JobQueue, owner: Any) -> None:
     await put(owner, "run_generation", 1000, due_in=-60)
     await put(owner, "withdraw")
-    await put(owner, "erase_project")
+    await put(owner, "erase_project_files")
     assert await relay(worker_db, redis, KINDS) == 2
-    assert sorted(job.function for job in await redis.queued_jobs()) == ["erase_project", "withdraw"]
-    assert await rings(owner) == {"run_generation": 0, "withdraw": 1, "erase_project": 1}
+    assert sorted(job.function for job in await redis.queued_jobs()) == ["erase_project_files", "withdraw"]
+    assert await rings(owner) == {"run_generation": 0, "withdraw": 1, "erase_project_files": 1}
 
 
 async def test_a_job_is_enqueued_again_only_after_a_while(worker_db: Database, redis: JobQueue, owner: Any) -> None:
@@ -87,7 +87,7 @@ async def test_redis_holds_only_so_many_and_of_the_others_no_try_is_counted(
 async def test_what_was_enqueued_for_days_keeps_nobody_else_waiting(
     worker_db: Database, redis: JobQueue, owner: Any
 ) -> None:
-    await owner.execute("INSERT INTO outbox (kind, ref, rings) VALUES ('erase_project', $1, 5000)", new_id())
+    await owner.execute("INSERT INTO outbox (kind, ref, rings) VALUES ('erase_project_files', $1, 5000)", new_id())
     await put(owner, "withdraw")
     assert await relay(worker_db, redis, KINDS) == 2
     wait = "SELECT extract(epoch FROM due_at - now()) FROM outbox WHERE rings > 5000"

@@ -96,7 +96,7 @@ async def test_a_worker_takes_jobs_of_the_version_before_and_survives_what_is_no
     await redis.zadd(QUEUE, {b"\xff\xfe": 1.0})
     for _ in range(50):
         await redis.enqueue_job("run_generation", str(new_id()))
-    await owner.execute("INSERT INTO outbox (kind, ref) VALUES ('erase_project', $1)", new_id())
+    await owner.execute("INSERT INTO outbox (kind, ref) VALUES ('erase_project_files', $1)", new_id())
     await until(lambda: owner.fetchval(f"SELECT ({OTHER_WORK}) = 0"), 20)
     await until(lambda: is_empty(redis), 20)
     assert worker.popen.poll() is None

@@ -70,8 +70,9 @@ IS_LIVE = generations.c.status.in_([sa.literal_column(f"'{state}'") for state in
 #: The worker's function that tells a vendor that nobody waits any more.
 WITHDRAW = "withdraw"
 
-#: The worker's function that removes the media of a deleted project.
-ERASE_PROJECT = "erase_project"
+#: The worker's function that removes the media of a deleted project. The version before calls its own `erase_project`,
+#: which knows only some of the files: the database writes its calls down as this one.
+ERASE_PROJECT = "erase_project_files"
 
 #: The same for a deleted generation that has no project.
 ERASE_GENERATION = "erase_generation"

@@ -9,17 +9,34 @@ from sqlalchemy.dialects import postgresql
 from tallyframe.outbox.tables import outbox
 
 
+_NEW_SERIAL = {"serial": sa.literal_column("DEFAULT")}
+
+
 def enqueue(kind: str, source: sa.FromClause, due_at: "sa.ColumnElement[Any] | None" = None) -> sa.Insert:
     """Return the insert of a call of `kind` for the `id` of each row of `source`, due now or at `due_at`.
 
-    A call that is already there gets the new time, and is rung as if it were new.
+    A call that is already there gets the new time and a new serial, and is rung as if it were new.
     """
     when = sa.func.clock_timestamp() if due_at is None else due_at
     row = sa.select(sa.literal(kind, sa.Text()), source.c.id, when).select_from(source)
     insert = postgresql.insert(outbox).from_select(["kind", "ref", "due_at"], row)
     return insert.on_conflict_do_update(
-        index_elements=["kind", "ref"], set_={"due_at": insert.excluded.due_at, "rings": 0}
+        index_elements=["kind", "ref"], set_={"due_at": insert.excluded.due_at, "rings": 0, **_NEW_SERIAL}
     )
+
+
+def take(kind: str, ref: UUID) -> sa.Executable:
+    """Return the update that takes a call for work that is to be completed later; it returns the call's new serial.
+
+    Of several who take a call, only the last one can complete it: it has seen all that the others have.
+    """
+    this = (outbox.c.kind == kind) & (outbox.c.ref == ref)
+    return sa.update(outbox).where(this).values(_NEW_SERIAL).returning(outbox.c.serial)
+
+
+def complete_taken(kind: str, ref: UUID, serial: int | None) -> sa.Delete:
+    """Return the delete of a call, unless somebody has taken it, or called again, since `take` returned this serial."""
+    return complete_where(kind, (outbox.c.ref == ref) & (outbox.c.serial == serial))
 
 
 def complete(kind: str, source: sa.FromClause) -> sa.Delete:

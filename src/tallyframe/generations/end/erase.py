@@ -15,8 +15,7 @@ from tallyframe.db import Database, Transaction, with_writes
 from tallyframe.generations.steps.results import KEY
 from tallyframe.generations.tables import ERASE_GENERATION, ERASE_PROJECT, IS_LIVE, generation_steps, generations
 from tallyframe.idempotency.keys import forget_answers
-from tallyframe.outbox.rows import enqueue
-from tallyframe.outbox.tables import outbox
+from tallyframe.outbox.rows import complete_taken, enqueue, take
 from tallyframe.projects.tables import project_images, project_media, projects
 from tallyframe.storages.base import EXTENSIONS, Storage
 
@@ -75,15 +74,17 @@ async def erase(db: Database, storages: Mapping[str, Storage], subject: Subject)
     """Remove what belongs to a deleted subject, except pictures that projects use. May be repeated. StorageError.
 
     Rows first, then bytes: so no order can be given a picture that is about to go, and a crash in between leaves a
-    list of what is still to be removed.
+    list of what is still to be removed. Several may erase at once, API and worker: the call stays until who has begun
+    last has removed all that there is, and longer if a worker has meanwhile stored a file late, and has called again.
     """
     async with db.transaction() as transaction:
+        serial = (await transaction.execute(take(subject.kind, subject.id))).scalar_one_or_none()
         await _release_rows(transaction, subject, list(storages))
     files = await db.run(sa.select(erased_files).where(erased_files.c.project_id == subject.id))
     for row in files.all():
         await storages[row.storage].delete(row.key)
         await db.run(sa.delete(erased_files).where(erased_files.c.asset_id == row.asset_id))
-    await db.run(sa.delete(outbox).where(outbox.c.kind == subject.kind, outbox.c.ref == subject.id))
+    await db.run(complete_taken(subject.kind, subject.id, serial))
 
 
 async def _release_rows(transaction: Transaction, subject: Subject, storages: Sequence[str]) -> None:
@@ -137,7 +138,7 @@ async def _forget_words(transaction: Transaction, user_id: UUID, subject: Subjec
 
 #: What steps may have stored and no asset has: their worker went away before it could say so, the generation was ended
 #: while they said so, or the result was only a step on the way. Workers of the version before, which may have begun the
-#: step, name files by the try.
+#: step, name files by the try, and don't note that they store one: so even a try that has failed may have left a file.
 _OTHERS = sa.text("""
     INSERT INTO erased_files (asset_id, project_id, storage, key)
     SELECT gen_random_uuid(), :subject, file.storage, file.key
@@ -146,7 +147,7 @@ _OTHERS = sa.text("""
         FROM generations g JOIN generation_steps s ON s.generation_id = g.id,
              unnest(s.fences || s.attempt) number,
              unnest(CAST(:storages AS text[])) storage, unnest(CAST(:endings AS text[])) ending
-        WHERE (g.project_id = :subject OR g.id = :subject) AND (s.fences <> '{}' OR s.state <> 'failed')
+        WHERE g.project_id = :subject OR g.id = :subject
     ) AS file
     WHERE NOT EXISTS (SELECT FROM assets a WHERE a.storage = file.storage AND a.key = file.key)""")
 
