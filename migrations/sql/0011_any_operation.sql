@@ -1,15 +1,6 @@
 -- What any operation needs: outputs with a role, versions of a project's media, and results that are there.
 -- Statements are separated by lines of "--;".
 
--- The role of outputs from before. Filled as the table is written anew, which takes a fraction of an UPDATE of every row.
-ALTER TABLE assets
-    ADD role text GENERATED ALWAYS AS (CASE WHEN generation_id IS NOT NULL THEN split_part(content_type, '/', 1) END) STORED,
-    ADD position smallint GENERATED ALWAYS AS (CASE WHEN generation_id IS NOT NULL THEN 0 END) STORED
---;
-ALTER TABLE assets ALTER role DROP EXPRESSION, ALTER position DROP EXPRESSION
---;
-CREATE UNIQUE INDEX uq_assets_output ON assets (generation_id, role, position) WHERE generation_id IS NOT NULL
---;
 -- Workers of the version before leave the role out.
 CREATE FUNCTION asset_role() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -22,45 +13,42 @@ CREATE TRIGGER asset_role BEFORE INSERT ON assets
     FOR EACH ROW WHEN (NEW.generation_id IS NOT NULL AND NEW.role IS NULL) EXECUTE FUNCTION asset_role()
 --;
 
--- The media of projects from before. The keys are made when the rows are there, which takes a fraction of the time.
 CREATE TABLE project_media (
-    project_id uuid NOT NULL,
+    project_id uuid NOT NULL CONSTRAINT fk_project_media_project_id REFERENCES projects (id),
     role text NOT NULL,
     position smallint NOT NULL,
     version integer NOT NULL,
-    asset_id uuid NOT NULL,
-    generation_id uuid NOT NULL
+    asset_id uuid NOT NULL CONSTRAINT uq_project_media_asset_id UNIQUE
+                           CONSTRAINT fk_project_media_asset_id REFERENCES assets (id) ON DELETE CASCADE,
+    generation_id uuid NOT NULL CONSTRAINT fk_project_media_generation_id REFERENCES generations (id),
+    CONSTRAINT pk_project_media PRIMARY KEY (project_id, role, position, version)
 )
 --;
--- A picture that went over to another project, because its own was deleted, is no output of that one. What the project
--- shows is the newest version; null would sort after it.
-INSERT INTO project_media (project_id, role, position, version, asset_id, generation_id)
-SELECT a.project_id, a.role, 0, row_number() OVER (
-           PARTITION BY a.project_id, a.role ORDER BY (a.id IN (p.image_asset_id, p.video_asset_id)) IS TRUE, a.id),
-       a.id, a.generation_id
-FROM assets a JOIN generations g ON g.id = a.generation_id AND g.project_id = a.project_id
-              JOIN projects p ON p.id = a.project_id
---;
-ALTER TABLE project_media
-    ADD CONSTRAINT pk_project_media PRIMARY KEY (project_id, role, position, version),
-    ADD CONSTRAINT uq_project_media_asset_id UNIQUE (asset_id),
-    ADD CONSTRAINT fk_project_media_project_id FOREIGN KEY (project_id) REFERENCES projects (id),
-    ADD CONSTRAINT fk_project_media_asset_id FOREIGN KEY (asset_id) REFERENCES assets (id) ON DELETE CASCADE,
-    ADD CONSTRAINT fk_project_media_generation_id FOREIGN KEY (generation_id) REFERENCES generations (id)
+-- Outputs from before become versions of their projects, oldest first. A picture that went over to another project,
+-- because its own was deleted, is no output of that one. What the project shows is the newest version; null would sort
+-- after it.
+CREATE FUNCTION fill_project_media(projects_to_fill uuid[]) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, public, pg_temp AS $$
+    INSERT INTO project_media (project_id, role, position, version, asset_id, generation_id)
+    SELECT a.project_id, kind.role, 0,
+           coalesce((SELECT max(version) FROM project_media m
+                     WHERE m.project_id = a.project_id AND m.role = kind.role AND m.position = 0), 0)
+           + row_number() OVER (PARTITION BY a.project_id, kind.role
+                                ORDER BY (a.id IN (p.image_asset_id, p.video_asset_id)) IS TRUE, a.id),
+           a.id, a.generation_id
+    FROM projects p JOIN assets a ON a.project_id = p.id
+                    JOIN generations g ON g.id = a.generation_id AND g.project_id = p.id,
+         LATERAL (SELECT split_part(a.content_type, '/', 1) AS role) AS kind
+    WHERE p.id = ANY (projects_to_fill) AND NOT EXISTS (SELECT FROM project_media m WHERE m.asset_id = a.id)
+$$
 --;
 
--- The two columns that only the version before reads and writes. It shows an asset: then that is the newest version.
+-- The two columns that only the version before reads and writes. It shows an asset: then that is the newest version, after
+-- those from before, if they aren't there yet.
 CREATE FUNCTION project_media_of_columns() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
-    INSERT INTO project_media (project_id, role, position, version, asset_id, generation_id)
-    SELECT NEW.id, a.role, 0,
-           coalesce((SELECT max(version) FROM project_media m
-                     WHERE m.project_id = NEW.id AND m.role = a.role AND m.position = 0), 0) + 1,
-           a.id, a.generation_id
-    FROM assets a
-    WHERE a.id IN (NEW.image_asset_id, NEW.video_asset_id) AND a.generation_id IS NOT NULL
-    ON CONFLICT DO NOTHING;
+    PERFORM fill_project_media(ARRAY[NEW.id]);
     RETURN NULL;
 END $$
 --;
@@ -74,7 +62,10 @@ LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     UPDATE projects SET image_asset_id = CASE NEW.role WHEN 'image' THEN NEW.asset_id ELSE image_asset_id END,
                         video_asset_id = CASE NEW.role WHEN 'video' THEN NEW.asset_id ELSE video_asset_id END
-    WHERE id = NEW.project_id;
+    WHERE id = NEW.project_id
+      AND CASE NEW.role WHEN 'image' THEN image_asset_id ELSE video_asset_id END IS DISTINCT FROM NEW.asset_id
+      AND NOT EXISTS (SELECT FROM project_media m WHERE m.project_id = NEW.project_id AND m.role = NEW.role
+                                                    AND m.position = 0 AND m.version > NEW.version);
     RETURN NULL;
 END $$
 --;
@@ -123,7 +114,8 @@ ALTER TABLE generations ENABLE ALWAYS TRIGGER success_has_result
 CREATE FUNCTION published_has_media() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM project_media WHERE project_id = NEW.id) THEN
+    IF NOT EXISTS (SELECT FROM project_media WHERE project_id = NEW.id)
+       AND coalesce(NEW.image_asset_id, NEW.video_asset_id) IS NULL THEN  -- those of before may not be filled in yet
         RAISE check_violation USING MESSAGE = 'a project without media can''t be published';
     END IF;
     RETURN NULL;
@@ -155,8 +147,8 @@ CREATE TRIGGER generation_stays BEFORE UPDATE ON generations FOR EACH ROW WHEN (
 --;
 ALTER TABLE generations ENABLE ALWAYS TRIGGER generation_stays
 --;
-REVOKE EXECUTE ON FUNCTION asset_role(), project_media_of_columns(), columns_of_project_media(), files_by_fence(),
-    success_has_result(), published_has_media() FROM PUBLIC
+REVOKE EXECUTE ON FUNCTION fill_project_media(uuid[]), asset_role(), project_media_of_columns(),
+    columns_of_project_media(), files_by_fence(), success_has_result(), published_has_media() FROM PUBLIC
 --;
 
 ALTER TABLE project_media ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY
@@ -167,6 +159,8 @@ CREATE POLICY everybodys ON project_media TO tallyframe_worker, tallyframe_admin
 CREATE POLICY own ON project_media TO tallyframe_api USING (EXISTS (SELECT FROM projects WHERE id = project_id))
 --;
 GRANT SELECT, INSERT, UPDATE, DELETE ON project_media TO tallyframe_worker
+--;
+GRANT EXECUTE ON FUNCTION fill_project_media(uuid[]) TO tallyframe_worker, tallyframe_app
 --;
 GRANT SELECT ON project_media TO tallyframe_admin
 --;

@@ -45,5 +45,5 @@ DROP TRIGGER project_media_of_columns ON projects
 --;
 DROP TRIGGER asset_role ON assets
 --;
-DROP FUNCTION asset_role(), project_media_of_columns(), columns_of_project_media(), files_by_fence(),
-    success_has_result(), published_has_media()
+DROP FUNCTION fill_project_media(uuid[]), asset_role(), project_media_of_columns(), columns_of_project_media(),
+    files_by_fence(), success_has_result(), published_has_media()

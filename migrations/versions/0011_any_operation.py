@@ -4,7 +4,7 @@ Revision: 0011, after 0010. Processes of the version before go on while it runs 
 filled in, and the two asset columns of `projects`, which only they read and write, are kept in step with
 `project_media` by triggers until they are gone. Old and new workers go on with each other's steps of images and videos.
 
-It takes 1 s for 100,000 outputs, in which everybody waits: `assets` is written anew.
+It changes no rows that are there: that would take long, and everybody would wait. 0015 fills them.
 
 It can be taken back as long as there are only images and videos of projects; metadata of generations and the link from
 a generation to the one it replaces are lost. It is refused while there is a generation of any other operation, or one
@@ -23,7 +23,6 @@ branch_labels = None
 depends_on = None
 
 SQL = Path(__file__).parents[1] / "sql"
-LIVE = "status IN ('pending', 'processing')"
 #: Whose rows are read here, everybody's, also for an owner who is no superuser.
 READ = ("assets", "generations", "projects")
 
@@ -41,8 +40,7 @@ def _force_row_level_security(no: str = "") -> None:
 
 
 def upgrade() -> None:
-    """Make columns and the table of media, fill them, and then the triggers and rights."""
-    _force_row_level_security("NO")
+    """Make columns, the table of media, triggers and rights."""
     op.alter_column("generations", "project_id", nullable=True)
     op.add_column("generations", sa.Column("slot", sa.Text(), server_default="main", nullable=False))
     op.add_column("generations", sa.Column("output", postgresql.JSONB(none_as_null=True), nullable=True))
@@ -54,31 +52,26 @@ def upgrade() -> None:
     op.add_column("generations", sa.Column("deleted_at", sa.TIMESTAMP(timezone=True), nullable=True))
     op.create_foreign_key(op.f("fk_generations_replaces_id"), "generations", "generations", ["replaces_id"], ["id"])
     op.create_unique_constraint(op.f("uq_generations_replaces_id"), "generations", ["replaces_id"])
-    op.create_index(
-        "uq_generations_one_live_per_slot",
-        "generations",
-        ["project_id", "slot"],
-        unique=True,
-        postgresql_where=sa.text(LIVE),
-    )
     op.add_column("generation_steps", sa.Column("poll_at", sa.TIMESTAMP(timezone=True), nullable=True))
     op.add_column(
         "generation_steps",
         sa.Column("fences", postgresql.ARRAY(sa.Integer()), server_default=sa.text("'{}'::integer[]"), nullable=False),
     )
     op.add_column("ai_operations", sa.Column("step", sa.Text(), nullable=True))
+    op.add_column("assets", sa.Column("role", sa.Text(), nullable=True))
+    op.add_column("assets", sa.Column("position", sa.SmallInteger(), nullable=True))
     for size in ("width", "height"):
         op.alter_column("assets", size, nullable=True)
     op.create_check_constraint(
         op.f("ck_assets_media_has_size"),
         "assets",
         "width IS NOT NULL AND height IS NOT NULL OR content_type !~ '^(image|video)/'",
+        postgresql_not_valid=True,
     )
     op.alter_column("projects", "aspect_ratio", nullable=True)
     op.drop_constraint("ck_projects_kind", "projects")
     op.drop_constraint("ck_projects_published_has_media", "projects")
     run_file("0011_any_operation.sql")
-    _force_row_level_security()
 
 
 def downgrade() -> None:
@@ -86,7 +79,6 @@ def downgrade() -> None:
     _force_row_level_security("NO")
     run_file("0011_undo.sql")
     op.drop_table("project_media")
-    op.drop_index("uq_assets_output", "assets")
     op.create_check_constraint(
         op.f("ck_projects_published_has_media"),
         "projects",
@@ -102,7 +94,6 @@ def downgrade() -> None:
     op.drop_column("ai_operations", "step")
     op.drop_column("generation_steps", "fences")
     op.drop_column("generation_steps", "poll_at")
-    op.drop_index("uq_generations_one_live_per_slot", "generations")
     for column in ("deleted_at", "replaces_id", "metadata", "output", "slot"):
         op.drop_column("generations", column)
     op.alter_column("generations", "project_id", nullable=False)
