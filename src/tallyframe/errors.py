@@ -31,6 +31,8 @@ GenerationError                   how a generation fails; its code is one of `Fa
 from enum import StrEnum
 from typing import ClassVar, Literal
 
+from tallyframe.redaction import hidden
+
 Fault = Literal["user", "provider", "platform"]
 
 
@@ -244,11 +246,16 @@ FAILURE_POLICY: dict[FailureCode, tuple[Fault, bool, str]] = {
 }
 
 
+#: Characters that are kept of what a vendor says.
+MAX_OPERATOR_MESSAGE = 2000
+
+
 class GenerationError(Exception):
     """Ends, or retries, a generation.
 
     `code` decides the published policy. `message` is for the user, in plain words; `operator_message` is the vendor's
-    own words for the log. `retryable` says whether the worker should try again by itself before it gives up.
+    own words for the log, without secrets. `retryable` says whether the worker should try again by itself before it
+    gives up.
     """
 
     def __init__(
@@ -257,8 +264,9 @@ class GenerationError(Exception):
         self.code = code
         self.message = message or FAILURE_POLICY[code][2]
         self.retryable = retryable
-        # What a vendor says may hold what no row can: NUL, and halves of characters.
-        self.operator_message = operator_message.replace("\x00", "").encode(errors="replace").decode()
+        # What a vendor says may hold secrets, and what no row can: NUL, and halves of characters.
+        said = hidden(operator_message.replace("\x00", "").encode(errors="replace").decode())
+        self.operator_message = said[:MAX_OPERATOR_MESSAGE]
         super().__init__(f"{code}: {self.message}")
 
 

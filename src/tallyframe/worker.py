@@ -27,8 +27,8 @@ from tallyframe.errors import Unavailable
 from tallyframe.generations.end.sweep import sweep
 from tallyframe.generations.run.dispatch import Dispatcher
 from tallyframe.generations.run.runner import Limits, Runner
+from tallyframe.generations.steps.decide import RetryPolicy
 from tallyframe.generations.steps.execute import RunDependencies
-from tallyframe.generations.steps.retry import RetryPolicy
 from tallyframe.idempotency.keys import prune as prune_keys
 from tallyframe.ledger.digest.daily import digest_of_the_day
 from tallyframe.operations.registry import operations

@@ -124,7 +124,7 @@ async def test_one_that_goes_on_is_left_alone(
     for generation_id in (held, ticketed):
         assert (await acts.do(f"generations/{generation_id}/retry")).status_code == 202
     await owner.execute("TRUNCATE provider_circuits")
-    assert await lease.claim(worker_db, lease.this_one(held), worker="somebody", lease_seconds=60)
+    assert await lease.claim(worker_db, lease.Holder("somebody", 60), held)
     assert await run(bench, Scripted("vendor", make=[Ticket("a-ticket", 60)]), ticketed) == "snoozed"
     for generation_id in (held, ticketed):
         for outcome in ("settled", "refunded"):
@@ -140,7 +140,7 @@ async def test_who_has_looked_before_it_was_run_ends_nothing(
     seen = await owner.fetchval("SELECT fence FROM generations WHERE id = $1", generation_id)
     decision = Decision(acts.admin.user.id, WHY)
     await owner.execute("UPDATE generations SET wake_at = now() WHERE id = $1", generation_id)
-    claim = await lease.claim(worker_db, lease.this_one(generation_id), worker="somebody", lease_seconds=60)
+    claim = await lease.claim(worker_db, lease.Holder("somebody", 60), generation_id)
     assert claim
     assert await lease.leave(worker_db, claim, seconds=60, counts=True)
     assert not await doubts.resolve(db, decision, generation_id, "refunded", fence=seen)

@@ -131,7 +131,7 @@ async def test_what_a_worker_runs_is_left_alone(
     acts: Acts, alice: Member, db: Database, worker_db: Database, owner: Any
 ) -> None:
     generation_id = await order(alice)
-    claim = await lease.claim(worker_db, lease.this_one(generation_id), worker="somebody", lease_seconds=60)
+    claim = await lease.claim(worker_db, lease.Holder("somebody", 60), generation_id)
     assert claim
     problem(await acts.do(f"generations/{generation_id}/retry"), 409, "not_retryable")
     assert (await acts.lines(alice), await calls(owner, generation_id)) == ([], [])

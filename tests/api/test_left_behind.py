@@ -151,7 +151,9 @@ async def test_with_a_project_goes_what_a_worker_stores_that_was_frozen_until_it
     [again] = await owner.fetch("SELECT ref FROM outbox WHERE kind = 'erase_project_files'")
     await erase(bench.db, runner.dependencies.storages.by_name, Subject(again["ref"], ERASE_PROJECT))
     assert files(settings) == []
-    left = "SELECT (SELECT count(*) FROM erased_files) + (SELECT count(*) FROM outbox WHERE kind = 'erase_project_files')"
+    left = (
+        "SELECT (SELECT count(*) FROM erased_files) + (SELECT count(*) FROM outbox WHERE kind = 'erase_project_files')"
+    )
     assert await owner.fetchval(left) == 0
 
 

@@ -4,14 +4,14 @@ from tests.support.cast import Member
 from tests.support.tracing import Function, Trail, follow_failing_order
 from tests.support.working import Bench
 
-MOST_FILES = 48
-MOST_SWITCHES = 111
+MOST_FILES = 30
+MOST_SWITCHES = 50
 
 
 async def test_a_failing_order_can_be_followed(alice: Member, bench: Bench) -> None:
     trail = await follow_failing_order(alice, bench)
     assert trail.functions[0].file == "api/middleware.py"
-    assert ("ledger/entries.py", "refund") in {(function.file, function.name) for function in trail.functions}
+    assert ("generations/end/settle.py", "fail") in {(function.file, function.name) for function in trail.functions}
     assert len(trail.files) <= MOST_FILES, trail.listing()
     assert trail.switches <= MOST_SWITCHES, trail.listing()
 

@@ -78,7 +78,7 @@ async def work(bench: Bench, runner: Runner, owner: Any) -> None:
     while True:
         for generation in await bench.due():
             if random.random() < 0.05:
-                await lease.claim(bench.db, lease.this_one(generation), worker="dying", lease_seconds=0.3)
+                await lease.claim(bench.db, lease.Holder("dying", 0.3), generation)
             elif random.random() < 0.05:
                 cut = asyncio.create_task(runner.run(generation))
                 await asyncio.sleep(0.01)

@@ -10,7 +10,7 @@ from tallyframe.calls import gate, tables
 from tallyframe.catalog import BY_NAME, CATALOG, Capability
 from tallyframe.errors import FAILURE_POLICY, FailureCode
 from tallyframe.generations.end import withdraw
-from tallyframe.generations.steps import results, retry
+from tallyframe.generations.steps import decide, results
 from tallyframe.operations.registry import OPERATIONS
 from tallyframe.providers import received, transport
 from tallyframe.providers.base import Offer
@@ -180,7 +180,7 @@ def test_every_status_and_filter_of_the_log_is_explained() -> None:
 
 
 def test_the_limits_are_those_of_the_code() -> None:
-    policy = retry.RetryPolicy(max_retries=0, max_wait=0)
+    policy = decide.RetryPolicy(max_retries=0, max_wait=0)
     assert f"after {policy.base:g}, 2, 4 … {policy.longest:g} seconds" in FLAT
     assert f"at most {transport.CONNECT_SECONDS:g} of them for the connection" in FLAT
     assert f"waits for {gate.SLOT_WAIT:g} seconds" in FLAT

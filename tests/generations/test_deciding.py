@@ -1,15 +1,13 @@
 """What a step does about an answer, and what a run does about its steps: each row of `decide` and of `combine`."""
 
-from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
 import pytest
 
 from tallyframe.errors import FailureCode, GenerationError, ProviderError
-from tallyframe.generations.steps.decide import (
-    IN_DOUBT,
-    MOST_BAD_RESULTS,
+from tallyframe.generations.steps.decide import IN_DOUBT, MOST_BAD_RESULTS, RetryPolicy, combine, decide, is_terminal
+from tallyframe.generations.steps.values import (
     Asked,
     Decision,
     Done,
@@ -21,14 +19,11 @@ from tallyframe.generations.steps.decide import (
     NextProvider,
     NotStored,
     Retry,
+    Route,
     Snooze,
     Verdict,
     Waiting,
-    combine,
-    decide,
 )
-from tallyframe.generations.steps.retry import RetryPolicy
-from tallyframe.generations.steps.routing import Route, is_terminal
 from tests.support.scripted import EVERYTHING, Scripted, failing, final
 
 POLICY = RetryPolicy(max_retries=3, max_wait=300, collect_again=5.0)
@@ -41,12 +36,12 @@ def asked(*, repeatable: bool = False, has_others: bool = False, **more: Any) ->
     return Asked("a", 2, Route(Scripted("one", repeatable=repeatable), EVERYTHING), has_others, **more)
 
 
-def kept(decision: Decision) -> Mapping[str, Any]:
+def kept(decision: Decision) -> Verdict:
     """What the decision keeps with the try that was asked about."""
     verdict = getattr(decision, "verdict", None)
     assert isinstance(verdict, Verdict), decision
     assert (verdict.name, verdict.attempt, verdict.provider) == ("a", 2, "one")
-    return verdict.values
+    return verdict
 
 
 COLLECTING, ORDERING = asked(is_collect=True), asked()
@@ -125,9 +120,10 @@ def test_each_answer(row: tuple[Asked, Any, type, float | None, str | None, bool
     decision = decide(about, answer, POLICY)
     assert type(decision) is kind
     assert getattr(decision, "seconds", None) == seconds
-    values = kept(decision)
-    assert (values.get("state"), values.get("is_final")) == (state, is_final)
-    assert "error_code" not in values or values["error_code"] == getattr(answer, "error", answer).code
+    verdict = kept(decision)
+    assert (verdict.state, verdict.is_final) == (state, bool(is_final))
+    assert (verdict.error_code is None) == (is_final is None)
+    assert verdict.error_code in {None, getattr(getattr(answer, "error", answer), "code", None)}
 
 
 def test_a_result_is_done() -> None:
@@ -136,7 +132,7 @@ def test_a_result_is_done() -> None:
 
 def test_a_ticket_is_kept_with_its_time() -> None:
     decision = decide(ORDERING, Waiting("t", 7.0), POLICY)
-    assert kept(decision)["ticket"] == "t"
+    assert kept(decision).ticket == "t"
     assert isinstance(decision, Snooze)
     assert decision.verdict
     assert decision.verdict.poll_after == 7.0
@@ -166,27 +162,27 @@ def test_whatever_is_answered_nothing_is_bought_twice_and_everything_ends() -> N
         about = asked(is_collect=collects, has_others=others, repeatable=repeatable, retries=retries, bad_results=bad)
         decision = decide(about, error, POLICY)
         case = (about, vars(error), decision)
-        values = kept(decision)
+        said = kept(decision)
         may_be_bought = in_doubt or spent
         match decision:
             case Snooze():
                 assert collects, case
-                assert values == {}, case  # the ticket stays as it is
+                assert (said.state, said.ticket, said.error_code) == (None, None, None), case  # it stays as it is
             case Retry(seconds, verdict):
-                assert values["is_final"] is False, case
+                assert said.is_final is False, case
                 assert retries < POLICY.max_retries, case
                 assert seconds > 0, case
                 assert verdict.poll_after == seconds, case
                 assert not may_be_bought or (repeatable and in_doubt), case
             case NextProvider():
                 assert others, case
-                assert values["is_final"] is True, case
+                assert said.is_final is True, case
                 assert not may_be_bought, case
                 assert not is_terminal(code), case
             case Fail() | InDoubt():
-                assert values["is_final"] is True, case
+                assert said.is_final is True, case
                 assert decision.error.code is code, case
-                assert isinstance(decision, InDoubt) == (values["state"] == "in_doubt"), case
+                assert isinstance(decision, InDoubt) == (said.state == "in_doubt"), case
             case _:
                 raise AssertionError(case)
 
@@ -206,16 +202,22 @@ WAITS: dict[str, tuple[list[Decision], Leave]] = {
 @pytest.mark.parametrize("row", WAITS.values(), ids=WAITS)
 def test_what_a_run_does_that_waits(row: tuple[list[Decision], Leave]) -> None:
     decisions, expected = row
-    assert combine(decisions, ()) == expected
-    left = combine(list(reversed(decisions)), V)
+    undone = [(10.0, each) for each in decisions]
+    assert combine(undone, 10.0, ()) == expected
+    left = combine(list(reversed(undone)), 10.0, V)
     assert isinstance(left, Leave)
     assert (left.seconds, left.outcome, left.verdicts) == (expected.seconds, expected.outcome, V)
+
+
+def test_what_has_been_waited_for_is_not_waited_for_again() -> None:
+    assert combine([(10.0, Snooze(5.0)), (12.0, Retry(4.0, V[0]))], 13.0, ()) == Leave(2.0, "retried")
+    assert combine([(10.0, Snooze(2.0))], 13.0, ()) == Leave(0.0, "snoozed")
 
 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("others", [row[0] for row in WAITS.values()] + [[]])
 def test_a_run_ends_when_one_of_its_steps_does(end: Fail | InDoubt, others: list[Decision]) -> None:
     for decisions in ([end, *others], [*others, end]):
-        ended = combine(decisions, V)
+        ended = combine([(10.0, each) for each in decisions], 10.0, V)
         assert isinstance(ended, End)
         assert (ended.error, ended.verdicts) == (end.error, V)

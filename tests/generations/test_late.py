@@ -117,9 +117,7 @@ async def test_what_was_stored_when_the_claim_was_lost_is_used_and_not_bought_ag
     async def finish(rows: StepRows, *given: Any) -> None:
         if not taken_over:
             await owner.execute(LOST)
-            taken_over.append(
-                await lease.claim(worker_db, lease.this_one(generation_id), worker="who dies at once", lease_seconds=30)
-            )
+            taken_over.append(await lease.claim(worker_db, lease.Holder("who dies at once", 30), generation_id))
         await real(rows, *given)
 
     monkeypatch.setattr(StepRows, "finish", finish)

@@ -34,7 +34,6 @@ TALL = Offer(("9:16",), (3,))
         ([Offer(("4:5", "3:4"))], None, "4:5"),
         ([VEO, Offer(("1:1",))], None, "1:1"),
         ([VEO], "16:9", "16:9"),
-        ([VEO], "1:1", "1:1"),  # whether that is offered is not said here
     ],
 )
 def test_the_shape_is_the_one_asked_for_or_the_first_favourite(

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tallyframe.errors import FailureCode
-from tallyframe.generations.steps.decide import Collect, Done, Fail, InDoubt, Order, Snooze, Try, plan
-from tallyframe.generations.steps.routing import Route
+from tallyframe.generations.steps.decide import plan
+from tallyframe.generations.steps.values import Collect, Done, Fail, InDoubt, Order, Route, Snooze, Try
 from tests.support.scripted import EVERYTHING, Scripted
 
 RESULT = {"data": {"a": 1}}
@@ -87,8 +87,8 @@ def test_an_order_that_a_crash_has_hidden_is_repeated_where_that_is_allowed() ->
 def test_and_else_it_is_in_doubt(provider: str) -> None:
     planned = plan("a", [a_try("intent", provider, attempt=3)], BOTH)
     assert isinstance(planned, InDoubt)
-    assert (planned.verdict.attempt, planned.verdict.values["state"]) == (3, "in_doubt")
-    assert planned.verdict.values["is_final"] is True
+    assert (planned.verdict.attempt, planned.verdict.state) == (3, "in_doubt")
+    assert planned.verdict.is_final is True
 
 
 @pytest.mark.parametrize("code", [*FailureCode])

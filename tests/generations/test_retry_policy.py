@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tallyframe.errors import FailureCode, GenerationError, ProviderError
-from tallyframe.generations.steps.retry import RetryPolicy, wanted_wait
+from tallyframe.generations.steps.decide import RetryPolicy, wanted_wait
 from tests.support.cast import Member
 from tests.support.scripted import Scripted, among, failing
 from tests.support.working import Bench

@@ -8,7 +8,7 @@ from typing import Any
 from tallyframe.calls.gate import CallLimits
 from tallyframe.catalog import CAPABILITIES, Capability
 from tallyframe.errors import FailureCode, ProviderError
-from tallyframe.generations.steps.retry import RetryPolicy
+from tallyframe.generations.steps.decide import RetryPolicy
 from tallyframe.providers.base import (
     Answer,
     Call,

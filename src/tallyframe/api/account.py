@@ -78,7 +78,7 @@ async def list_api_keys(user: CurrentUser, serving: UserServices) -> schemas.Api
 @router.delete("/api-keys/{key_id}", status_code=204)
 async def revoke_api_key(key_id: UUID, user: CurrentUser, serving: UserServices) -> None:
     """Revoke a key."""
-    serving.callers.forget(await keys.revoke(serving.db, user.id, key_id))
+    serving.callers.pop(await keys.revoke(serving.db, user.id, key_id), None)
 
 
 @router.get("/pricing")

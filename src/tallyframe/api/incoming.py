@@ -1,7 +1,7 @@
 """What comes in. Unknown fields are refused; every limit has a number."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import (
@@ -9,7 +9,6 @@ from pydantic import (
     AwareDatetime,
     Field,
     StringConstraints,
-    model_validator,
 )
 
 from tallyframe.operations.fields import MAX_PICTURES, AspectRatio, Fields, Prompt, Seconds, Text, storable
@@ -61,12 +60,6 @@ class NewProject(Fields):
     images: list[AssetRef | UrlRef] = Field(default=[], max_length=MAX_PICTURES)
     duration_seconds: Seconds | None = Field(None, description="Videos only; whole seconds.")
     metadata: Metadata = Field(default={})
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if self.prompt is None and self.prompt_id is None:
-            raise ValueError("a prompt or a prompt_id is needed")
-        return self
 
 
 class NewGeneration(Fields):

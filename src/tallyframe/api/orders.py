@@ -50,8 +50,10 @@ async def create_project(request: Request, once: IdempotentRequest) -> schemas.P
     asked, sources = await bodies.read(request, once.serving.settings.limits.max_upload_bytes)
 
     async def create(key: Key | None) -> UUID:
-        if asked.prompt_id or not asked.prompt:
+        if asked.prompt_id:
             raise PromptNotFound
+        if not asked.prompt:
+            raise ValidationFailed("A prompt or a prompt_id is needed.")
         terms = once.serving.terms
         operation = terms.operation(asked.kind, pointer="/kind")
         if "media" not in operation.gives:
@@ -96,7 +98,7 @@ async def regenerate(project_id: UUID, once: IdempotentRequest) -> schemas.Proje
     async def create(key: Key | None) -> UUID:
         row = await _latest(once, project_id)
         terms = once.serving.terms
-        order = terms.again(once.user, terms.operation(row["operation"], pointer=""), row["input"])
+        order = terms.accept(once.user, terms.operation(row["operation"], pointer=""), row["input"], again=True)
         return await place(once, Wanted(order, project_id=project_id), key)
 
     project = await once.answer(schemas.Project, None, create, partial(_rendered, once))

@@ -75,7 +75,8 @@ async def stored(
 
     The block gets the rows to insert for the new ones.
     """
-    await _check_known(serving, user_id, [picture for picture in pictures if not picture.is_new])
+    if known := [picture for picture in pictures if not picture.is_new]:
+        await _check_known(serving, user_id, known)
     new: list[Asset] = []
     may_be_used = False
     try:

@@ -1,13 +1,12 @@
 """What the endpoints work with, and who is asking."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from time import monotonic
 from typing import Annotated
 
 import structlog
+from cachetools import TTLCache
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
@@ -27,27 +26,8 @@ REMEMBER = 5.0
 REMEMBER_MOST = 10_000
 
 
-class Callers:
-    """Remembers who a credential belongs to, for a few seconds, so that polling costs no look-up."""
-
-    def __init__(self) -> None:
-        self._users: OrderedDict[object, tuple[float, User]] = OrderedDict()
-
-    def get(self, credential: object) -> User | None:
-        """Return the remembered user."""
-        until, user = self._users.get(credential, (0.0, None))
-        return user if monotonic() < until else None
-
-    def put(self, credential: object, user: User) -> None:
-        """Remember the user."""
-        self._users[credential] = (monotonic() + REMEMBER, user)
-        self._users.move_to_end(credential)
-        if len(self._users) > REMEMBER_MOST:
-            self._users.popitem(last=False)
-
-    def forget(self, credential: object) -> None:
-        """Forget the user, if remembered."""
-        self._users.pop(credential, None)
+#: Remembers who a credential belongs to, for a few seconds, so that polling costs no look-up.
+Callers = TTLCache[object, User]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +44,7 @@ class Services:
     sources: Sources  # of webhooks
     fetch: Callable[[str, str], Awaitable[bytes]]  # (URL, pointer for errors) → bytes
     uploads: asyncio.Semaphore
-    callers: Callers = field(default_factory=Callers)
+    callers: Callers = field(default_factory=lambda: Callers(REMEMBER_MOST, ttl=REMEMBER))
 
 
 async def services(request: Request) -> Services:  # async, so that it isn't sent through a thread
@@ -119,7 +99,7 @@ async def _by_key(serving: Services, secret: str) -> User:
         user = await keys.owner(serving.system, hashed)
         if user is None:
             raise Unauthenticated("This API key is unknown or has been revoked.")
-        serving.callers.put(hashed, user)
+        serving.callers[hashed] = user
     return user
 
 
@@ -131,5 +111,5 @@ async def _by_token(serving: Services, token: str) -> User:
     user = serving.callers.get(who)
     if user is None:
         user = await users.find_or_sign_up(serving.system, identity, serving.settings.money.signup_credits)
-        serving.callers.put(who, user)
+        serving.callers[who] = user
     return user

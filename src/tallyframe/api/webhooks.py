@@ -43,7 +43,7 @@ async def take_webhook(source: str, request: Request, serving: SystemServices) -
     body = await _read(request)
     outcome = await receive(serving.system, serving.sources, source, request.headers, body)
     for credential in outcome.stale:
-        serving.callers.forget(credential)
+        serving.callers.pop(credential, None)
     return Received(status=outcome.status)
 
 

@@ -205,14 +205,15 @@ class Gate:
     def _outcome(self, record: Record) -> dict[str, Any]:
         """Return the parameters of LEAVE."""
         error, limits = record.error, self._limits
-        usage = record.usage.sound()
+        usage = _sound(record.usage)
         if not record.usage_is_final:
             usage = Usage(request_id=usage.request_id)
+        is_ill = error is not None and (error.alarm or error.in_doubt or error.code in _ILL)
         pause = None  # for which the vendor has asked everybody to stay away
         if error and error.code is FailureCode.PROVIDER_QUOTA and error.retry_after:
             pause = timedelta(seconds=min(error.retry_after, limits.retry_max_wait))
         price = limits.prices.get(record.model)
-        cooldown = jittered(limits.breaker_cooldown, 1.0, 1.25)
+        cooldown = jittered(limits.breaker_cooldown, 1.0, 1.25) if is_ill else limits.breaker_cooldown
         return {
             "id": record.id,
             "generation_id": record.context.generation_id,
@@ -220,7 +221,7 @@ class Gate:
             "model": record.model,
             "status": record.status,
             "error_code": error.code.value if error else None,
-            "error": hidden(error.operator_message)[:2000] if error and error.operator_message else None,
+            "error": error.operator_message or None if error else None,
             "input_tokens": usage.input_tokens,
             "output_tokens": usage.output_tokens,
             "video_seconds": usage.seconds,
@@ -228,13 +229,27 @@ class Gate:
             "duration_ms": round((monotonic() - record.started) * 1000),
             "vendor_request_id": hidden(usage.request_id) if usage.request_id else None,
             "guarded": self._is_guarded(record),
-            "ill": error is not None and (error.alarm or error.in_doubt or error.code in _ILL),
+            "ill": is_ill,
             "answered": record.status != "abandoned",
             "probes": record.probes,
             "failures": limits.breaker_failures,
             "cooldown": timedelta(seconds=cooldown),
             "pause": pause,
         }
+
+
+_MOST_TOKENS = 10**12
+_MOST_SECONDS = 86_400.0
+
+
+def _sound(usage: Usage) -> Usage:
+    """Return what can be believed and kept of it: a vendor may say anything."""
+    return Usage(
+        input_tokens=usage.input_tokens if 0 <= (usage.input_tokens or 0) <= _MOST_TOKENS else None,
+        output_tokens=usage.output_tokens if 0 <= (usage.output_tokens or 0) <= _MOST_TOKENS else None,
+        seconds=usage.seconds if 0 <= (usage.seconds or 0) <= _MOST_SECONDS else None,
+        request_id=usage.request_id[:200] if usage.request_id and usage.request_id.isprintable() else None,
+    )
 
 
 def longest_call(timeout: float, kind: str = "collect") -> float:

@@ -44,11 +44,19 @@ class Claim:
     retries: int
 
 
+_RUNNING = sa.and_(generations.c.status == Status.PROCESSING, generations.c.lease_until.is_not(None))
+
+#: The condition that a claim still holds its generation: the parameters `claim_id` and `claim_fence` say which.
+HELD = sa.and_(
+    generations.c.id == sa.bindparam("claim_id", type_=sa.Uuid()),
+    generations.c.fence == sa.bindparam("claim_fence", type_=sa.Integer()),
+    _RUNNING,
+)
+
+
 def held(claim: Claim) -> "sa.ColumnElement[bool]":
     """Return the condition that this very claim still holds its generation."""
-    row = generations.c
-    running = sa.and_(row.status == Status.PROCESSING, row.lease_until.is_not(None))
-    return sa.and_(row.id == claim.id, row.fence == claim.fence, running)
+    return sa.and_(generations.c.id == claim.id, generations.c.fence == claim.fence, _RUNNING)
 
 
 def unheld() -> "sa.ColumnElement[bool]":

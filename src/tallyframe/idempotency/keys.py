@@ -73,14 +73,19 @@ async def keep_for(transaction: Transaction, ref: UUID, key: Key) -> None:
     await transaction.execute(sa.insert(idempotency_keys).values(**row))
 
 
+def refuse_if_taken(error: DBAPIError) -> None:
+    """Raise RequestInProgress where a write failed because another request with its key has just been accepted."""
+    if constraint(error) == _TAKEN:
+        raise RequestInProgress from error
+
+
 @contextmanager
 def in_progress_when_taken() -> Iterator[None]:
     """Raise RequestInProgress when another request with the key has just been accepted."""
     try:
         yield
     except DBAPIError as error:
-        if constraint(error) == _TAKEN:
-            raise RequestInProgress from error
+        refuse_if_taken(error)
         raise
 
 

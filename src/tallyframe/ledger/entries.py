@@ -59,8 +59,10 @@ def debit(generation: sa.FromClause) -> sa.Insert:
     )
 
 
-def refund(generation: sa.FromClause, *, reason: str) -> sa.Insert:
-    """Return the insert that gives back in full what each row of `generation` was debited.
+def refund(
+    generation: sa.FromClause, *, entry_id: "sa.ColumnElement[UUID]", reason: "sa.ColumnElement[str]"
+) -> sa.Insert:
+    """Return the insert that gives back in full what the one row of `generation` was debited; `entry_id` is a new id.
 
     A generation that cost nothing has no debit, so nothing is inserted for it.
     """
@@ -68,7 +70,7 @@ def refund(generation: sa.FromClause, *, reason: str) -> sa.Insert:
     return insert_per_row(
         ledger_entries,
         generation.join(debits, sa.and_(debits.c.generation_id == row.id, debits.c.kind == "debit")),
-        id=new_id(),
+        id=entry_id,
         account_id=debits.c.account_id,
         kind="refund",
         amount=-debits.c.amount,

@@ -8,7 +8,6 @@ from sqlalchemy.dialects import postgresql
 
 from tallyframe.outbox.tables import outbox
 
-
 _NEW_SERIAL = {"serial": sa.literal_column("DEFAULT")}
 
 

@@ -144,10 +144,6 @@ def of_kind(task: Task, kind: type[K]) -> K:
     raise ProviderError(FailureCode.INTERNAL, alarm=True, operator_message=f"A {task.capability} task came here.")
 
 
-_MOST_TOKENS = 10**12
-_MOST_SECONDS = 86_400.0
-
-
 @dataclass(slots=True)
 class Usage:
     """What one call used, as far as the vendor's answer says; None where it doesn't."""
@@ -156,15 +152,6 @@ class Usage:
     output_tokens: int | None = None
     seconds: float | None = None  # of video made
     request_id: str | None = None  # the vendor's own name for the call, to ask its support with
-
-    def sound(self) -> "Usage":
-        """Return what can be believed and kept of it: a vendor may say anything."""
-        return Usage(
-            input_tokens=self.input_tokens if 0 <= (self.input_tokens or 0) <= _MOST_TOKENS else None,
-            output_tokens=self.output_tokens if 0 <= (self.output_tokens or 0) <= _MOST_TOKENS else None,
-            seconds=self.seconds if 0 <= (self.seconds or 0) <= _MOST_SECONDS else None,
-            request_id=self.request_id[:200] if self.request_id and self.request_id.isprintable() else None,
-        )
 
 
 @dataclass(frozen=True, slots=True)

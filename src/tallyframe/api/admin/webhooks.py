@@ -91,7 +91,7 @@ async def replay(webhook_id: UUID, because: Because, admin: Administrator, servi
     decision = Decision(admin.id, because.reason)
     outcome = await webhooks.replay(serving.system, serving.sources, decision, webhook_id)
     for credential in outcome.stale:
-        serving.callers.forget(credential)
+        serving.callers.pop(credential, None)
     return ReplayedWebhook.model_validate({**await _shown(serving, webhook_id), "outcome": outcome.status})
 
 

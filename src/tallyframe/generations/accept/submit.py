@@ -168,9 +168,9 @@ async def _accept(  # by position, three callers
         **(key.parameters() if key else {}),
     }
     try:
-        with keys.in_progress_when_taken():
-            row = (await db.run(statement, parameters)).one_or_none()
+        row = (await db.run(statement, parameters)).one_or_none()
     except DBAPIError as error:
+        keys.refuse_if_taken(error)
         if constraint(error) in TAKEN:
             return None
         if sqlstate(error) == PICTURE_GONE:

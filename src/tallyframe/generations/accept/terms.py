@@ -6,8 +6,6 @@ from datetime import timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
-from pydantic import BaseModel
-
 from tallyframe.errors import ValidationFailed
 from tallyframe.generations.accept.submit import Order
 from tallyframe.operations.base import Operation, Operations, OrderLimits
@@ -46,17 +44,19 @@ class Terms:
             raise ValidationFailed(f"There is no operation {name!r} here. There are: {names}.", pointer=pointer)
         return self.operations[name]
 
-    def accept(self, buyer: Buyer, operation: Operation[Any], fields: Mapping[str, Any]) -> Order:
-        """Return the order that these fields ask for. Raises ValidationFailed and pydantic's ValidationError."""
-        return self._order(buyer, operation, operation.accept(fields, self.offers, self.limits))
+    def accept(
+        self, buyer: Buyer, operation: Operation[Any], fields: Mapping[str, Any], *, again: bool = False
+    ) -> Order:
+        """Return the order that these fields ask for.
 
-    def again(self, buyer: Buyer, operation: Operation[Any], kept: Mapping[str, Any]) -> Order:
-        """Return the order that was kept as `kept`, if it can still be made. Raises ValidationFailed where not."""
-        order = operation.Input.model_validate(dict(kept))
-        operation.check(order, self.offers, self.limits)
-        return self._order(buyer, operation, order)
-
-    def _order(self, buyer: Buyer, operation: Operation[Any], order: BaseModel) -> Order:
+        `again`: they are the input that an order was kept with, which may be placed again if it can still be made.
+        Raises ValidationFailed and pydantic's ValidationError.
+        """
+        if again:
+            order = operation.Input.model_validate(dict(fields))
+            operation.check(order, self.offers, self.limits)
+        else:
+            order = operation.accept(fields, self.offers, self.limits)
         return Order(
             user_id=buyer.id,
             account_id=buyer.account_id,

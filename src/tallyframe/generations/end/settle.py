@@ -4,7 +4,7 @@ Worker, cancel, sweeper and administrators all come through here. Each is a cond
 hangs, so of any number of attempts to end the same generation exactly one does, and only that one stores or refunds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from tallyframe.assets.tables import assets
 from tallyframe.db import Database, insert_per_row, with_writes
 from tallyframe.errors import FailureCode
-from tallyframe.generations.claim import Claim, ExtraWrites, held, no_writes, unheld
+from tallyframe.generations.claim import HELD, Claim, ExtraWrites, held, no_writes, unheld
 from tallyframe.generations.states import Status, sources
-from tallyframe.generations.steps.decide import Verdict
-from tallyframe.generations.steps.rows import verdict_writes
+from tallyframe.generations.steps.rows import VERDICTS, keep_verdicts
+from tallyframe.generations.steps.values import Verdict
 from tallyframe.generations.tables import WITHDRAW, generation_steps, generations
 from tallyframe.ids import new_id
 from tallyframe.ledger import entries
@@ -52,11 +52,9 @@ async def fail(db: Database, claim: Claim, code: FailureCode, message: str, verd
 
     False: the claim is no longer ours.
     """
-
-    def keep(settled: sa.FromClause) -> Sequence[sa.Insert | sa.Update]:
-        return verdict_writes(verdicts, settled)
-
-    return await _refund(db, held(claim), Status.FAILED, (code, message), keep, verdicts)
+    parameters: dict[str, Any] = {"claim_id": claim.id, "claim_fence": claim.fence, "entry_id": new_id()}
+    parameters |= {"code": code.value, "words": message, "verdicts": [asdict(verdict) for verdict in verdicts]}
+    return (await db.run(_FAIL, parameters)).one_or_none() is not None
 
 
 async def cancel(db: Database, generation_id: UUID, message: str, also: ExtraWrites = no_writes) -> bool:
@@ -95,37 +93,48 @@ async def expire(db: Database, generation_id: UUID, message: str) -> bool:
 
 
 async def _refund(
-    db: Database,
-    which: "sa.ColumnElement[bool]",
-    status: Status,
-    error: tuple[FailureCode, str],
-    also: ExtraWrites,
-    verdicts: Sequence[Verdict] = (),
+    db: Database, which: "sa.ColumnElement[bool]", status: Status, error: tuple[FailureCode, str], also: ExtraWrites
 ) -> bool:
-    code, message = error
-    values = {**_final(status), "error_code": code.value, "error_message": message}
-    update = sa.update(generations).where(which).values(**values)
+    statement = _refunding(which, status, also, with_open_ticket)
+    parameters = {"code": error[0].value, "words": error[1], "entry_id": new_id()}
+    return (await db.run(statement, parameters)).one_or_none() is not None
+
+
+def _refunding(
+    which: "sa.ColumnElement[bool]", status: Status, also: ExtraWrites, open_ticket: Callable[[sa.CTE], sa.Subquery]
+) -> sa.Select[Any]:
+    """Return the statement that ends the generation as failed or canceled, for `code`, `words` and `entry_id`."""
+    code, words = (sa.bindparam(name, type_=sa.Text()) for name in ("code", "words"))
+    update = sa.update(generations).where(which).values(**_final(status), error_code=code, error_message=words)
     settled = update.returning(*_SETTLED).cte("settled")
-    calls = [complete(RUN_GENERATION, settled), enqueue(WITHDRAW, with_open_ticket(settled, verdicts))]
+    calls = [complete(RUN_GENERATION, settled), enqueue(WITHDRAW, open_ticket(settled))]
     show = _show(settled, sa.case((has_media(), "draft"), else_=status.value))
-    writes = [entries.refund(settled, reason=code.value), show, *calls, *also(settled)]
-    return (await db.run(with_writes(sa.select(settled.c.id), *writes))).one_or_none() is not None
+    refund = entries.refund(settled, entry_id=sa.bindparam("entry_id", type_=sa.Uuid()), reason=code)
+    writes = [refund, show, *calls, *also(settled)]
+    return with_writes(sa.select(settled.c.id), *writes)
 
 
-def with_open_ticket(settled: sa.CTE, verdicts: Sequence[Verdict] = ()) -> sa.Subquery:
+_HAS_TICKET = generation_steps.c.state.in_(("ticket", "in_doubt")) & generation_steps.c.ticket.is_not(None)
+_IS_SILENT = generation_steps.c.state == "intent"  # its ticket may be being written at this very moment
+
+
+def with_open_ticket(settled: sa.CTE) -> sa.Subquery:
     """Return those of the ended generations for which a vendor may still be at work.
 
-    Also those whose ticket is being written at this very moment, which this statement can't see. Nor does it see the
-    `verdicts` that it keeps itself: where one says that a try has failed, the vendor has ended it.
+    Also those whose ticket is being written at this very moment, which this statement can't see.
     """
-    step = generation_steps.c
-    has_ticket = step.state.in_(("ticket", "in_doubt")) & step.ticket.is_not(None)
-    this = sa.tuple_(step.name, step.attempt)
-    failed = [(each.name, each.attempt) for each in verdicts if each.values.get("state") == "failed"]
-    decided = [(each.name, each.attempt) for each in verdicts]
-    silent = (step.state == "intent") & this.not_in(decided)
-    open_ticket = sa.exists().where(step.generation_id == settled.c.id, (has_ticket & this.not_in(failed)) | silent)
-    return sa.select(settled.c.id).where(open_ticket).subquery()
+    is_open = sa.exists().where(generation_steps.c.generation_id == settled.c.id, _HAS_TICKET | _IS_SILENT)
+    return sa.select(settled.c.id).where(is_open).subquery()
+
+
+def _with_open_ticket_still(settled: sa.CTE) -> sa.Subquery:
+    """Return the same, where the statement keeps VERDICTS, which it doesn't see: a try that has failed is over."""
+    this = sa.tuple_(generation_steps.c.name, generation_steps.c.attempt)
+    decided = sa.select(VERDICTS.c.name, VERDICTS.c.attempt)
+    failed = decided.where(VERDICTS.c.state == "failed")
+    open_now = (_HAS_TICKET & this.not_in(failed)) | (_IS_SILENT & this.not_in(decided))
+    is_open = sa.exists().where(generation_steps.c.generation_id == settled.c.id, open_now)
+    return sa.select(settled.c.id).where(is_open).subquery()
 
 
 _SETTLED = [generations.c[name] for name in ("id", "user_id", "project_id", "slot")]
@@ -152,3 +161,7 @@ def _outputs(result: Result) -> sa.CTE:
     typed = [sa.cast(column, column.type).label(column.name) for column in columns]
     values = sa.values(*columns, name="given").data([tuple(row.values()) for row in rows])
     return sa.select(*typed).select_from(values).cte("made")
+
+
+# Put together once: building SQL costs more than running it.
+_FAIL = _refunding(HELD, Status.FAILED, lambda settled: [keep_verdicts(settled)], _with_open_ticket_still)

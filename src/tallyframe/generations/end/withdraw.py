@@ -10,8 +10,8 @@ from tallyframe.calls.gate import CallContext, Refused
 from tallyframe.db import Database
 from tallyframe.errors import ProviderError
 from tallyframe.generations.end.sweep import is_over
+from tallyframe.generations.steps.decide import find_provider
 from tallyframe.generations.steps.execute import RunDependencies
-from tallyframe.generations.steps.routing import find_provider
 from tallyframe.generations.tables import WITHDRAW, generation_steps, generations
 from tallyframe.outbox.tables import outbox
 

@@ -6,9 +6,9 @@ dropped; no exception passes through the operation, which so can't catch it by m
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Never
 from uuid import UUID
@@ -18,10 +18,11 @@ from pydantic import BaseModel
 from tallyframe.assets import rows as asset_rows
 from tallyframe.errors import FailureCode, GenerationError
 from tallyframe.generations.claim import Claim, ClaimLost
-from tallyframe.generations.steps.decide import Decision, Done, End, Fail, InDoubt, Leave, Retry, Snooze, Try, combine
+from tallyframe.generations.steps.decide import combine
 from tallyframe.generations.steps.execute import RunDependencies, Step
 from tallyframe.generations.steps.results import read_result
 from tallyframe.generations.steps.rows import StepRows
+from tallyframe.generations.steps.values import Decision, Done, End, Fail, InDoubt, Leave, Try
 from tallyframe.operations.base import Stored
 from tallyframe.providers.base import Media, Task, TextTask, VisionTask
 from tallyframe.storages.base import StorageError
@@ -35,20 +36,20 @@ Wish = Leave | End | str
 _NAME = re.compile(r"[a-z0-9_]{1,60}")
 
 
+@dataclass
 class RunContext:
     """The operation's `Context` for one claimed generation. `wish` is done when the run is to leave or to end."""
 
-    def __init__(self, dependencies: RunDependencies, claim: Claim) -> None:
-        self._dependencies = dependencies
-        self._claim = claim
-        self._rows = StepRows(dependencies.db, claim)
-        self._tries: dict[str, list[Try]] | None = None
-        self._named: set[str] = set()
-        self.wish: asyncio.Future[Wish] = asyncio.get_running_loop().create_future()
+    dependencies: RunDependencies
+    claim: Claim
+    rows: StepRows
+    wish: "asyncio.Future[Wish]" = field(default_factory=asyncio.Future)
+    tries: dict[str, list[Try]] | None = None  # by step, once they have been read
+    named: set[str] = field(default_factory=set)
 
     def input(self, picture: UUID | Stored) -> "Picture":
         """Return a reference to a picture of the order, by its id, or to a file that a step before has made."""
-        return Picture(self._dependencies, self._claim.user_id, picture)
+        return Picture(self.dependencies, self.claim.user_id, picture)
 
     async def step(self, name: str, task: Task) -> Any:  # noqa: ANN401  # Stored, or an instance of the task's model
         """Have one task done, once, and return its result."""
@@ -57,11 +58,9 @@ class RunContext:
     async def steps(self, tasks: Mapping[str, Task]) -> dict[str, Any]:
         """Have several tasks done side by side, each once, and return all results by their names."""
         for name in tasks:
-            if name in self._named or not _NAME.fullmatch(name):
+            if name in self.named or not _NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is no name for a step, or one that this run has had already")
-            self._named.add(name)
-        if self._tries is None:
-            self._tries = await self._rows.tries()
+            self.named.add(name)
         try:
             results = await self._perform(tasks)
         except ClaimLost:
@@ -70,7 +69,12 @@ class RunContext:
 
     async def _perform(self, tasks: Mapping[str, Task]) -> dict[str, Mapping[str, Any]]:
         """Do all steps at once; what each decides is kept as soon as it is known, the last with the move."""
-        performing = {asyncio.create_task(self._step(name, task).perform()): name for name, task in tasks.items()}
+        if self.tries is None:
+            self.tries = await self.rows.tries()
+        performing: dict[asyncio.Task[Decision], str] = {}
+        for name, task in tasks.items():
+            step = Step(self.dependencies, self.claim, self.rows, name, task, self.tries.get(name, ()))
+            performing[asyncio.create_task(step.perform())] = name
         results: dict[str, Mapping[str, Any]] = {}
         undone: list[tuple[float, Decision]] = []  # with the time (monotonic seconds) at which it was decided
         try:
@@ -83,13 +87,14 @@ class RunContext:
                         continue
                     undone.append((monotonic(), decision))
                     if isinstance(decision, Fail | InDoubt) or not performing:
-                        await self._want(combine(_as_of_now(undone), [decision.verdict] if decision.verdict else []))
+                        unkept = [decision.verdict] if decision.verdict else []
+                        await self._want(combine(undone, monotonic(), unkept))
                     if decision.verdict:
-                        await self._rows.keep(decision.verdict)
+                        await self.rows.keep(decision.verdict)
         finally:
             await self._drop(performing)
         if undone:
-            await self._want(combine(_as_of_now(undone), []))
+            await self._want(combine(undone, monotonic(), []))
         return results
 
     async def _drop(self, performing: "Mapping[asyncio.Task[Decision], str]") -> None:
@@ -99,11 +104,7 @@ class RunContext:
         for decision in await asyncio.gather(*performing, return_exceptions=True):
             if not isinstance(decision, BaseException | Done) and decision.verdict:
                 with suppress(ClaimLost):  # a ticket is kept all the same, and so are the others'
-                    await asyncio.shield(self._rows.keep(decision.verdict))
-
-    def _step(self, name: str, task: Task) -> Step:
-        tries: Sequence[Try] = (self._tries or {}).get(name, ())
-        return Step(self._dependencies, self._claim, self._rows, name, task, tries)
+                    await asyncio.shield(self.rows.keep(decision.verdict))
 
     async def _want(self, wish: Wish) -> Never:
         """Say what the run wants, and wait to be dropped."""
@@ -155,15 +156,6 @@ class Picture:
         if self._source not in found:
             raise GenerationError(FailureCode.INVALID_INPUT, "A picture of this order has been deleted.")
         return found[self._source]
-
-
-def _as_of_now(undone: Sequence[tuple[float, Decision]]) -> list[Decision]:
-    """Return the decisions with what is left of their waits: others may have taken their time meanwhile."""
-    now = monotonic()
-    return [
-        replace(each, seconds=max(each.seconds - (now - at), 0.0)) if isinstance(each, Snooze | Retry) else each
-        for at, each in undone
-    ]
 
 
 def _as_asked(task: Task, result: Mapping[str, Any]) -> Stored | BaseModel:

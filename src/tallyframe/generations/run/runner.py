@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -19,9 +20,9 @@ from tallyframe.generations.end import settle
 from tallyframe.generations.run import lease
 from tallyframe.generations.run.context import LOST, RunContext, Wish
 from tallyframe.generations.steps import detached
-from tallyframe.generations.steps.decide import End, Leave
 from tallyframe.generations.steps.execute import RunDependencies
 from tallyframe.generations.steps.rows import StepRows
+from tallyframe.generations.steps.values import End, Leave
 from tallyframe.jitter import jittered
 from tallyframe.lost import sqlstate
 from tallyframe.operations.base import Operation, Operations, Result
@@ -60,17 +61,19 @@ class Runner:
         """The database that decides."""
         return self.dependencies.db
 
+    @property
+    def holder(self) -> lease.Holder:
+        """What this worker's claims say."""
+        return lease.Holder(self.worker, self.limits.lease_seconds)
+
     async def claim_next(self, full: Sequence[UUID] = (), *, oldest: bool = False) -> Claim | None:
         """Take the generation whose turn it is, or the oldest, of anybody but the users in `full`."""
-        return await self._claim(lease.next_in_turn(full, oldest=oldest))
+        return await lease.claim_next(self.db, self.holder, full, oldest=oldest)
 
     async def run(self, generation_id: UUID) -> str:
         """Run that very generation if it is there to be taken; return what became of it, for the log."""
-        claim = await self._claim(lease.this_one(generation_id))
+        claim = await lease.claim(self.db, self.holder, generation_id)
         return await self.run_claimed(claim) if claim else "not_taken"
-
-    async def _claim(self, which: "sa.Select[UUID]") -> Claim | None:
-        return await lease.claim(self.db, which, worker=self.worker, lease_seconds=self.limits.lease_seconds)
 
     async def run_claimed(self, claim: Claim) -> str:
         """Run what has been taken; return what became of it, for the log."""
@@ -79,7 +82,7 @@ class Runner:
         ):
             try:
                 made = await self._work(claim)
-                outcome = await _uncut(retry_while_unavailable(lambda: self._move(claim, made)))
+                outcome = await _uncut(self._move(claim, made))
             except (ClaimLost, Unavailable):  # taken over or ended; or the lease decides, when the database is back
                 outcome = LOST
             except asyncio.CancelledError:
@@ -104,9 +107,9 @@ class Runner:
 
     async def _with_heartbeat(self, claim: Claim, operation: Operation[Any]) -> Result | Wish:
         """Run the operation while the lease is kept; drop it as soon as the lease is lost."""
-        context = RunContext(self.dependencies, claim)
-        working = asyncio.create_task(_operate(operation, claim, context))
+        context = RunContext(self.dependencies, claim, StepRows(self.db, claim))
         beating = asyncio.create_task(self._beat(claim))
+        working = asyncio.create_task(_operate(operation, claim, context))
         try:
             try:
                 await asyncio.wait((working, beating, context.wish), return_when=asyncio.FIRST_COMPLETED)
@@ -130,20 +133,22 @@ class Runner:
         match made:
             case Result():
                 try:
-                    return "succeeded" if await settle.succeed(self.db, claim, made) else LOST
+                    kept = await retry_while_unavailable(partial(settle.succeed, self.db, claim, made))
                 except sa.exc.StatementError as error:
                     if isinstance(error, DBAPIError) and sqlstate(error)[:2] not in _UNFIT:
                         raise
                     return await self._move(claim, _bug_or_failure(error))
+                return "succeeded" if kept else LOST
             case End(error, verdicts):
                 log.warning("generation_failed", code=error.code.value, operator_message=error.operator_message)
-                ended = await settle.fail(self.db, claim, error.code, error.message, verdicts)
-                return "failed" if ended else LOST
+                fail = partial(settle.fail, self.db, claim, error.code, error.message, verdicts)
+                return "failed" if await retry_while_unavailable(fail) else LOST
             case Leave(seconds, outcome, verdicts):
                 retried = outcome != "snoozed"
                 # Up to a quarter more, so that what failed together doesn't come back together.
                 wait = jittered(seconds, 1.0, 1.25) if retried else seconds
-                left = await lease.leave(self.db, claim, seconds=wait, counts=retried, verdicts=verdicts)
+                leave = partial(lease.leave, self.db, claim, seconds=wait, counts=retried, verdicts=verdicts)
+                left = await retry_while_unavailable(leave)
                 if not left:
                     rows = StepRows(self.db, claim)
                     for verdict in verdicts:

@@ -4,16 +4,36 @@
     decide(asked, answer)    after it: done, wait, try again, the next provider, in doubt, or failed
     combine(decisions)       what the run does about the steps that aren't done: leave for a while, or end
 
-Each decision has the verdict that is kept with the step, so that verdict and move are one write.
+Each decision has the verdict that is kept with the step, so that verdict and move are one write. RetryPolicy is the
+only retry policy there is. A route is one task at one provider.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
-from tallyframe.errors import FailureCode, GenerationError, ProviderError
-from tallyframe.generations.steps.retry import RetryPolicy, wanted_wait
-from tallyframe.generations.steps.routing import Route, able, find_route, is_terminal
+from tallyframe.errors import FAILURE_POLICY, FailureCode, GenerationError, ProviderError
+from tallyframe.generations.steps.values import (
+    Answer,
+    Asked,
+    Collect,
+    Decision,
+    Done,
+    End,
+    Fail,
+    InDoubt,
+    Kept,
+    Leave,
+    NextProvider,
+    NotStored,
+    Order,
+    Retry,
+    Route,
+    Snooze,
+    Try,
+    Verdict,
+    Waiting,
+)
+from tallyframe.providers.base import Provider, Providers, Task
 
 IN_DOUBT = "We lost track of what the provider did with this. Your credits are back; you can order it again."
 
@@ -22,96 +42,52 @@ MOST_BAD_RESULTS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
-    """One try of a step, as it is kept. `rests`: seconds until its provider may be asked again."""
+class RetryPolicy:
+    """How often and after how many seconds."""
 
-    attempt: int
-    state: str
-    provider: str
-    model: str = ""
-    ticket: str | None = None
-    result: Mapping[str, Any] | None = None
-    error_code: str | None = None
-    is_final: bool = False
-    rests: float = 0.0
+    max_retries: int  # of a step, at one provider
+    max_wait: float  # seconds; a vendor that asks for more patience is given up
+    max_rejected: int = 2  # the same for answers without a usable result, each of which may be billed
+    collect_again: float = 5.0  # seconds until a ticket is asked for again when asking failed
+    base: float = 1.0  # seconds before the first retry; it doubles with each one
+    longest: float = 60.0  # seconds that doubling leads to at most
 
+    def gives_up(self, error: GenerationError, retries: int) -> bool:
+        """Tell whether this is the end at this provider, after `retries` further tries already made there."""
+        most = self.max_retries
+        if error.code is FailureCode.PROVIDER_REJECTED:
+            most = min(most, self.max_rejected)
+        return not error.retryable or retries >= most or wanted_wait(error) > self.max_wait
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What is to be kept of a try: the columns that change. The provider is asked again after `poll_after` seconds."""
-
-    name: str
-    attempt: int
-    provider: str
-    model: str
-    values: Mapping[str, Any] = field(default_factory=dict)
-    poll_after: float | None = None
+    def delay(self, error: GenerationError, retries: int) -> float:
+        """Return the seconds before retry number `retries` (from 0): doubling, and what the vendor asks for."""
+        return max(min(self.base * 2.0**retries, self.longest), wanted_wait(error))
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The step has its result, which is kept."""
-
-    result: Mapping[str, Any]
+def wanted_wait(error: GenerationError) -> float:
+    """Return the seconds that the vendor asked to be left alone; 0 when it didn't."""
+    return error.retry_after or 0.0 if isinstance(error, ProviderError) else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Snooze:
-    """Nothing to do for so many seconds."""
-
-    seconds: float
-    verdict: Verdict | None = None
+def routes_of(providers: Providers, task: Task) -> list[Route]:
+    """Return a route for each provider of the task's capability, in order."""
+    offered = [(provider, provider.offers[task.capability]) for provider in providers.get(task.capability, ())]
+    return [Route(provider, offer, task.fits(offer)) for provider, offer in offered]
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """The same provider may do better in so many seconds."""
-
-    seconds: float
-    verdict: Verdict
+def able(routes: Sequence[Route], *, without: Collection[str] = ()) -> list[Route]:
+    """Return the routes that fit, without those of the providers named."""
+    return [route for route in routes if route.fits and route.provider.name not in without]
 
 
-@dataclass(frozen=True, slots=True)
-class NextProvider:
-    """This provider has said its last word, and there is another one."""
-
-    verdict: Verdict
+def find_route(routes: Sequence[Route], provider: str) -> Route | None:
+    """Return the route to the provider of that name, whether it fits or not; None if it is no longer configured."""
+    return next((route for route in routes if route.provider.name == provider), None)
 
 
-@dataclass(frozen=True, slots=True)
-class InDoubt:
-    """The work may have been done, and billed, and can't be had: it is not bought again."""
-
-    error: GenerationError
-    verdict: Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Fail:
-    """This is the end. Without a verdict, an earlier try has it."""
-
-    error: GenerationError
-    verdict: Verdict | None = None
-
-
-Decision = Done | Snooze | Retry | NextProvider | InDoubt | Fail
-
-
-@dataclass(frozen=True, slots=True)
-class Collect:
-    """Ask for the ticket of this try."""
-
-    latest: Try
-    route: Route
-    others: Sequence[Route]
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """Order from the first of these that can take it. `doubtful`: a try of which nobody knows what became."""
-
-    routes: Sequence[Route]
-    doubtful: Try | None = None
+def find_provider(providers: Providers, name: str) -> Provider | None:
+    """Return the provider of that name, whatever it serves."""
+    return next((each for group in providers.values() for each in group if each.name == name), None)
 
 
 def plan(name: str, tries: Sequence[Try], routes: Sequence[Route]) -> Done | Snooze | Collect | Order | InDoubt | Fail:
@@ -133,8 +109,8 @@ def plan(name: str, tries: Sequence[Try], routes: Sequence[Route]) -> Done | Sno
             route = find_route(routes, provider)
             again = route is not None and route.provider.repeatable
             if not again:
-                doubt = _lost_track()
-                return InDoubt(doubt, _verdict(name, latest, "in_doubt", doubt, is_final=True))
+                doubt = lost_track()
+                return InDoubt(doubt, verdict_on(name, latest, "in_doubt", doubt, is_final=True))
             return _order(able(routes, without=spoken), latest)
         case Try(is_final=True, state=state, error_code=str(code)) if state == "in_doubt" or is_terminal(code):
             return _as_found(code)
@@ -153,75 +129,30 @@ def _as_found(code: str) -> Fail:
     return Fail(GenerationError(FailureCode(code), operator_message="as an earlier try has found"))
 
 
-def _lost_track() -> GenerationError:
-    return GenerationError(FailureCode.PROVIDER_TIMEOUT, IN_DOUBT, operator_message="in doubt")
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Who was asked, and what for. `has_others`: is there a provider that hasn't said its last word?
-
-    `retries`: tries before this one at the same provider. `bad_results`: results of this ticket that were no use.
-    """
-
-    name: str
-    attempt: int
-    route: Route
-    has_others: bool
-    retries: int = 0
-    is_collect: bool = False
-    bad_results: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """The result is stored, and kept with the step."""
-
-    result: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """The vendor has taken the order, or is still at work: ask for the ticket in so many seconds."""
-
-    ticket: str
-    poll_after: float
-
-
-@dataclass(frozen=True, slots=True)
-class NotStored:
-    """There is a result, but our storage doesn't take it."""
-
-    error: GenerationError
-
-
-Answer = Kept | Waiting | NotStored | GenerationError
-
-
 def decide(asked: Asked, answer: Answer, policy: RetryPolicy) -> Decision:
     """Return what the step does about an answer."""
     this = Try(asked.attempt, "", asked.route.provider.name, asked.route.offer.model)
+    still = Verdict(asked.name, this.attempt, this.provider, this.model)
     match answer:
         case Kept(result):
             return Done(result)
         case Waiting(ticket, seconds):
-            kept = {"state": "ticket", "ticket": ticket}
-            return Snooze(seconds, _keep(asked.name, this, kept, seconds))
+            return Snooze(seconds, replace(still, state="ticket", ticket=ticket, poll_after=seconds))
         case NotStored(error) if asked.is_collect and error.retryable:
-            return Snooze(policy.collect_again, _keep(asked.name, this, {}, policy.collect_again))
+            return Snooze(policy.collect_again, replace(still, poll_after=policy.collect_again))
         case NotStored(error):
             # Its bytes are gone with this try, and ordering again would buy it twice: so this is the end.
-            return Fail(error, _verdict(asked.name, this, "failed", error, is_final=True))
+            return Fail(error, verdict_on(asked.name, this, "failed", error, is_final=True))
         case GenerationError() if asked.is_collect and _may_be_asked_again(asked, answer):
             seconds = max(policy.collect_again, wanted_wait(answer))
-            return Snooze(seconds, _keep(asked.name, this, {}, seconds))
+            return Snooze(seconds, replace(still, poll_after=seconds))
         case ProviderError(in_doubt=doubtful, spent=spent) if doubtful or spent or _is_used_up(asked, answer):
             return _doubt(asked, this, answer, policy)
         case GenerationError() if not policy.gives_up(answer, asked.retries):
             seconds = policy.delay(answer, asked.retries)
-            return Retry(seconds, _verdict(asked.name, this, "failed", answer, is_final=False, rests=seconds))
+            return Retry(seconds, verdict_on(asked.name, this, "failed", answer, is_final=False, rests=seconds))
         case GenerationError():
-            verdict = _verdict(asked.name, this, "failed", answer, is_final=True)
+            verdict = verdict_on(asked.name, this, "failed", answer, is_final=True)
             return NextProvider(verdict) if asked.has_others and not is_terminal(answer.code) else Fail(answer, verdict)
 
 
@@ -242,54 +173,59 @@ def _doubt(asked: Asked, this: Try, error: ProviderError, policy: RetryPolicy) -
     words = IN_DOUBT if error.in_doubt else error.message
     doubt = GenerationError(error.code, words, operator_message=error.operator_message)
     if not again:
-        return InDoubt(doubt, _verdict(asked.name, this, "in_doubt", doubt, is_final=True))
+        return InDoubt(doubt, verdict_on(asked.name, this, "in_doubt", doubt, is_final=True))
     seconds = policy.delay(error, asked.retries)
-    return Retry(seconds, _verdict(asked.name, this, "in_doubt", doubt, is_final=False, rests=seconds))
+    return Retry(seconds, verdict_on(asked.name, this, "in_doubt", doubt, is_final=False, rests=seconds))
+
+
+def lost_track() -> GenerationError:
+    """Return the doubt about an order of which nobody knows what became."""
+    return GenerationError(FailureCode.PROVIDER_TIMEOUT, IN_DOUBT, operator_message="in doubt")
 
 
 def doubt_about(name: str, doubtful: Try) -> Verdict:
     """Return the verdict on a try of which nobody knows what became, where the provider may be asked again."""
-    return _verdict(name, doubtful, "in_doubt", _lost_track(), is_final=False)
+    return verdict_on(name, doubtful, "in_doubt", lost_track(), is_final=False)
 
 
-def _keep(name: str, this: Try, values: Mapping[str, Any], poll_after: float | None = None) -> Verdict:
-    return Verdict(name, this.attempt, this.provider, this.model, values, poll_after)
-
-
-def _verdict(
+def verdict_on(
     name: str, this: Try, state: str, error: GenerationError, *, is_final: bool, rests: float | None = None
 ) -> Verdict:
-    said = {"error_code": error.code.value, "is_final": is_final, "operator_message": error.operator_message}
-    return Verdict(name, this.attempt, this.provider, this.model, {"state": state, **said}, rests)
+    """Return what is kept of a try that has ended in this state; its provider rests for so many seconds."""
+    return Verdict(
+        name,
+        this.attempt,
+        this.provider,
+        this.model,
+        state,
+        error_code=error.code.value,
+        is_final=is_final,
+        operator_message=error.operator_message,
+        poll_after=rests,
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """Give the generation back for so many seconds. `outcome` is what the log says of it."""
+def is_terminal(code: FailureCode | str) -> bool:
+    """Tell whether a provider's last word ends the generation: then no other provider is asked.
 
-    seconds: float
-    outcome: str
-    verdicts: Sequence[Verdict] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """End it as failed, with a refund."""
-
-    error: GenerationError
-    verdicts: Sequence[Verdict] = ()
+    A refusal by one vendor's content policy is not shopped around, and what could not be stored has been bought, and
+    elsewhere would be bought again.
+    """
+    return FAILURE_POLICY[FailureCode(code)][0] == "user" or code == FailureCode.STORAGE_UNAVAILABLE
 
 
-def combine(decisions: Sequence[Decision], unkept: Sequence[Verdict]) -> Leave | End:
+def combine(undone: Sequence[tuple[float, Decision]], now: float, unkept: Sequence[Verdict]) -> Leave | End:
     """Return what the run does about steps that aren't done: it ends when one does, and else is woken for the first.
 
-    `unkept` are the verdicts that are to be kept together with the move.
+    Each decision comes with the time at which it was made, in the seconds of `now`: others may have taken their time
+    since. `unkept` are the verdicts that are to be kept together with the move.
     """
+    decisions = [decision for _, decision in undone]
     for decision in decisions:
         if isinstance(decision, InDoubt | Fail):
             return End(decision.error, unkept)
-    waits = [each.seconds if isinstance(each, Snooze | Retry) else 0.0 for each in decisions]
     if any(isinstance(each, NextProvider) for each in decisions):
         return Leave(0.0, "fell_back", unkept)
+    waits = [max(at + each.seconds - now, 0.0) for at, each in undone if isinstance(each, Snooze | Retry)]
     retried = any(isinstance(each, Retry) for each in decisions)
-    return Leave(min(waits), "retried" if retried else "snoozed", unkept)
+    return Leave(min(waits, default=0.0), "retried" if retried else "snoozed", unkept)

@@ -15,25 +15,22 @@ from tallyframe.calls.gate import CallContext, Gate, Record, Refused
 from tallyframe.db import Database
 from tallyframe.errors import FailureCode, GenerationError, ProviderError
 from tallyframe.generations.claim import Claim
-from tallyframe.generations.steps.decide import (
+from tallyframe.generations.steps.decide import RetryPolicy, decide, doubt_about, plan, routes_of
+from tallyframe.generations.steps.detached import DetachedCall, DetachedCalls
+from tallyframe.generations.steps.results import keep_result
+from tallyframe.generations.steps.rows import StepRows
+from tallyframe.generations.steps.values import (
     Asked,
     Collect,
     Decision,
     Kept,
     NotStored,
     Order,
+    Route,
     Snooze,
     Try,
     Waiting,
-    decide,
-    doubt_about,
-    plan,
 )
-from tallyframe.generations.steps.detached import DetachedCall, DetachedCalls
-from tallyframe.generations.steps.results import keep_result
-from tallyframe.generations.steps.retry import RetryPolicy
-from tallyframe.generations.steps.routing import Route, routes_of
-from tallyframe.generations.steps.rows import StepRows
 from tallyframe.jitter import jittered
 from tallyframe.providers.base import Answer, Call, Data, Media, Providers, Task, Ticket
 from tallyframe.storages.base import Storages
@@ -114,12 +111,13 @@ class Step:
 
     async def _start(self, asked: Asked, record: Record) -> Answer | GenerationError:
         """Read the inputs, commit the intent, and ask the vendor. Nothing of ours can fail between the last two."""
+        call = self._call(record, asked.attempt)
         try:
             async with self.dependencies.gate.recording(record):
                 for picture in self.task.inputs:
                     await picture.read()
                 await self.rows.intend(asked)
-                answer = await asked.route.provider.start(self.task, self._call(record, asked.attempt))
+                answer = await asked.route.provider.start(self.task, call)
                 if isinstance(answer, Ticket):
                     record.status = "accepted"
                 return answer

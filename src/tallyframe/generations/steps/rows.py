@@ -4,22 +4,22 @@
 next run knows whether to collect, to book a doubt, or to order.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.dialects.postgresql import JSONB
 
 from tallyframe.db import Database, insert_per_row, retry_while_unavailable, with_writes
 from tallyframe.errors import GenerationError, ProviderError, Unavailable
-from tallyframe.generations.claim import Claim, ClaimLost, bump_project, held
-from tallyframe.generations.steps.decide import Asked, Try, Verdict
+from tallyframe.generations.claim import HELD, Claim, ClaimLost, bump_project
+from tallyframe.generations.steps.values import Asked, Try, Verdict
 from tallyframe.generations.tables import ERASE_GENERATION, ERASE_PROJECT, WITHDRAW, generation_steps, generations
 from tallyframe.outbox.rows import enqueue
 from tallyframe.projects.tables import projects
-from tallyframe.redaction import hidden
 
 log = structlog.get_logger()
 
@@ -28,37 +28,67 @@ _step = generation_steps.c
 #: Seconds before its time at which a vendor is asked all the same: several steps that are due together are one wake-up.
 TOGETHER = 0.25
 
-_ENDING = frozenset({"failed", "in_doubt"})
-
-
-def verdict_writes(verdicts: Sequence[Verdict], generation: sa.FromClause) -> list[sa.Insert]:
-    """Return the writes of verdicts, if the row of their generation (`id`) is there: with a move, in one statement."""
-    return [_upsert(verdict, generation) for verdict in verdicts]
-
-
-def _upsert(verdict: Verdict, generation: sa.FromClause) -> sa.Insert:
-    changes: dict[str, Any] = dict(verdict.values)
-    if "operator_message" in changes:
-        changes["operator_message"] = hidden(str(changes["operator_message"]))[:2000] or None
-    if changes.get("state") in _ENDING:
-        changes["ended_at"] = sa.func.now()
-    if verdict.poll_after is not None:
-        changes["poll_at"] = sa.func.now() + sa.literal(timedelta(seconds=verdict.poll_after), sa.Interval())
-    new = {"name": verdict.name, "attempt": verdict.attempt, "provider": verdict.provider, "model": verdict.model}
-    row = {"state": "intent", **new, **changes}
-    insert = insert_per_row(generation_steps, generation, generation_id=generation.c.id, **row)
-    return insert.on_conflict_do_update(
-        index_elements=["generation_id", "name", "attempt"],
-        set_={name: insert.excluded[name] for name in changes},
+#: Verdicts, as one JSON list in the parameter `verdicts`: so however many there are, the statement is the same.
+VERDICTS = (
+    sa.func.jsonb_to_recordset(sa.bindparam("verdicts", type_=JSONB))
+    .table_valued(
+        *(sa.column(name, _step[name].type) for name in ("name", "attempt", "provider", "model", "state", "ticket")),
+        *(sa.column(name, _step[name].type) for name in ("error_code", "is_final", "operator_message")),
+        sa.column("poll_after", sa.Float()),
+        name="verdicts",
     )
+    .render_derived(with_types=True)
+)
 
 
+def keep_verdicts(generation: sa.FromClause) -> sa.Insert:
+    """Return the write of VERDICTS, if the row of their generation (`id`) is there: with a move, in one statement."""
+    said, now = VERDICTS.c, sa.func.now()
+    insert = insert_per_row(
+        generation_steps,
+        generation.join(VERDICTS, sa.true()),
+        generation_id=generation.c.id,
+        **{name: said[name] for name in ("name", "attempt", "provider", "model", "ticket", "error_code", "is_final")},
+        operator_message=sa.func.nullif(said.operator_message, ""),
+        state=sa.func.coalesce(said.state, "intent"),
+        ended_at=sa.case((said.state.in_(("failed", "in_doubt")), now)),
+        poll_at=now + said.poll_after * sa.literal(timedelta(seconds=1), sa.Interval()),
+    )
+    new = insert.excluded
+    changes = {
+        "state": sa.case((new.state == "intent", _step.state), else_=new.state),
+        **{name: sa.func.coalesce(new[name], _step[name]) for name in ("ticket", "poll_at")},
+    }
+    for name in ("error_code", "is_final", "operator_message", "ended_at"):
+        changes[name] = sa.case((new.ended_at.is_not(None), new[name]), else_=_step[name])
+    return insert.on_conflict_do_update(index_elements=["generation_id", "name", "attempt"], set_=changes)
+
+
+def _intention() -> sa.Select[Any]:
+    provider, model, name = (sa.bindparam(f"asked_{each}", type_=sa.Text()) for each in ("provider", "model", "name"))
+    update = sa.update(generations).where(HELD).values(provider=provider, model=model)
+    shown = update.returning(generations.c.id, generations.c.project_id).cte("shown")
+    attempt = sa.bindparam("asked_attempt", type_=sa.Integer())
+    row = {"name": name, "attempt": attempt, "state": "intent", "provider": provider, "model": model}
+    insert = insert_per_row(generation_steps, shown, generation_id=shown.c.id, **row)
+    return with_writes(sa.select(shown.c.id), insert, bump_project(shown))
+
+
+def _kept() -> sa.Select[Any]:
+    mine = sa.select(generations.c.id).where(HELD).with_for_update(key_share=True).cte("mine")
+    return with_writes(sa.select(mine.c.id), keep_verdicts(mine))
+
+
+# Put together once: building SQL costs more than running it.
+_INTEND, _KEEP = _intention(), _kept()
+
+
+@dataclass(frozen=True, slots=True)
 class StepRows:
     """The rows of the steps of one claimed generation."""
 
-    def __init__(self, db: Database, claim: Claim) -> None:
-        self._db = db
-        self._claim = claim
+    db: Database
+    claim: Claim
 
     async def tries(self) -> dict[str, list[Try]]:
         """Return all tries of all steps, oldest first, by the steps' names."""
@@ -66,36 +96,31 @@ class StepRows:
         columns = [_step[name] for name in Try.__dataclass_fields__ if name != "rests"]
         query = sa.select(_step.name, *columns, sa.func.coalesce(rests, 0)).order_by(_step.attempt)
         found: dict[str, list[Try]] = {}
-        for name, *fields in (await self._db.run(query.where(_step.generation_id == self._claim.id))).all():
+        for name, *fields in (await self.db.run(query.where(_step.generation_id == self.claim.id))).all():
             found.setdefault(name, []).append(Try(*fields))
         return found
 
     async def intend(self, asked: Asked) -> None:
         """Commit that the vendor is about to be called; also show which one. Raises ClaimLost."""
-        values = {"provider": asked.route.provider.name, "model": asked.route.offer.model}
-        update = sa.update(generations).where(held(self._claim)).values(**values)
-        shown = update.returning(generations.c.id, generations.c.project_id).cte("shown")
-        row = {"name": asked.name, "attempt": asked.attempt, "state": "intent", **values}
-        insert = insert_per_row(generation_steps, shown, generation_id=shown.c.id, **row)
-        await self._write(with_writes(sa.select(shown.c.id), insert, bump_project(shown)))
+        provider, model = asked.route.provider.name, asked.route.offer.model
+        asks = {"asked_provider": provider, "asked_model": model, "asked_name": asked.name}
+        await self._write(_INTEND, asks | {"asked_attempt": asked.attempt})
 
     async def keep(self, verdict: Verdict) -> None:
         """Commit a verdict by itself, while other steps of the run are still under way. Raises ClaimLost.
 
         A ticket is kept even if the claim is lost: who has taken over may collect it, or the vendor will be told.
         """
-        mine = sa.select(generations.c.id).where(held(self._claim)).with_for_update(key_share=True).cte("mine")
-        statement = with_writes(sa.select(mine.c.id), *verdict_writes([verdict], mine))
         try:
-            await retry_while_unavailable(lambda: self._write(statement))
+            await retry_while_unavailable(lambda: self._write(_KEEP, {"verdicts": [asdict(verdict)]}))
         except ClaimLost:
             await self.keep_late(verdict)
             raise
 
     async def keep_late(self, verdict: Verdict) -> None:
         """Keep the ticket of a verdict, if it has one, although the claim is lost."""
-        if ticket := verdict.values.get("ticket"):
-            await self.keep_late_ticket(verdict.name, verdict.attempt, ticket)
+        if verdict.ticket:
+            await self.keep_late_ticket(verdict.name, verdict.attempt, verdict.ticket)
 
     async def keep_late_ticket(self, name: str, attempt: int, ticket: str) -> None:
         """Keep a ticket although the claim is lost. Where the generation has ended, the vendor will be told."""
@@ -106,27 +131,27 @@ class StepRows:
         nobody_waits = ended.where(generations.c.finished_at.is_not(None)).subquery()
         statement = with_writes(sa.select(kept.c.generation_id), enqueue(WITHDRAW, nobody_waits))
         try:
-            await retry_while_unavailable(lambda: self._db.run(statement))
+            await retry_while_unavailable(lambda: self.db.run(statement))
         except Unavailable:  # all that can still be done for it
-            log.exception("ticket_lost", generation_id=str(self._claim.id), attempt=attempt, ticket=ticket)
+            log.exception("ticket_lost", generation_id=str(self.claim.id), attempt=attempt, ticket=ticket)
             raise
 
     async def show_storing(self, name: str, attempt: int) -> None:
         """Show that a result is being stored, and note that this claim may write a file. Raises ClaimLost."""
-        update = sa.update(generations).where(held(self._claim)).values(step="storing")
+        update = sa.update(generations).where(HELD).values(step="storing")
         stepped = update.returning(generations.c.id, generations.c.project_id).cte("stepped")
-        fences = sa.func.array_append(_step.fences, sa.literal(self._claim.fence, sa.Integer()))
+        fences = sa.func.array_append(_step.fences, sa.literal(self.claim.fence, sa.Integer()))
         this = sa.and_(self._try(name, attempt), sa.exists().where(stepped.c.id == _step.generation_id))
         note = sa.update(generation_steps).where(this).values(fences=fences)
         statement = with_writes(sa.select(stepped.c.id), note, bump_project(stepped))
-        await retry_while_unavailable(lambda: self._write(statement))
+        await retry_while_unavailable(lambda: self._write(statement, {}))
 
     async def finish(self, name: str, attempt: int, result: Mapping[str, Any]) -> None:
         """Commit what the step has made. Raises ClaimLost."""
-        ours = sa.exists().where(held(self._claim))
+        ours = sa.exists().where(HELD)
         done = {"state": "done", "result": dict(result), "ended_at": sa.func.now()}
         update = sa.update(generation_steps).where(self._try(name, attempt), ours).values(**done)
-        await retry_while_unavailable(lambda: self._write(update.returning(_step.generation_id)))
+        await retry_while_unavailable(lambda: self._write(update.returning(_step.generation_id), {}))
 
     async def end_late(self, name: str, attempt: int, error: GenerationError, *, delivered: bool) -> None:
         """Note what came of an order that nobody waited for any more: the vendor's verdict, or a result.
@@ -134,18 +159,18 @@ class StepRows:
         A result is an orphan where the generation has ended. Where it hasn't, it is lost and may have been billed: so
         this is a doubt like any other, and nobody may order again what it doesn't allow.
         """
-        ended = sa.exists().where(generations.c.id == self._claim.id, generations.c.finished_at.is_not(None))
+        ended = sa.exists().where(generations.c.id == self.claim.id, generations.c.finished_at.is_not(None))
         doubt = "in_doubt" if delivered or (isinstance(error, ProviderError) and error.in_doubt) else "failed"
         values = {
             "state": sa.case((ended, "orphaned"), else_=doubt) if delivered else doubt,
             "error_code": error.code.value,
             "is_final": not error.retryable,
-            "operator_message": hidden(error.operator_message)[:2000] or None,
+            "operator_message": error.operator_message or None,
             "ended_at": sa.func.now(),
         }
         still_open = _step.state.in_(("intent", "in_doubt"))
         update = sa.update(generation_steps).where(self._try(name, attempt), still_open).values(**values)
-        await retry_while_unavailable(lambda: self._db.run(update))
+        await retry_while_unavailable(lambda: self.db.run(update))
 
     async def orphan(self, name: str, attempt: int, result: Mapping[str, Any]) -> None:
         """Keep, for the operator, a success that came after the claim was lost. Changes nothing else.
@@ -163,12 +188,13 @@ class StepRows:
             enqueue(ERASE_PROJECT, project.where(projects.c.deleted_at.is_not(None)).subquery()),
             enqueue(ERASE_GENERATION, alone.where(generations.c.deleted_at.is_not(None)).subquery()),
         )
-        await self._db.run(with_writes(sa.select(kept.c.generation_id), *erasing))
+        await self.db.run(with_writes(sa.select(kept.c.generation_id), *erasing))
 
     def _try(self, name: str, attempt: int) -> "sa.ColumnElement[bool]":
-        return sa.and_(_step.generation_id == self._claim.id, _step.name == name, _step.attempt == attempt)
+        return sa.and_(_step.generation_id == self.claim.id, _step.name == name, _step.attempt == attempt)
 
-    async def _write(self, statement: sa.Executable) -> None:
-        written: UUID | None = (await self._db.run(statement)).scalar_one_or_none()
-        if written is None:
+    async def _write(self, statement: sa.Executable, parameters: Mapping[str, Any]) -> None:
+        """Run a statement that returns a row as long as the claim is held. Raises ClaimLost."""
+        claimed = {"claim_id": self.claim.id, "claim_fence": self.claim.fence}
+        if (await self.db.run(statement, claimed | dict(parameters))).one_or_none() is None:
             raise ClaimLost

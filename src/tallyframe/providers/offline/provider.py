@@ -41,28 +41,33 @@ class OfflineProvider:
     async def start(self, task: Task, call: Call) -> Answer:
         """Give the result, or a ticket: with a delay card, and for every video. Raises ProviderError as cards say.
 
-        Tokens are noted by the call that brings the result or the failure.
+        Tokens are noted with each call, and count with the one that brings the result or the failure.
         """
         if not task.fits(self.offers[task.capability]):
             raise ProviderError(FailureCode.INVALID_INPUT, "This shape, length or number of pictures is not offered.")
         cards = read_cards(task.prompt)
         if cards.hang:
             await asyncio.sleep(cards.hang)
-        if call.attempt <= cards.flaky:
-            _note_input(task, call)
+        if not isinstance(task, ImageTask | VideoTask):
+            note_input(task, call.usage)
         cards.check_try(call.attempt)
         if cards.delay is not None:
             ready_at_ms = self._now_ms() + round(cards.delay * 1000)
             return Ticket(tickets.issue(call.key, ready_at_ms), tickets.poll_after(cards.delay))
+        cards.check_verdict()
         if isinstance(task, VideoTask):
-            cards.check_verdict()
             return Ticket(tickets.issue(call.key, self._now_ms()), _VIDEO_POLL_SECONDS)
-        return await _finish(task, cards, call)
+        return await _make(task, cards, call)
 
     async def collect(self, ticket: str, task: Task, call: Call) -> Answer:
         """Give the result, or the ticket again while its delay lasts. Raises ProviderError as `start` does."""
-        waiting = tickets.waiting(ticket, self._now_ms())
-        return waiting or await _finish(task, read_cards(task.prompt), call)
+        if waiting := tickets.waiting(ticket, self._now_ms()):
+            return waiting
+        cards = read_cards(task.prompt)
+        if not isinstance(task, ImageTask | VideoTask):
+            note_input(task, call.usage)
+        cards.check_verdict()
+        return await _make(task, cards, call)
 
     async def cancel(self, ticket: str) -> bool:  # noqa: ARG002 - the port
         """Stop at once: nothing is at work before its ticket is collected."""
@@ -79,15 +84,8 @@ class OfflineProvider:
         return round(self._clock() * 1000)
 
 
-def _note_input(task: Task, call: Call) -> None:
-    if not isinstance(task, ImageTask | VideoTask):
-        note_input(task, call.usage)
-
-
-async def _finish(task: Task, cards: Cards, call: Call) -> Answer:
-    """Give the verdict of the cards, or else the result."""
-    _note_input(task, call)
-    cards.check_verdict()
+async def _make(task: Task, cards: Cards, call: Call) -> Answer:
+    """Make what was ordered."""
     if not isinstance(task, ImageTask | VideoTask):
         return await write(task, cards, call.usage)
     given = [await picture.read() for picture in task.inputs]
