@@ -41,7 +41,7 @@ class Tools:
 
     runner: Runner
     dispatcher: Dispatcher
-    webhooks_db: Database | None = None
+    webhooks_db: Database  # acts as WEBHOOKS_ROLE
     sources: Sources = field(default_factory=dict)
     running: set[tuple[str, UUID]] = field(default_factory=set)  # the jobs of this process, as (kind, ref)
 
@@ -68,8 +68,7 @@ async def erase_generation(tools: Tools, generation_id: UUID) -> None:
 
 async def apply_webhook(tools: Tools, event_id: UUID) -> None:
     """Apply a webhook's event that the process which stored it has not applied."""
-    if tools.webhooks_db:
-        await apply_stored(tools.webhooks_db, tools.sources, event_id)
+    await apply_stored(tools.webhooks_db, tools.sources, event_id)
 
 
 Handler = Callable[[Tools, UUID], Awaitable[None]]

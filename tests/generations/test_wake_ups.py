@@ -7,7 +7,7 @@ from typing import Any
 
 from tallyframe.generations.run.dispatch import Dispatcher
 from tallyframe.generations.run.runner import Runner
-from tallyframe.lanes import HANDLERS, Lane, Tools, run
+from tallyframe.lanes import HANDLERS, Lane, run
 from tallyframe.outbox.relay import WAKE_UP, WAKE_UP_EXPIRES, JobQueue, connect, put_wake_up, wake
 from tallyframe.outbox.tables import RUN_GENERATION
 from tallyframe.settings import Settings
@@ -123,7 +123,7 @@ async def test_a_job_of_the_version_before_is_a_wake_up(alice: Member, bench: Be
     order = await alice.order(LONG)
     runner = bench.runner()
     async with dispatcher(runner, slots=1) as worker:
-        await run(Tools(runner, worker), "run_generation", order["id"])
+        await run(bench.tools(runner, worker), "run_generation", order["id"])
         await until_leased(owner, 1)
 
 

@@ -5,6 +5,8 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from tallyframe.db import Database
 from tallyframe.errors import FailureCode
 from tallyframe.generations.end import settle
@@ -209,7 +211,7 @@ async def test_no_ticket_is_lost_that_comes_in_the_moment_of_a_cancel(alice: Mem
 
 
 async def test_a_vendor_that_can_not_be_asked_to_stop_keeps_no_other_ticket_open(
-    alice: Member, bench: Bench, owner: Any
+    alice: Member, bench: Bench, owner: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = await buy(alice, "reel", images=["a", "b", "c"])
     vendor = Scripted("vendor", make=[Ticket(name, 60) for name in "abc"], cancel=[failing()] * 3)
@@ -218,7 +220,10 @@ async def test_a_vendor_that_can_not_be_asked_to_stop_keeps_no_other_ticket_open
     runner = bench.runner(providers=among(vendor))
     vendor._cancel.clear()
     vendor._cancel.extend([failing(), True, True])
+    capsys.readouterr()
     assert await withdraw(runner.dependencies, UUID(made["id"])) == "again"
+    told = [line for line in capsys.readouterr().out.splitlines() if "withdraw" in line]
+    assert [f"step=image_{number}" in line for number, line in enumerate(told)] == [True] * 3
     assert [state for _, state in await states(owner, made)] == ["ticket", "withdrawn", "withdrawn"]
     assert await withdraw(runner.dependencies, UUID(made["id"])) == "withdrawn"
     assert len(vendor.stopped) == 4

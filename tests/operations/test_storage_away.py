@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from tallyframe.calls.gate import Gate
 from tallyframe.db import Database
 from tallyframe.errors import FailureCode
 from tallyframe.generations.run.runner import Runner
@@ -17,10 +18,11 @@ from tests.operations.buying import buy, places, receipt
 from tests.support.books import assert_books_balance
 from tests.support.cast import Member
 from tests.support.drawn import picture
-from tests.support.scripted import QUICKLY, Scripted, among
+from tests.support.scripted import QUICKLY, Scripted, among, limits
 from tests.support.working import Bench
 
 AWAKE = "UPDATE generations SET wake_at = now() WHERE wake_at IS NOT NULL"
+CALLS = "SELECT kind, status, error_code, error FROM ai_operations"
 DUE = "UPDATE generation_steps SET poll_at = NULL"
 
 
@@ -188,6 +190,29 @@ async def test_a_picture_that_can_not_be_read_is_tried_again_before_anything_is_
     circuits = await owner.fetchval("SELECT count(*) FROM provider_circuits WHERE failures > 0")
     assert circuits == 0  # it is nothing that the vendor did
     assert await assert_books_balance(db, owner) == {"succeeded": 1, "failed": 1}
+
+
+async def test_a_picture_that_can_not_be_read_is_nothing_that_a_vendor_did(
+    alice: Member, place: Place, owner: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.vendor, place.storage.away = Scripted("vendor"), everything
+    runner = place.runner
+    guarded = Gate(place.bench.db, limits("vendor", breaker_failures=1))
+    runner = replace(runner, dependencies=replace(runner.dependencies, gate=guarded))
+    made = await buy(alice, "reel", images=["a"], start=await uploaded(alice))
+    for _ in range(3):
+        await owner.execute(AWAKE)
+        await owner.execute(DUE)
+        outcome = await runner.run(UUID(made["id"]))
+    assert outcome == "failed"
+    shown = await receipt(alice, made)
+    assert shown["error"]["code"] == FailureCode.STORAGE_UNAVAILABLE
+    assert await owner.fetchval("SELECT count(*) FROM provider_circuits") == 0
+    assert {tuple(row) for row in await owner.fetch(CALLS)} == {("order", "abandoned", "storage_unavailable", "away")}
+    said = capsys.readouterr().out
+    assert said.count("input_unavailable") == 3
+    assert "provider_failed" not in said
+    await guarded.aclose()
 
 
 async def test_a_picture_made_by_a_step_is_read_when_the_next_one_is_ordered(

@@ -9,9 +9,7 @@ import pytest
 
 from tallyframe.db import API_ROLE
 from tallyframe.generations.end import erase
-from tallyframe.generations.run.dispatch import Dispatcher
-from tallyframe.generations.run.runner import Runner
-from tallyframe.lanes import HANDLERS, JOB_KINDS, Tools, run
+from tallyframe.lanes import HANDLERS, JOB_KINDS, run
 from tests.conftest import acting_as
 from tests.support.cast import Member
 from tests.support.working import Bench
@@ -28,14 +26,10 @@ async def deleted_project(member: Member, bench: Bench) -> UUID:
     return project_id
 
 
-def tools(runner: Runner) -> Tools:
-    return Tools(runner, Dispatcher(runner, slots=1, most=1))
-
-
 async def test_what_is_enqueued_again_while_it_runs_takes_no_second_slot(
     alice: Member, bench: Bench, owner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project_id, worker = await deleted_project(alice, bench), tools(bench.runner())
+    project_id, worker = await deleted_project(alice, bench), bench.tools(bench.runner())
     storage, began, go_on = worker.runner.dependencies.storages.current, asyncio.Event(), asyncio.Event()
     delete = storage.delete
 
@@ -60,11 +54,11 @@ async def test_a_bug_in_a_handler_leaves_the_row_and_is_told(
 ) -> None:
     project_id, runner = await deleted_project(alice, bench), bench.runner()
     nowhere = replace(runner.dependencies.storages, by_name={})
-    broken = tools(bench.runner(storages=nowhere))
+    broken = bench.tools(bench.runner(storages=nowhere))
     await run(broken, "erase_project_files", project_id)
     assert await owner.fetchval(LEFT) == 1
     assert "job_failed" in "".join(capsys.readouterr())
-    await run(tools(runner), "erase_project_files", project_id)
+    await run(bench.tools(runner), "erase_project_files", project_id)
     assert await owner.fetchval(LEFT) == 0
 
 

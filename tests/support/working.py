@@ -42,8 +42,11 @@ class Bench:
 
     async def handle(self, kind: str, ref: UUID, runner: Runner | None = None) -> None:
         """Do what a worker does for an outbox row."""
-        runner = runner or self.runner()
-        await lanes.run(lanes.Tools(runner, Dispatcher(runner, slots=1, most=1)), kind, ref)
+        await lanes.run(self.tools(runner or self.runner()), kind, ref)
+
+    def tools(self, runner: Runner, dispatcher: Dispatcher | None = None) -> lanes.Tools:
+        """What handlers work with. It is no use for webhooks, which a worker applies as another role."""
+        return lanes.Tools(runner, dispatcher or Dispatcher(runner, slots=1, most=1), self.db)
 
     async def due(self) -> list[UUID]:
         """What the outbox would ring for, now or later."""

@@ -16,7 +16,7 @@ from tallyframe.calls import statements
 from tallyframe.calls.cost import Prices, cost_micros
 from tallyframe.calls.tables import ai_operations
 from tallyframe.db import Database
-from tallyframe.errors import FailureCode, ProviderError, Unavailable
+from tallyframe.errors import FailureCode, GenerationError, ProviderError, Unavailable
 from tallyframe.ids import new_id
 from tallyframe.jitter import jittered
 from tallyframe.providers.base import Usage
@@ -77,7 +77,7 @@ class Record:
     context: CallContext
     usage: Usage = field(default_factory=Usage)
     status: str = "succeeded"
-    error: ProviderError | None = None
+    error: GenerationError | None = None  # the vendor's, or why it was not asked
     probes: bool = False  # it is the one order that tries a circuit which was open
     started: float = field(default_factory=monotonic)
 
@@ -128,8 +128,9 @@ class Gate:
         except ProviderError as error:
             record.status, record.error = "in_doubt" if error.in_doubt else "failed", error
             raise
-        except BaseException:  # also a cancellation: the call may still succeed, but nobody waits for its answer
+        except BaseException as error:  # also a cancellation: the call may still succeed, but nobody waits for it
             record.status = "abandoned"
+            record.error = error if isinstance(error, GenerationError) else None  # an input could not be read
             raise
         finally:
             await asyncio.shield(self._leave(record))
@@ -208,10 +209,11 @@ class Gate:
         usage = _sound(record.usage)
         if not record.usage_is_final:
             usage = Usage(request_id=usage.request_id)
-        is_ill = error is not None and (error.alarm or error.in_doubt or error.code in _ILL)
+        said = error if isinstance(error, ProviderError) else None
+        is_ill = said is not None and (said.alarm or said.in_doubt or said.code in _ILL)
         pause = None  # for which the vendor has asked everybody to stay away
-        if error and error.code is FailureCode.PROVIDER_QUOTA and error.retry_after:
-            pause = timedelta(seconds=min(error.retry_after, limits.retry_max_wait))
+        if said and said.code is FailureCode.PROVIDER_QUOTA and said.retry_after:
+            pause = timedelta(seconds=min(said.retry_after, limits.retry_max_wait))
         price = limits.prices.get(record.model)
         cooldown = jittered(limits.breaker_cooldown, 1.0, 1.25) if is_ill else limits.breaker_cooldown
         return {

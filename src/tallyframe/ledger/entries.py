@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import ReturningInsert
 
 from tallyframe.credits import Credits
-from tallyframe.db import Transaction, insert_per_row
+from tallyframe.db import Database, Transaction, insert_per_row
 from tallyframe.errors import InsufficientCredits
 from tallyframe.ids import new_id
 from tallyframe.ledger.history import Entry
@@ -105,6 +105,12 @@ def balance_of(user_id: "sa.ColumnElement[UUID]") -> "sa.ScalarSelect[int]":
 
 def _generation_reference(generation_id: "sa.ColumnElement[Any]") -> "sa.ColumnElement[str]":
     return sa.literal("generation:", sa.Text()) + sa.cast(generation_id, sa.Text())
+
+
+async def available(db: Database, account_id: UUID) -> int:
+    """Return the credits that can be spent now."""
+    balance: int = (await db.run(sa.select(accounts.c.balance).where(accounts.c.id == account_id))).scalar_one()
+    return max(balance, 0)
 
 
 def insufficient_credits(error: DBAPIError, required: int) -> InsufficientCredits | None:

@@ -78,7 +78,10 @@ class Context(Protocol):
         ...
 
     async def steps(self, tasks: Mapping[str, Task]) -> dict[str, Any]:
-        """Have several tasks done side by side, each once, and return all results by their names."""
+        """Have several tasks done side by side, each once, and return all results by their names.
+
+        One call at a time: steps under asyncio.gather() or in tasks of their own are refused, with a RuntimeError.
+        """
         ...
 
 

@@ -37,10 +37,11 @@ class AiOperation(BaseModel):
     model: str
     status: Status = Field(
         description="accepted: a ticket; waiting: not ready yet; in_doubt: it may have been taken and billed all the "
-        "same; abandoned: the worker died or was stopped before an answer came"
+        "same; abandoned: the worker died or was stopped before an answer came, or a picture of the order could not "
+        "be read"
     )
     error_code: FailureCode | None
-    error: str | None = Field(description="The vendor's own words.")
+    error: str | None = Field(description="The vendor's own words, or the storage's.")
     input_tokens: int | None
     output_tokens: int | None
     video_seconds: float | None

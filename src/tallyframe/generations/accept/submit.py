@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from tallyframe.assets.tables import assets
 from tallyframe.credits import Credits
 from tallyframe.db import Database, insert_per_row, with_writes
-from tallyframe.errors import NotFound
+from tallyframe.errors import InsufficientCredits, NotFound
 from tallyframe.generations.accept import subjects
 from tallyframe.generations.tables import generations
 from tallyframe.idempotency import keys
@@ -143,7 +143,11 @@ async def submit_many(db: Database, orders: Sequence[Order]) -> Sequence[Accepte
     try:
         rows = (await db.run(_MANY, parameters)).all()
     except DBAPIError as error:
-        raise entries.insufficient_credits(error, sum(each.credits for each in orders)) or error from error
+        if sqlstate(error) != entries.INSUFFICIENT_CREDITS:
+            raise
+        # The trigger tells what the debits of the orders before had left.
+        available = await entries.available(db, first.account_id)
+        raise InsufficientCredits(required=sum(each.credits for each in orders), available=available) from error
     return accepted if rows else None
 
 

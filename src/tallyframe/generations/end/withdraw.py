@@ -41,18 +41,19 @@ async def withdraw(dependencies: RunDependencies, generation_id: UUID) -> str:
         return "not_taken"
     again = False
     for step in await _open_tickets(db, generation_id):
+        about = {"generation_id": str(generation_id), "step": step.name, "attempt": step.attempt}
         try:
             words = await _stop(dependencies, step) if rung <= MOST_RINGS else NOT_STOPPED
         except ProviderError as error:
             if rung < MOST_RINGS:
-                log.warning("withdraw_failed", generation_id=str(generation_id), error=type(error).__name__)
+                log.warning("withdraw_failed", **about, error=type(error).__name__)
                 again = True
                 continue
             words = NOT_STOPPED
         this = (_step.generation_id == generation_id) & (_step.name == step.name) & (_step.attempt == step.attempt)
         ended = {"state": "withdrawn", "operator_message": words, "ended_at": sa.func.now()}
         await db.run(sa.update(generation_steps).where(this, _OPEN).values(**ended))
-        log.info("withdrawn", generation_id=str(generation_id), provider=step.provider, words=words)
+        log.info("withdrawn", **about, provider=step.provider, words=words)
     if again:
         return "again"
     await _book_doubts(db, generation_id)

@@ -6,8 +6,8 @@ dropped; no exception passes through the operation, which so can't catch it by m
 
 import asyncio
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Never
@@ -30,6 +30,8 @@ from tallyframe.storages.base import StorageError
 #: A claim that was lost while the run worked: there is nothing to write any more.
 LOST = "claim_lost"
 
+UNREADABLE = "A picture of this order could not be read."
+
 Wish = Leave | End | str
 
 #: It is part of a file's name in the storage.
@@ -46,6 +48,8 @@ class RunContext:
     wish: "asyncio.Future[Wish]" = field(default_factory=asyncio.Future)
     tries: dict[str, list[Try]] | None = None  # by step, once they have been read
     named: set[str] = field(default_factory=set)
+    asking: asyncio.Task[Any] | None = None  # who asks for steps right now
+    is_misused: bool = False
 
     def input(self, picture: UUID | Stored) -> "Picture":
         """Return a reference to a picture of the order, by its id, or to a file that a step before has made."""
@@ -57,6 +61,24 @@ class RunContext:
 
     async def steps(self, tasks: Mapping[str, Task]) -> dict[str, Any]:
         """Have several tasks done side by side, each once, and return all results by their names."""
+        with self._alone():
+            return await self._steps(tasks)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Refuse calls beside each other: the first that left would cut off what the others have just ordered."""
+        if self.asking:
+            self.is_misused = True
+            self.asking.cancel()  # what it has placed by now is followed as a detached call
+        if self.is_misused:
+            raise RuntimeError("Steps that are done side by side are asked for by one call of context.steps().")
+        self.asking = asyncio.current_task()
+        try:
+            yield
+        finally:
+            self.asking = None
+
+    async def _steps(self, tasks: Mapping[str, Task]) -> dict[str, Any]:
         for name in tasks:
             if name in self.named or not _NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is no name for a step, or one that this run has had already")
@@ -71,6 +93,8 @@ class RunContext:
         """Do all steps at once; what each decides is kept as soon as it is known, the last with the move."""
         if self.tries is None:
             self.tries = await self.rows.tries()
+        else:
+            await asyncio.sleep(0)  # as the query above: a call beside this one is refused before anything is placed
         performing: dict[asyncio.Task[Decision], str] = {}
         for name, task in tasks.items():
             step = Step(self.dependencies, self.claim, self.rows, name, task, self.tries.get(name, ()))
@@ -138,7 +162,7 @@ class Picture:
             data = await self._dependencies.storages.by_name[file.storage].get(file.key)
         except (StorageError, KeyError) as error:
             raise GenerationError(
-                FailureCode.STORAGE_UNAVAILABLE, retryable=True, operator_message=str(error)
+                FailureCode.STORAGE_UNAVAILABLE, UNREADABLE, retryable=True, operator_message=str(error)
             ) from None
         return Media(data, file.content_type, file.width, file.height, file.duration_seconds)
 

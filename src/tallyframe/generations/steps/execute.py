@@ -169,13 +169,15 @@ class Step:
         return Call(f"{self.claim.id}:{self.name}:{attempt}", attempt, record.usage)
 
     def _tell(self, route: Route, error: GenerationError) -> None:
-        about = {"provider": route.provider.name, "model": route.offer.model, "code": error.code.value}
-        if isinstance(error, ProviderError) and error.alarm:
-            log.error("provider_alarm", **about, step=self.name, operator_message=error.operator_message)
+        about = {"step": self.name, "code": error.code.value, "operator_message": error.operator_message}
+        vendor = {"provider": route.provider.name, "model": route.offer.model}
+        if not isinstance(error, ProviderError):  # an input could not be read, and nobody was asked
+            log.warning("input_unavailable", **about, retryable=error.retryable)
+        elif error.alarm:
+            log.error("provider_alarm", **vendor, **about)
             observe.report(error)
         else:
-            words = error.operator_message
-            log.warning("provider_failed", **about, step=self.name, operator_message=words, retryable=error.retryable)
+            log.warning("provider_failed", **vendor, **about, retryable=error.retryable)
 
 
 def _for_a_slot() -> Snooze:

@@ -133,7 +133,8 @@ class StepRows:
         try:
             await retry_while_unavailable(lambda: self.db.run(statement))
         except Unavailable:  # all that can still be done for it
-            log.exception("ticket_lost", generation_id=str(self.claim.id), attempt=attempt, ticket=ticket)
+            where = {"generation_id": str(self.claim.id), "step": name, "attempt": attempt}
+            log.exception("ticket_lost", **where, ticket=ticket)
             raise
 
     async def show_storing(self, name: str, attempt: int) -> None:

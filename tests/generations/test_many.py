@@ -1,0 +1,56 @@
+"""Many orders in one statement: all of them, or none, and the refusal names what all of them cost."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tallyframe.credits import Credits
+from tallyframe.db import Database
+from tallyframe.errors import InsufficientCredits
+from tallyframe.generations.accept.submit import Order, submit_many
+from tests.support.books import assert_books_balance
+from tests.support.cast import Member
+from tests.support.remains import World
+from tests.support.working import Bench
+
+
+def orders(member: Member, prices: list[int], **more: Any) -> list[Order]:
+    order = {"prompt": "a cup", "aspect_ratio": "1:1", "images": []}
+    values: dict[str, Any] = {
+        "user_id": member.user.id,
+        "account_id": member.user.account_id,
+        "max_active": 10_000,
+        "max_age": timedelta(hours=1),
+    }
+    return [Order(**{**values, **more}, operation="image", input=order, credits=Credits(price)) for price in prices]
+
+
+async def test_all_are_run_in_their_order(alice: Member, bench: Bench, db: Database, owner: Any, settings: Any) -> None:
+    accepted = await submit_many(db.as_user(alice.user.id), orders(alice, [5, 0, 7]))
+    assert accepted is not None
+    assert await alice.available() == 8
+    in_turn = await owner.fetch("SELECT id, credits FROM generations ORDER BY turn")
+    assert [tuple(row) for row in in_turn] == [
+        (each.generation_id, price) for each, price in zip(accepted, (5, 0, 7), strict=True)
+    ]
+    assert await bench.drain() == ["succeeded"] * 3
+
+
+@pytest.mark.parametrize("prices", [[5, 5, 5, 5, 5], [21], [20, 1], [1, 20, 20], [0, 21]])
+async def test_a_refusal_names_what_all_need_and_what_is_there(
+    prices: list[int], alice: Member, db: Database, owner: Any, world: World
+) -> None:
+    before = await world.remains()
+    with pytest.raises(InsufficientCredits) as refused:
+        await submit_many(db.as_user(alice.user.id), orders(alice, prices))
+    assert refused.value.data == {"required": sum(prices), "available": 20}
+    assert await world.remains() == before
+    assert await assert_books_balance(db, owner) == {}
+
+
+async def test_more_than_may_be_active_are_none(alice: Member, db: Database, world: World) -> None:
+    before = await world.remains()
+    assert await submit_many(db.as_user(alice.user.id), orders(alice, [1, 1, 1], max_active=2)) is None
+    assert await world.remains() == before
+    assert await submit_many(db.as_user(alice.user.id), []) == ()
