@@ -3,6 +3,7 @@
 import pytest
 
 from tallyframe.operations import registry
+from tests.operations.dropped.album import Album
 from tests.operations.dropped.note import Note
 from tests.operations.dropped.poster import Poster
 from tests.operations.dropped.reel import Reel
@@ -11,4 +12,4 @@ from tests.operations.dropped.reel import Reel
 @pytest.fixture(autouse=True)
 def _dropped_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put their lines into the registry of this process."""
-    monkeypatch.setattr(registry, "OPERATIONS", (*registry.OPERATIONS, Poster(), Reel(), Note()))
+    monkeypatch.setattr(registry, "OPERATIONS", (*registry.OPERATIONS, Poster(), Reel(), Note(), Album()))

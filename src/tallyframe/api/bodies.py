@@ -15,7 +15,8 @@ from tallyframe.api.forms import read_file
 from tallyframe.api.incoming import AssetRef, NewProject, UrlRef
 from tallyframe.api.pictures import Given, given
 from tallyframe.errors import UnsupportedMedia, ValidationFailed
-from tallyframe.operations.fields import MAX_PICTURES, picture_fields
+from tallyframe.operations.fields import MAX_PICTURES
+from tallyframe.operations.pictures import replace_pictures
 
 MAX_FIELDS = 32
 
@@ -38,26 +39,16 @@ async def read(request: Request, max_upload_bytes: int) -> tuple[NewProject, Ima
 def read_pictures(model: type[BaseModel], sent: Mapping[str, Any]) -> tuple[dict[str, Any], list[Given]]:
     """Return the fields of any operation with ids in the place of pictures, and the pictures.
 
-    Raises pydantic's ValidationError for what is no picture, and ValidationFailed for too many.
+    Raises RequestValidationError for what is no picture, and ValidationFailed for too many.
     """
-    fields, pictures = dict(sent), list[Given]()
-    for name, most in picture_fields(model).items():
-        value = sent.get(name)
-        items = value if isinstance(value, list) else [] if value is None else [value]
-        if len(items) > most:
-            raise ValidationFailed(f"There may be {most} pictures at most.", pointer=f"/{name}")
-        where = [(str(place),) if isinstance(value, list) else () for place in range(len(items))]
-        of_field = [_picture(item, name, *place) for item, place in zip(items, where, strict=True)]
-        pictures += of_field
-        if of_field:
-            ids = [picture.id for picture in of_field]
-            fields[name] = ids if isinstance(value, list) else ids[0]
-    return fields, pictures
+    pictures = list[Given]()
 
+    def take(item: object, place: tuple[str, ...]) -> UUID:
+        with below(*place):
+            pictures.append(given(_source(_REFS.validate_python(item)), "/".join(("/input", *place))))
+        return pictures[-1].id
 
-def _picture(item: object, *place: str) -> Given:
-    with below(*place):
-        return given(_source(_REFS.validate_python(item)), "/".join(("/input", *place)))
+    return replace_pictures(model, sent, take), pictures
 
 
 @contextmanager

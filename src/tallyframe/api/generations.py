@@ -16,7 +16,7 @@ from tallyframe.generations.end import erase, settle
 from tallyframe.generations.states import LIVE
 from tallyframe.generations.tables import ERASE_GENERATION
 from tallyframe.operations.base import Operation
-from tallyframe.operations.fields import picture_fields
+from tallyframe.operations.pictures import most_pictures
 from tallyframe.storages.base import StorageError
 
 log = structlog.get_logger()
@@ -100,7 +100,6 @@ def _operation(serving: SystemServices, operation: "Operation[object]") -> schem
     terms = serving.terms
     offers = [offer for capability in operation.uses for offer in terms.offers.get(capability, ())]
     longest = terms.limits.max_video_seconds
-    pictures = picture_fields(operation.fields)
     seconds = {length for offer in offers for length in offer.seconds if length <= longest}
     return schemas.OperationOut(
         name=operation.name,
@@ -110,7 +109,7 @@ def _operation(serving: SystemServices, operation: "Operation[object]") -> schem
         offers=schemas.OfferOut(
             aspect_ratios=list(dict.fromkeys(ratio for offer in offers for ratio in offer.aspect_ratios)),
             durations_seconds=sorted(seconds),
-            max_images=sum(pictures.values()),
+            max_images=most_pictures(operation.fields),
         ),
         limits={"max_video_seconds": longest, "max_active_generations": terms.max_active},
     )

@@ -4,6 +4,10 @@ import sqlalchemy as sa
 
 from tallyframe.db import id_column, metadata, time_column
 
+#: The role of a picture that came with an order, as bytes or by its address: it goes when its project goes or, without
+#: one, the last generation whose input names it.
+ORDERED = "ordered"
+
 #: Files whose rows are deleted and whose bytes are still to be removed.
 erased_files = sa.Table(
     "erased_files",
@@ -21,7 +25,7 @@ assets = sa.Table(
     id_column("user_id", sa.ForeignKey("users.id"), nullable=False, index=True),
     id_column("project_id", sa.ForeignKey("projects.id"), nullable=True, index=True),  # goes when this project goes
     id_column("generation_id", sa.ForeignKey("generations.id"), nullable=True, index=True),  # outputs only
-    sa.Column("role", sa.Text),  # of an output: what it is used as, such as "image"
+    sa.Column("role", sa.Text),  # of an output: what it is used as, such as "image"; or ORDERED
     sa.Column("position", sa.SmallInteger),  # of an output: from 0, among those of its role
     sa.Column("storage", sa.Text, nullable=False),
     sa.Column("key", sa.Text, nullable=False),

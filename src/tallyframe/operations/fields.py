@@ -1,10 +1,9 @@
 """The kinds of fields that orders have. Unknown fields are refused; every limit has a number."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
-from pydantic.fields import FieldInfo
 
 #: Characters of a prompt, and input pictures of an order, at most.
 MAX_PROMPT = 4000
@@ -42,7 +41,7 @@ AspectRatio = Literal["1:1", "9:16", "16:9", "4:5", "3:4"]
 
 
 class IsPicture:
-    """Marks a field whose values are input pictures."""
+    """Marks a type whose values are input pictures; `pictures.py` finds them."""
 
 
 #: An input picture. A client sends `{"asset_id": …}` or `{"url": …}`; what an operation gets is the id of a stored one.
@@ -63,29 +62,3 @@ Picture = Annotated[
         }
     ),
 ]
-
-
-def picture_fields(fields: type[BaseModel]) -> dict[str, int]:
-    """Return the names of the fields that hold pictures, with how many each may hold; 1 where it holds one."""
-    found = {name: _most(info) for name, info in fields.model_fields.items()}
-    return {name: most for name, most in found.items() if most}
-
-
-def _most(info: FieldInfo) -> int:
-    """Return how many pictures a field may hold; 0 for a field of another kind."""
-    if any(isinstance(item, IsPicture) for item in info.metadata) or _is_picture(info.annotation):
-        return 1
-    if not any(_is_picture(part) for part in _parts(info.annotation)):
-        return 0
-    lengths = [item.max_length for item in info.metadata if hasattr(item, "max_length")]
-    is_list = getattr(info.annotation, "__origin__", None) is list
-    return (lengths[0] if lengths else MAX_PICTURES) if is_list else 1
-
-
-def _is_picture(annotation: Any) -> bool:  # noqa: ANN401  # any annotation
-    return any(isinstance(item, IsPicture) for item in getattr(annotation, "__metadata__", ()))
-
-
-def _parts(annotation: Any) -> tuple[Any, ...]:  # noqa: ANN401  # any annotation
-    parts: tuple[Any, ...] = getattr(annotation, "__args__", ())
-    return parts

@@ -14,7 +14,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from tallyframe.assets.tables import assets
+from tallyframe.assets.tables import ORDERED, assets
 from tallyframe.credits import Credits
 from tallyframe.db import Database, insert_per_row, with_writes
 from tallyframe.errors import InsufficientCredits, NotFound
@@ -214,8 +214,8 @@ def _in_a_moment() -> "sa.ColumnElement[Any]":
 
 
 def _assets(order: Order, subject: sa.CTE) -> list[sa.Insert]:
-    """Return the inserts of new pictures; they go with the project, if there is one."""
-    mine = {"user_id": order.user_id, "project_id": subject.c.id}
+    """Return the inserts of new pictures; they go with the project or, without one, with the generation."""
+    mine = {"user_id": order.user_id, "project_id": subject.c.id, "role": ORDERED}
     return [insert_per_row(assets, subject, **row, **mine) for row in order.new_assets]
 
 

@@ -62,7 +62,7 @@ class Terms:
             account_id=buyer.account_id,
             operation=operation.name,
             slot=operation.slot,
-            input=order.model_dump(mode="json"),
+            input=order.model_dump(mode="json", by_alias=True),
             credits=operation.price(order, self.prices),
             max_active=self.max_active,
             max_age=self.max_age,

@@ -10,7 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from tallyframe.assets.tables import assets, erased_files
+from tallyframe.assets.tables import ORDERED, assets, erased_files
 from tallyframe.db import Database, Transaction, with_writes
 from tallyframe.generations.steps.results import KEY
 from tallyframe.generations.tables import ERASE_GENERATION, ERASE_PROJECT, IS_LIVE, generation_steps, generations
@@ -35,12 +35,26 @@ class Subject:
         """Return the condition for the assets that go with it."""
         if self.kind == ERASE_PROJECT:
             return assets.c.project_id == self.id
-        return (assets.c.generation_id == self.id) & assets.c.project_id.is_(None)
+        this = generations.alias("this")
+        owner = sa.select(this.c.user_id).where(this.c.id == self.id).scalar_subquery()
+        ordered = (assets.c.user_id == owner) & _is_ordered() & _named_by(this, this.c.id == self.id)
+        return ((assets.c.generation_id == self.id) & assets.c.project_id.is_(None)) | ordered
 
     def owner(self) -> "sa.Select[UUID]":
         """Return the query for its user; no row unless it is deleted."""
         table = projects if self.kind == ERASE_PROJECT else generations
         return sa.select(table.c.user_id).where(table.c.id == self.id, table.c.deleted_at.is_not(None))
+
+
+def _is_ordered() -> "sa.ColumnElement[bool]":
+    """Return the condition that an asset came with orders that have no project."""
+    return (assets.c.role == ORDERED) & assets.c.project_id.is_(None) & assets.c.generation_id.is_(None)
+
+
+def _named_by(some: "sa.FromClause", condition: "sa.ColumnElement[bool]") -> "sa.ColumnElement[bool]":
+    """Return the condition that an asset's id stands in the input of one of `some` generations."""
+    names = sa.func.strpos(sa.cast(some.c.input, sa.Text), sa.cast(assets.c.id, sa.Text)) > 0
+    return sa.exists().where(condition, names).correlate(assets)
 
 
 async def delete(db: Database, user_id: UUID, project_id: UUID) -> bool:
@@ -100,7 +114,8 @@ async def _release_rows(transaction: Transaction, subject: Subject, storages: Se
     heirs = {row.asset_id: row.project_id for row in (await transaction.execute(_users(ids, subject.id))).all()}
     for asset_id, heir in heirs.items():
         await transaction.execute(sa.update(assets).where(assets.c.id == asset_id).values(project_id=heir))
-    gone = [asset_id for asset_id in ids if asset_id not in heirs]
+    kept = set((await transaction.execute(_still_named(ids, subject.id))).scalars())
+    gone = [asset_id for asset_id in ids if asset_id not in heirs and asset_id not in kept]
     unlink = (project_images.c.project_id == subject.id) | project_images.c.asset_id.in_(gone)
     await transaction.execute(sa.delete(project_images).where(unlink))
     await transaction.execute(sa.delete(project_media).where(project_media.c.project_id == subject.id))
@@ -122,6 +137,13 @@ def _users(asset_ids: Sequence[UUID], subject_id: UUID) -> sa.Select[UUID, UUID]
         .where(project_images.c.asset_id.in_(asset_ids), others)
         .with_for_update(of=projects, read=True)
     )
+
+
+def _still_named(asset_ids: Sequence[UUID], subject_id: UUID) -> sa.Select[UUID]:
+    """Return the query for those that other generations of their user need, as one that was ordered again does."""
+    others = generations.alias("others")
+    theirs = (others.c.user_id == assets.c.user_id) & (others.c.id != subject_id) & others.c.deleted_at.is_(None)
+    return sa.select(assets.c.id).where(assets.c.id.in_(asset_ids), _is_ordered(), _named_by(others, theirs))
 
 
 async def _forget_words(transaction: Transaction, user_id: UUID, subject: Subject) -> None:
