@@ -28,7 +28,8 @@ async def test_a_profile_that_comes_while_the_user_is_deleted_changes_nothing(db
     async with db.transaction() as transaction:
         user = await users.sign_up(transaction, ADA, 20)  # still there
         assert await bury(db) == user.id
-        assert not await profiles.update(transaction, user.id, ADA, NOON)
+        with pytest.raises(users.Deleted):
+            await profiles.update(transaction, user.id, ADA, NOON)
     row = await owner.fetchrow("SELECT * FROM users")
     assert (row["email"], row["display_name"], row["profile_updated_at"]) == (None, users.neutral_name(user.id), None)
 

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from tallyframe.accounts import profiles
 from tallyframe.db import Database
+from tallyframe.webhooks import received
 from tallyframe.webhooks.apply import apply_stored
 from tallyframe.webhooks.base import Sources
 from tallyframe.webhooks.received import prune
@@ -70,6 +72,40 @@ async def test_whatever_arrives_with_the_deletion_is_erased_and_nobody_waits_for
         assert {answer.status_code for answer in answers} == {200}, [answer.text for answer in answers]
     left = "SELECT count(*) FILTER (WHERE body IS NOT NULL) AS kept, count(*) AS stored FROM webhook_events"
     assert tuple(await owner.fetchrow(left)) == (0, 120)
+
+
+async def test_news_of_a_user_who_is_deleted_before_they_are_kept(
+    clerk: Clerk, owner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await clerk.tell(user_event("user.created"), event_id="msg_1")
+    update = profiles.update
+
+    async def update_late(*args: Any) -> bool:
+        assert await clerk.tell(deleted_event(), event_id="msg_3") == "applied"
+        return await update(*args)
+
+    monkeypatch.setattr(profiles, "update", update_late)
+    assert await clerk.tell(user_event("user.updated", at=BORN + 1), event_id="msg_2") == "ignored"
+    assert all(erased for _, _, erased, *_ in await rows(owner))
+
+
+async def test_a_deletion_that_comes_while_old_news_are_ignored(
+    clerk: Clerk, owner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await clerk.tell(user_event("user.created", at=BORN + 1), event_id="msg_1")
+    finish, deletions = received.finish, list[asyncio.Task[str]]()
+
+    async def finish_late(*args: Any) -> None:
+        if not deletions:
+            deletions.append(asyncio.create_task(clerk.tell(deleted_event(), event_id="msg_3")))
+            while not deletions[0].done() and not await owner.fetchval("SELECT bool_or(NOT granted) FROM pg_locks"):
+                await asyncio.sleep(0.01)
+        await finish(*args)
+
+    monkeypatch.setattr(received, "finish", finish_late)
+    assert await clerk.tell(user_event("user.updated", at=BORN), event_id="msg_2") == "ignored"
+    assert await deletions[0] == "applied"
+    assert all(erased for _, _, erased, *_ in await rows(owner))
 
 
 async def test_what_waits_to_be_applied_is_not_pruned(db: Database, worker_db: Database, owner: Any) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from tallyframe.accounts.identity import Identity, public_name
 from tallyframe.accounts.tables import users
-from tallyframe.accounts.users import neutral_name
+from tallyframe.accounts.users import Deleted, neutral_name
 from tallyframe.db import Transaction
 from tallyframe.ids import new_id
 
@@ -16,11 +16,16 @@ from tallyframe.ids import new_id
 async def update(transaction: Transaction, user_id: UUID, identity: Identity, at: datetime) -> bool:
     """Give the user the address and name that the issuer had at that time.
 
-    False: nothing was changed, because news as new or newer are kept already, or because the user has been deleted.
+    False: nothing was changed, because news as new or newer are kept already. Raises Deleted for somebody who has been
+    deleted. A deletion and this wait for each other, also where nothing is changed: what comes later finds all that the
+    other has done.
     """
+    alive = sa.select(users.c.id).where(users.c.id == user_id, users.c.deleted_at.is_(None))
+    if (await transaction.execute(alive.with_for_update(key_share=True))).one_or_none() is None:
+        raise Deleted
     display_name = public_name(identity.name) or neutral_name(user_id)
     is_news = users.c.profile_updated_at.is_(None) | (users.c.profile_updated_at < at)
-    change = sa.update(users).where(users.c.id == user_id, users.c.deleted_at.is_(None), is_news)
+    change = sa.update(users).where(users.c.id == user_id, is_news)
     values = {"email": identity.email, "display_name": display_name, "profile_updated_at": at}
     return (await transaction.execute(change.values(**values).returning(users.c.id))).one_or_none() is not None
 

@@ -153,11 +153,10 @@ async def _sign_up(transaction: Transaction, wanted: SignUp, grant: int) -> Outc
     identity = wanted.identity
     try:
         user = await users.sign_up(transaction, identity, grant)
+        is_news = await profiles.update(transaction, user.id, identity, wanted.updated_at)
     except users.Deleted:
         return Outcome("ignored", subject_is_gone=True)
-    if not await profiles.update(transaction, user.id, identity, wanted.updated_at):
-        return Outcome("ignored")
-    return Outcome("applied", [(identity.issuer, identity.subject)])
+    return Outcome("applied", [(identity.issuer, identity.subject)]) if is_news else Outcome("ignored")
 
 
 async def _delete(transaction: Transaction, issuer: str, subject: str) -> Outcome:
