@@ -83,6 +83,12 @@ def no_answer(error: Exception, vendor: str) -> ProviderError:
     return verdict.error(words(f"No usable answer from {vendor}: {type(error).__name__}.", text))
 
 
+def probe_failed(found: ProviderError, advice: str = "") -> ProviderError:
+    """Return what it means for a probe that it has failed like that: nothing was ordered, so nothing is in doubt."""
+    said = f"{advice} {found.operator_message}" if advice else found.operator_message
+    return ProviderError(found.code, retryable=not found.alarm, operator_message=said, alarm=found.alarm)
+
+
 def words(*said: object, hide: Iterable[str] = ()) -> str:
     """Put what a vendor said into one line of at most `MOST_WORDS` characters, without secrets, base64 and `hide`."""
     text = " ".join(str(each) for each in said if each)

@@ -8,7 +8,6 @@ from tallyframe.providers.base import Offer, Provider
 from tallyframe.providers.google.offers import offers_of
 
 if TYPE_CHECKING:
-    from tallyframe.providers.google.client import GoogleAccess
     from tallyframe.settings import Settings
 
 
@@ -19,24 +18,14 @@ def offers(name: str, models: Mapping[Capability, str]) -> Mapping[Capability, O
 
 def build(name: str, settings: "Settings", models: Mapping[Capability, str]) -> Provider:
     """Make the provider gemini, omni or veo. Raises ValueError for settings that can't work."""
+    from tallyframe.providers.google.client import GoogleAccess
     from tallyframe.providers.google.gemini import Gemini
     from tallyframe.providers.google.omni import OmniVideos, omni_google
     from tallyframe.providers.google.veo import VeoVideos, veo_google
 
-    access = _access(settings)
-    if name == "omni":
-        return OmniVideos(omni_google(access), models["video"], settings.providers.poll)
-    if name == "veo":
-        return VeoVideos(veo_google(access), models["video"], settings.providers.poll)
-    return Gemini(access, models, settings.providers.google.image_size)
-
-
-def _access(settings: "Settings") -> "GoogleAccess":
-    from tallyframe.providers.google.client import GoogleAccess
-
     google = settings.providers.google
     with_project = google.vertex and google.cloud_project
-    return GoogleAccess(
+    access = GoogleAccess(
         api_key="" if with_project else google.api_key.get_secret_value(),
         base_url=google.base_url or None,
         timeout=settings.providers.timeout,
@@ -45,3 +34,8 @@ def _access(settings: "Settings") -> "GoogleAccess":
         project=google.cloud_project if with_project else "",
         location=google.cloud_location if with_project else "",
     )
+    if name == "omni":
+        return OmniVideos(omni_google(access), models["video"], settings.providers.poll)
+    if name == "veo":
+        return VeoVideos(veo_google(access), models["video"], settings.providers.poll)
+    return Gemini(access, models, google.image_size)

@@ -9,7 +9,7 @@ from google.genai import errors
 from tallyframe.catalog import Capability
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import K, Offer, Task, of_kind
-from tallyframe.providers.failures import words
+from tallyframe.providers.failures import probe_failed, words
 from tallyframe.providers.google.client import Google
 from tallyframe.providers.google.failures import refused
 
@@ -63,15 +63,9 @@ async def probe_model(google: Google, model: str, *capabilities: Capability) -> 
             await google.ready()
             found = await google.client.aio.models.get(model=model)
     except Exception as error:  # noqa: BLE001 - whatever the SDK raises, none of it may leave: it holds the key
-        raise _probe_failed(error, model, capabilities, google.access.api_key) from None
+        advice = ""
+        if isinstance(error, errors.APIError) and error.code == HTTPStatus.NOT_FOUND:
+            settings = " and ".join(f"TALLYFRAME_{each.upper()}_MODEL" for each in capabilities)
+            advice = f"The model {model} is unknown or retired: change {settings}."
+        raise probe_failed(refused(error, billing="image", hide=[google.access.api_key]), advice) from None
     return words(f"{model} is there:", found.display_name or found.name or "unnamed", hide=[google.access.api_key])
-
-
-def _probe_failed(error: Exception, model: str, capabilities: tuple[Capability, ...], key: str) -> ProviderError:
-    """Nothing was ordered, so nothing is in doubt."""
-    found = refused(error, billing="image", hide=[key])
-    said = found.operator_message
-    if isinstance(error, errors.APIError) and error.code == HTTPStatus.NOT_FOUND:
-        settings = " and ".join(f"TALLYFRAME_{each.upper()}_MODEL" for each in capabilities)
-        said = f"The model {model} is unknown or retired: change {settings}. {said}"
-    return ProviderError(found.code, retryable=not found.alarm, operator_message=said, alarm=found.alarm)

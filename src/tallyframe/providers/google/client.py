@@ -74,7 +74,23 @@ class Google:
     def client(self) -> genai.Client:
         """The SDK's client; its `aio` side goes through our transport, its blocking side goes nowhere."""
         if self._client is None:
-            self._client = self._make()
+            access = self.access
+            self._client = genai.Client(
+                enterprise=access.vertex,
+                api_key=access.api_key or None,
+                credentials=None if access.api_key else self._credentials,
+                project=access.project or None,
+                location=_location(access),
+                debug_config=DebugConfig(client_mode=None, replays_directory=None, replay_id=None),
+                http_options=types.HttpOptions(
+                    base_url=self.base_url,
+                    api_version=self.api_version,
+                    timeout=math.ceil(access.timeout * 1000),  # milliseconds
+                    retry_options=types.HttpRetryOptions(attempts=1),
+                    httpx_client=httpx2.Client(transport=_Nowhere(), trust_env=False),
+                    httpx_async_client=self._http,
+                ),
+            )
         return self._client
 
     def deadline(self, seconds: float | None = None) -> asyncio.Timeout:
@@ -89,7 +105,8 @@ class Google:
         if self.access.api_key:
             return
         if self._credentials is None:
-            self._credentials = await asyncio.to_thread(_default_credentials)
+            found: Credentials = (await asyncio.to_thread(google.auth.default, scopes=_SCOPES))[0]
+            self._credentials = found
         if not self._credentials.valid:
             await asyncio.to_thread(self._credentials.refresh, functools.partial(TokenRequest(), timeout=TOKEN_SECONDS))
 
@@ -101,25 +118,6 @@ class Google:
         """Remove the project that pays where it isn't that of the credentials: GOOGLE_GENAI_USER_PROJECT sets it."""
         if request.headers.get(_USER_PROJECT) != getattr(self._credentials, "quota_project_id", None):
             request.headers.pop(_USER_PROJECT, None)
-
-    def _make(self) -> genai.Client:
-        access = self.access
-        return genai.Client(
-            enterprise=access.vertex,
-            api_key=access.api_key or None,
-            credentials=None if access.api_key else self._credentials,
-            project=access.project or None,
-            location=_location(access),
-            debug_config=DebugConfig(client_mode=None, replays_directory=None, replay_id=None),
-            http_options=types.HttpOptions(
-                base_url=self.base_url,
-                api_version=self.api_version,
-                timeout=math.ceil(access.timeout * 1000),  # milliseconds
-                retry_options=types.HttpRetryOptions(attempts=1),
-                httpx_client=httpx2.Client(transport=_Nowhere(), trust_env=False),
-                httpx_async_client=self._http,
-            ),
-        )
 
 
 class _Nowhere(httpx2.BaseTransport):
@@ -156,8 +154,3 @@ def _default_base_url(access: GoogleAccess) -> str:
     if location in _MULTI_REGIONS:
         return f"https://aiplatform.{location}.rep.googleapis.com"
     return f"https://{location}-aiplatform.googleapis.com"
-
-
-def _default_credentials() -> Credentials:
-    credentials: Credentials = google.auth.default(scopes=_SCOPES)[0]
-    return credentials

@@ -45,7 +45,10 @@ async def fetch_video(google: Google, address: str, *, hide: Iterable[str] = ())
                 file=name, config=types.DownloadFileConfig(http_options=options)
             )
     except Exception as error:  # noqa: BLE001 - whatever the SDK raises, none of it may leave: it holds the key
-        raise _failed(error, hidden) from None
+        if isinstance(error, errors.APIError) and error.code == HTTPStatus.FORBIDDEN and _GONE in str(error.message):
+            said = words(f"HTTP {error.code}:", error.message, hide=hidden)
+            raise ProviderError(FailureCode.PROVIDER_REJECTED, spent=True, operator_message=said) from None
+        raise asking_failed(error, hide=hidden) from None
     try:
         return await received_video(data)
     except ProviderError as error:  # it is paid, and what came may be a proxy's word: ask again, and not elsewhere
@@ -76,7 +79,10 @@ async def inline_video(film: bytes) -> Media:
 def _file(google: Google, address: str, hide: Iterable[str]) -> tuple[str, str | None]:
     """Return the file's name as "files/<id>", and the API version that its address names."""
     base = urlsplit(google.base_url)
-    scheme, host, path = _parts(address)
+    try:
+        scheme, host, path, *_ = urlsplit(address)
+    except ValueError:  # no address at all
+        scheme, host, path = "?", "", ""
     ours = (scheme, host) in {("", ""), _GOOGLE, (base.scheme, base.netloc)}
     match = _FILE.fullmatch(path)
     if google.access.vertex or not ours or not match:
@@ -84,19 +90,3 @@ def _file(google: Google, address: str, hide: Iterable[str]) -> tuple[str, str |
         said = words(advice, "The video is not in the Files API but at", address, hide=hide)
         raise ProviderError(FailureCode.PROVIDER_REJECTED, spent=True, operator_message=said)
     return f"files/{match['id']}", match["version"]
-
-
-def _parts(address: str) -> tuple[str, str, str]:
-    """Return scheme, host and path; what is no address has a scheme of its own."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return "?", "", ""
-    return parts.scheme, parts.netloc, parts.path
-
-
-def _failed(error: Exception, hide: Iterable[str]) -> ProviderError:
-    if isinstance(error, errors.APIError) and error.code == HTTPStatus.FORBIDDEN and _GONE in str(error.message):
-        said = words(f"HTTP {error.code}:", error.message, hide=hide)
-        return ProviderError(FailureCode.PROVIDER_REJECTED, spent=True, operator_message=said)
-    return asking_failed(error, hide=hide)

@@ -78,18 +78,21 @@ def is_about_policy(message: str) -> bool:
 def retry_after(error: errors.APIError) -> float | None:
     """Return the seconds to wait by RetryInfo and by Retry-After (seconds, or an HTTP date), the larger of the two."""
     waits = [seconds_in(detail.get("retryDelay")) for detail in _details(error)]
-    waits.append(retry_after_seconds(_header(error, "retry-after")))
+    if isinstance(error.response, httpx2.Response):
+        waits.append(retry_after_seconds(error.response.headers.get("retry-after", "")))
     known = [wait for wait in waits if wait is not None]
     return min(max(known), LONGEST_WAIT) if known else None
 
 
 def _answered(error: errors.APIError, billing: Literal["image", "video"], said: str) -> ProviderError:
     status = int(error.code or 0)
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return _quota(error, said)
     if status == HTTPStatus.BAD_REQUEST:
         return _bad_request(error, said)
-    if status in _TAKEN_OR_NOT:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        said = words(said, *_quotas(error))
+        is_daily = any("PerDay" in quota for quota in _quotas(error))
+        verdict = Verdict(FailureCode.PROVIDER_QUOTA, retryable=not is_daily, alarm=is_daily)
+    elif status in _TAKEN_OR_NOT:
         doubtful = billing == "video" and status != HTTPStatus.SERVICE_UNAVAILABLE
         verdict = Verdict(FailureCode.PROVIDER_UNAVAILABLE, retryable=not doubtful, in_doubt=doubtful)
     elif status in _OURS_TO_MEND or HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
@@ -107,17 +110,6 @@ def _bad_request(error: errors.APIError, said: str) -> ProviderError:
         return ProviderError(FailureCode.INTERNAL, operator_message=said, alarm=True)
     policy = is_about_policy(str(error.message))
     return ProviderError(FailureCode.CONTENT_POLICY if policy else FailureCode.INVALID_INPUT, operator_message=said)
-
-
-def _quota(error: errors.APIError, said: str) -> ProviderError:
-    daily = any("PerDay" in quota for quota in _quotas(error))
-    return ProviderError(
-        FailureCode.PROVIDER_QUOTA,
-        retryable=not daily,
-        operator_message=words(said, *_quotas(error)),
-        retry_after=retry_after(error),
-        alarm=daily,
-    )
 
 
 def _said(error: errors.APIError) -> str:
@@ -138,8 +130,3 @@ def _dicts(value: object) -> list[Mapping[str, Any]]:
 def _quotas(error: errors.APIError) -> list[str]:
     violations = [each for detail in _details(error) for each in _dicts(detail.get("violations"))]
     return [str(each.get("quotaId", "")) for each in violations]
-
-
-def _header(error: errors.APIError, name: str) -> str:
-    response = error.response
-    return response.headers.get(name, "") if isinstance(response, httpx2.Response) else ""

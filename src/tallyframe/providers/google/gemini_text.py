@@ -43,13 +43,21 @@ class GeminiText:
         else:
             order = accepted(task, TextTask, self.offers)
         model = self._models[order.capability]
+        thinking = None if _WITHOUT_LEVELS in model else types.ThinkingConfig(thinking_level=types.ThinkingLevel.LOW)
+        config = {
+            "system_instruction": order.instructions,
+            "response_mime_type": "application/json",
+            "response_json_schema": google_schema(order.answer),
+            "max_output_tokens": order.max_output_tokens,
+            "thinking_config": thinking,
+        }
         await get_ready(self._google)
         hide = (self._google.access.api_key, order.prompt)
         answer = await generate(
             self._google,
             model=model,
             content=user_content(order.prompt, await fitted(order.inputs)),
-            config=_config(order, model),
+            config=config,
             usage=call.usage,
             hide=hide,
         )
@@ -71,14 +79,3 @@ class GeminiText:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._google.aclose()
-
-
-def _config(order: TextTask[Any] | VisionTask[Any], model: str) -> dict[str, Any]:
-    thinking = None if _WITHOUT_LEVELS in model else types.ThinkingConfig(thinking_level=types.ThinkingLevel.LOW)
-    return {
-        "system_instruction": order.instructions,
-        "response_mime_type": "application/json",
-        "response_json_schema": google_schema(order.answer),
-        "max_output_tokens": order.max_output_tokens,
-        "thinking_config": thinking,
-    }

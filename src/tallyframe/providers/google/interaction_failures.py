@@ -52,12 +52,10 @@ def _as_elsewhere(error: Exception) -> Exception:
     if not isinstance(status, int) or status == HTTPStatus.OK:
         return Unreadable()
     response = error.response if isinstance(error, APIStatusError) else None
-    return _named_by_its_code(errors.APIError(status, _body(error), response))
-
-
-def _body(error: Exception) -> object:
     body = getattr(error, "body", None)
-    return body if isinstance(body, dict | list) else {"message": str(body or "")}
+    if not isinstance(body, dict | list):
+        body = {"message": str(body or "")}
+    return _named_by_its_code(errors.APIError(status, body, response))
 
 
 def _named_by_its_code(error: errors.APIError) -> errors.APIError:

@@ -51,7 +51,9 @@ def film_of(found: Interaction, *, hide: Iterable[str]) -> Film:
     Raises ProviderError (final) if it has none: content_policy where the model only talks, which is how it refuses.
     """
     if found.status in _ENDED:
-        raise _ended(found, hide)
+        reasons = _reasons(found)
+        code = FailureCode.CONTENT_POLICY if is_about_policy(" ".join(reasons)) else _ENDED[str(found.status)]
+        raise ProviderError(code, operator_message=words(f"Interaction {found.status}.", *reasons, hide=hide))
     video = found.output_video
     uri, data = _text(getattr(video, "uri", None)), _text(getattr(video, "data", None))
     if uri or data:
@@ -60,12 +62,6 @@ def film_of(found: Interaction, *, hide: Iterable[str]) -> Film:
     code = FailureCode.CONTENT_POLICY if talk else FailureCode.PROVIDER_REJECTED
     said = words("The interaction was completed without a video.", talk, hide=hide)
     raise ProviderError(code, operator_message=said)
-
-
-def _ended(found: Interaction, hide: Iterable[str]) -> ProviderError:
-    reasons = _reasons(found)
-    code = FailureCode.CONTENT_POLICY if is_about_policy(" ".join(reasons)) else _ENDED[str(found.status)]
-    return ProviderError(code, operator_message=words(f"Interaction {found.status}.", *reasons, hide=hide))
 
 
 def _reasons(found: Interaction) -> list[str]:

@@ -16,13 +16,13 @@ from google.genai.interactions import Interaction
 
 from tallyframe.catalog import Capability
 from tallyframe.errors import FailureCode, ProviderError
-from tallyframe.providers.base import Answer, Call, Media, Offer, Task, Ticket, VideoTask, of_kind
+from tallyframe.providers.base import Answer, Call, Offer, Task, Ticket, VideoTask, of_kind
 from tallyframe.providers.fitting import FIRST_FRAME, fit
 from tallyframe.providers.google.calls import Unreadable, accepted, get_ready, probe_model
 from tallyframe.providers.google.client import Google, GoogleAccess
 from tallyframe.providers.google.downloads import fetch_video, unpack_video
 from tallyframe.providers.google.interaction_failures import asking_failed, cant_be_stopped, order_failed
-from tallyframe.providers.google.interactions import Film, film_of, is_running, note_usage
+from tallyframe.providers.google.interactions import film_of, is_running, note_usage
 from tallyframe.providers.google.offers import offer_of
 
 _RESOLUTION = "720p"
@@ -69,11 +69,25 @@ class OmniVideos:
     async def collect(self, ticket: str, task: Task, call: Call) -> Answer:
         """Give the MP4, or the ticket again while the work goes on. Raises ProviderError."""
         order = of_kind(task, VideoTask)
-        found = await self._look_at(ticket, order)
+        hide = self._secrets(order)
+        if not _is_id(ticket):
+            raise ProviderError(FailureCode.PROVIDER_REJECTED, operator_message="This is no ticket of Omni's.")
+        try:
+            async with self._google.deadline():
+                await self._google.ready()
+                found = await self._google.client.aio.interactions.get(ticket)
+        except Exception as error:  # noqa: BLE001 - whatever the SDK raises, none of it may leave: it holds the key
+            raise asking_failed(error, hide=hide) from None
+        if not isinstance(found, Interaction):
+            raise asking_failed(Unreadable())
         note_usage(found, call.usage)
         if is_running(found):
             return Ticket(ticket, self._poll_seconds)
-        media = await self._fetch(film_of(found, hide=self._secrets(order)), order)
+        film = film_of(found, hide=hide)
+        if film.data:
+            media = await unpack_video(film.data)
+        else:
+            media = await fetch_video(self._google, film.uri or "", hide=hide)
         call.usage.seconds = media.duration_seconds
         return media
 
@@ -117,24 +131,6 @@ class OmniVideos:
         picture = {"type": "image", "data": base64.b64encode(frame.data).decode(), "mime_type": frame.content_type}
         task = {"video_config": {"task": "image_to_video"}}
         return {**body, "input": [picture, {"type": "text", "text": order.prompt}], "generation_config": task}
-
-    async def _look_at(self, ticket: str, order: VideoTask) -> Interaction:
-        if not _is_id(ticket):
-            raise ProviderError(FailureCode.PROVIDER_REJECTED, operator_message="This is no ticket of Omni's.")
-        try:
-            async with self._google.deadline():
-                await self._google.ready()
-                found = await self._google.client.aio.interactions.get(ticket)
-        except Exception as error:  # noqa: BLE001 - whatever the SDK raises, none of it may leave: it holds the key
-            raise asking_failed(error, hide=self._secrets(order)) from None
-        if not isinstance(found, Interaction):
-            raise asking_failed(Unreadable())
-        return found
-
-    async def _fetch(self, film: Film, order: VideoTask) -> Media:
-        if film.data:
-            return await unpack_video(film.data)
-        return await fetch_video(self._google, film.uri or "", hide=self._secrets(order))
 
     def _secrets(self, order: VideoTask | None = None) -> tuple[str, ...]:
         return (self._google.access.api_key, order.prompt if order else "")

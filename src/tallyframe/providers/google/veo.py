@@ -15,7 +15,7 @@ from google.genai import types
 
 from tallyframe.catalog import Capability
 from tallyframe.errors import FailureCode, ProviderError
-from tallyframe.providers.base import Answer, Call, Media, Offer, Task, Ticket, VideoTask, of_kind
+from tallyframe.providers.base import Answer, Call, Offer, Task, Ticket, VideoTask, of_kind
 from tallyframe.providers.failures import words
 from tallyframe.providers.fitting import FIRST_FRAME, fit
 from tallyframe.providers.google.calls import Unreadable, accepted, get_ready, probe_model
@@ -60,20 +60,31 @@ class VeoVideos:
         self._model = model
         self.offers: Mapping[Capability, Offer] = {"video": offer_of("video", model)}
         self._google = google
-        self._orders = google if google.access.vertex else _in_vertex_mode(google)
+        self._orders = google
+        if not google.access.vertex:
+            in_vertex_mode = replace(google.access, vertex=True, base_url=google.base_url)
+            self._orders = Google(in_vertex_mode, google.api_version)
         self._poll_seconds = poll_seconds
 
     async def start(self, task: Task, call: Call) -> Answer:
         """Order the video and give its ticket. Raises ProviderError."""
         order = accepted(task, VideoTask, self.offers)
         await get_ready(self._orders)
-        source = await _source(order)
+        image = None
+        if order.inputs:
+            frame = await fit(await order.inputs[0].read(), FIRST_FRAME)
+            image = types.Image(image_bytes=frame.data, mime_type=frame.content_type)
         try:
             async with self._orders.deadline():
                 operation = await self._orders.client.aio.models.generate_videos(
                     model=self._model if self._google.access.vertex else f"models/{self._model}",
-                    source=source,
-                    config=_config(order),
+                    source=types.GenerateVideosSource(prompt=order.prompt, image=image),
+                    config=types.GenerateVideosConfig(
+                        number_of_videos=1,
+                        duration_seconds=order.duration_seconds,
+                        aspect_ratio=order.aspect_ratio,
+                        resolution=_RESOLUTION,
+                    ),
                 )
         except Exception as error:  # noqa: BLE001 - whatever the SDK raises, none of it may leave: it holds the key
             raise refused(error, billing="video", hide=self._secrets(order)) from None
@@ -86,11 +97,24 @@ class VeoVideos:
     async def collect(self, ticket: str, task: Task, call: Call) -> Answer:
         """Give the MP4, or the ticket again while the work goes on. Raises ProviderError."""
         order = of_kind(task, VideoTask)
-        operation = await self._look_at(ticket, order)
+        hide = self._secrets(order)
+        if not _is_name(ticket):
+            raise ProviderError(FailureCode.PROVIDER_REJECTED, operator_message="This is no ticket of Veo's.")
+        try:
+            async with self._google.deadline():
+                await self._google.ready()
+                asked = types.GenerateVideosOperation.model_validate({"name": ticket})
+                operation = await self._google.client.aio.operations.get(asked)
+        except Exception as error:  # noqa: BLE001 - whatever the SDK raises, none of it may leave: it holds the key
+            raise asking_failed(error, hide=hide) from None
         call.usage.request_id = ticket
         if not operation.done:
             return Ticket(ticket, self._poll_seconds)
-        media = await self._fetch(_film_of(operation, hide=self._secrets(order)), order)
+        film = _film_of(operation, hide=hide)
+        if film.video_bytes:
+            media = await inline_video(film.video_bytes)
+        else:
+            media = await fetch_video(self._google, film.uri or "", hide=hide)
         call.usage.seconds = media.duration_seconds
         return media
 
@@ -107,45 +131,8 @@ class VeoVideos:
         await self._orders.aclose()
         await self._google.aclose()
 
-    async def _look_at(self, ticket: str, order: VideoTask) -> types.GenerateVideosOperation:
-        if not _is_name(ticket):
-            raise ProviderError(FailureCode.PROVIDER_REJECTED, operator_message="This is no ticket of Veo's.")
-        try:
-            async with self._google.deadline():
-                await self._google.ready()
-                operation = types.GenerateVideosOperation.model_validate({"name": ticket})
-                return await self._google.client.aio.operations.get(operation)
-        except Exception as error:  # noqa: BLE001 - whatever the SDK raises, none of it may leave: it holds the key
-            raise asking_failed(error, hide=self._secrets(order)) from None
-
-    async def _fetch(self, film: types.Video, order: VideoTask) -> Media:
-        if film.video_bytes:
-            return await inline_video(film.video_bytes)
-        return await fetch_video(self._google, film.uri or "", hide=self._secrets(order))
-
     def _secrets(self, order: VideoTask) -> tuple[str, ...]:
         return (self._google.access.api_key, order.prompt)
-
-
-def _in_vertex_mode(google: Google) -> Google:
-    return Google(replace(google.access, vertex=True, base_url=google.base_url), google.api_version)
-
-
-async def _source(order: VideoTask) -> types.GenerateVideosSource:
-    if not order.inputs:
-        return types.GenerateVideosSource(prompt=order.prompt)
-    frame = await fit(await order.inputs[0].read(), FIRST_FRAME)
-    image = types.Image(image_bytes=frame.data, mime_type=frame.content_type)
-    return types.GenerateVideosSource(prompt=order.prompt, image=image)
-
-
-def _config(order: VideoTask) -> types.GenerateVideosConfig:
-    return types.GenerateVideosConfig(
-        number_of_videos=1,
-        duration_seconds=order.duration_seconds,
-        aspect_ratio=order.aspect_ratio,
-        resolution=_RESOLUTION,
-    )
 
 
 def _film_of(operation: types.GenerateVideosOperation, *, hide: Iterable[str]) -> types.Video:

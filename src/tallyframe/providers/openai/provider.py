@@ -21,6 +21,7 @@ from openai.types.shared_params import ResponseFormatJSONSchema
 from tallyframe.catalog import Capability
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import Call, Data, Media, Offer, Task, TextTask, VisionTask, of_kind
+from tallyframe.providers.failures import probe_failed
 from tallyframe.providers.fitting import Room, fit
 from tallyframe.providers.openai.client import OpenAIAccess, make_client
 from tallyframe.providers.openai.completions import note_usage, read_completion, text_in
@@ -73,7 +74,10 @@ class OpenAI:
             async with asyncio.timeout(self._access.timeout):
                 found = await self._client.models.retrieve(model)
         except Exception as error:  # noqa: BLE001 - whatever the SDK raises, none of it may leave: it holds the key
-            raise self._probe_failed(error, model, capability) from None
+            advice = ""
+            if getattr(error, "code", None) == "model_not_found":
+                advice = f"The model {model} is unknown or retired: change TALLYFRAME_{capability.upper()}_MODEL."
+            raise probe_failed(refused(error, hide=self._secrets()), advice) from None
         if not isinstance(getattr(found, "id", None), str):  # the SDK takes a web page for an answer, too
             said = f"OpenAI's address answers, but not with a description of {model}."
             raise ProviderError(FailureCode.PROVIDER_REJECTED, retryable=True, operator_message=said)
@@ -101,14 +105,6 @@ class OpenAI:
         call.usage.request_id = answer.request_id
         return answer.content
 
-    def _probe_failed(self, error: Exception, model: str, capability: Capability) -> ProviderError:
-        """Nothing was ordered, so nothing is in doubt."""
-        found = refused(error, hide=self._secrets())
-        said = found.operator_message
-        if getattr(error, "code", None) == "model_not_found":
-            said = f"The model {model} is unknown or retired: change TALLYFRAME_{capability.upper()}_MODEL. {said}"
-        return ProviderError(found.code, retryable=not found.alarm, operator_message=said, alarm=found.alarm)
-
     def _secrets(self, *prompt: str) -> tuple[str, ...]:
         return (self._access.api_key, *prompt)
 
@@ -116,7 +112,9 @@ class OpenAI:
 def _messages(order: TextTask[Any] | VisionTask[Any], pictures: Sequence[Media]) -> list[ChatCompletionMessageParam]:
     """Return our instructions as the system's, and what users wrote as the user's: it is data, and orders nothing."""
     parts: list[ChatCompletionContentPartParam] = [{"type": "text", "text": _sendable(order.prompt)}]
-    parts += [{"type": "image_url", "image_url": {"url": _data_url(picture)}} for picture in pictures]
+    for picture in pictures:
+        url = f"data:{picture.content_type};base64,{base64.b64encode(picture.data).decode()}"
+        parts.append({"type": "image_url", "image_url": {"url": url}})
     return [
         {"role": "system", "content": _sendable(order.instructions)},
         {"role": "user", "content": parts if pictures else _sendable(order.prompt)},
@@ -127,10 +125,6 @@ def _response_format(order: TextTask[Any] | VisionTask[Any]) -> ResponseFormatJS
     name = _NOT_IN_A_NAME.sub("_", order.answer.__name__)[:_LONGEST_NAME]
     schema = openai_schema(order.answer)
     return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
-
-
-def _data_url(picture: Media) -> str:
-    return f"data:{picture.content_type};base64,{base64.b64encode(picture.data).decode()}"
 
 
 def _sendable(text: str) -> str:
