@@ -52,7 +52,7 @@ def _reduce(data: bytes, longest_side: int) -> Media:
     try:
         with Image.open(BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as picture:
             picture.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
-            reduced = _on_white(ImageOps.exif_transpose(picture))
+            reduced = on_white(ImageOps.exif_transpose(picture))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         raise ProviderError(
             FailureCode.INVALID_INPUT, "A picture can't be read.", operator_message="Pillow can't decode the picture."
@@ -62,8 +62,8 @@ def _reduce(data: bytes, longest_side: int) -> Media:
     return Media(out.getvalue(), "image/jpeg", *reduced.size)
 
 
-def _on_white(picture: Image.Image) -> Image.Image:
-    """Give a picture as RGB, because a JPEG has no transparency."""
+def on_white(picture: Image.Image) -> Image.Image:
+    """Give a picture as RGB, on white where it is transparent."""
     if picture.mode.startswith("I;16"):  # convert() alone would cut off at 255 instead of scaling
         picture = picture.point(lambda value: value / 256).convert("L")
     if not picture.has_transparency_data:

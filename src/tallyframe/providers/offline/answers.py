@@ -26,28 +26,19 @@ from tallyframe.providers.offline.sampler import Endless, Sampler, Unordered
 from tallyframe.providers.structured import read_structured
 
 
-def _invent(model: type[BaseModel], phrases: Phrases) -> Any:  # noqa: ANN401  # any JSON value
-    """Return an instance of the model in JSON values, not yet checked.
-
-    Raises ProviderError (provider_rejected, final) if the model has no JSON schema, or no instance that ends.
-    """
-    try:
-        schema = model.model_json_schema(schema_generator=_FullSchema)
-        return Sampler(schema.get("$defs", {}), phrases).value(schema)
-    except PydanticInvalidForJsonSchema as error:
-        raise _impossible(f"{model.__name__}: {error.message}") from None
-    except Endless as error:
-        raise _impossible(f"{model.__name__}: {error} contains itself without an end.") from None
-
-
 def make_up(model: type[BaseModel], prompt: str, seen: Sequence[Seen] = ()) -> Data:
     """Return an answer to the prompt, and to the pictures that were seen.
 
     Raises ProviderError (provider_rejected, final), which names the fields, where the model is too odd.
     """
-    invented = _invent(model, Phrases(prompt, seen))
     try:
+        schema = model.model_json_schema(schema_generator=_FullSchema)
+        invented = Sampler(schema.get("$defs", {}), Phrases(prompt, seen)).value(schema)
         answer = read_structured(json.dumps(invented, default=str), model)
+    except PydanticInvalidForJsonSchema as error:
+        raise _impossible(f"{model.__name__}: {error.message}") from None
+    except Endless as error:
+        raise _impossible(f"{model.__name__}: {error} contains itself without an end.") from None
     except ProviderError as error:
         raise _impossible(error.operator_message) from None
     return Data(_sorted(invented, answer.value))

@@ -59,17 +59,13 @@ def read_cards(prompt: str) -> Cards:
     """
     orders: dict[str, Any] = {}
     for card in _CARD.finditer(prompt):
-        name = card[1].lower()
-        orders[name.replace("-", "_")] = _read_value(name, card[2])
+        name, value = card[1].lower(), (card[2] or "").strip().lower()
+        try:
+            orders[name.replace("-", "_")] = _READERS[name](value)
+        except ValueError:
+            # The value is part of the prompt, which an error never carries: so it is not quoted here.
+            raise ProviderError(FailureCode.INVALID_INPUT, f"This [{name}] card is not valid. {_KNOWN}") from None
     return Cards(prompt=" ".join(_CARD.sub(" ", prompt).split()), **orders)
-
-
-def _read_value(name: str, value: str | None) -> object:
-    try:
-        return _READERS[name]("" if value is None else value.strip().lower())
-    except ValueError:
-        # The value is part of the prompt, which an error never carries: so it is not quoted here.
-        raise ProviderError(FailureCode.INVALID_INPUT, f"This [{name}] card is not valid. {_KNOWN}") from None
 
 
 def _seconds(value: str) -> float:

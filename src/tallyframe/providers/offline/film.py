@@ -6,7 +6,6 @@ from pathlib import Path
 
 import av
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
-from av.video.stream import VideoStream
 from PIL import Image, ImageOps
 
 from tallyframe.providers.base import Media, VideoTask
@@ -76,18 +75,14 @@ def _encode(frames: Iterable[av.VideoFrame], size: tuple[int, int]) -> bytes:
         path = Path(folder) / "video.mp4"
         with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as film:
             stream = film.add_stream("libx264", rate=FRAMES_PER_SECOND, options=_ENCODER)
-            _set_up(stream, size)
+            stream.width, stream.height = size
+            stream.pix_fmt = "yuv420p"
+            stream.codec_context.thread_count = 1  # x264 notes it in the file, so the bytes would depend on the machine
+            stream.codec_context.color_range = ColorRange.MPEG
+            stream.codec_context.colorspace = Colorspace.ITU709
+            stream.codec_context.color_primaries = ColorPrimaries.BT709
+            stream.codec_context.color_trc = ColorTrc.BT709
             for frame in frames:
                 film.mux(stream.encode(frame))
             film.mux(stream.encode())
         return path.read_bytes()
-
-
-def _set_up(stream: VideoStream, size: tuple[int, int]) -> None:
-    stream.width, stream.height = size
-    stream.pix_fmt = "yuv420p"
-    stream.codec_context.thread_count = 1  # x264 notes it in the file, so the bytes would depend on the machine
-    stream.codec_context.color_range = ColorRange.MPEG
-    stream.codec_context.colorspace = Colorspace.ITU709
-    stream.codec_context.color_primaries = ColorPrimaries.BT709
-    stream.codec_context.color_trc = ColorTrc.BT709

@@ -31,7 +31,8 @@ def in_format(name: str, dice: int, text: str, *, is_future: bool = False, is_na
     day = f"{2099 if is_future else 2025}-{1 + dice % 12:02}-{1 + dice // 12 % 28:02}"
     clock = f"{8 + dice % 12:02}:{dice // 12 % 60:02}:00"
     if name.startswith("uuid"):
-        return _uuid(f"{dice:016x}" * 2, version=name.removeprefix("uuid") or "4")
+        digits, version = f"{dice:016x}" * 2, name.removeprefix("uuid") or "4"
+        return f"{digits[:8]}-{digits[8:12]}-{version}{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
     if name in _BASE64:
         return _BASE64[name](text.encode()).decode()
     made = {
@@ -43,7 +44,3 @@ def in_format(name: str, dice: int, text: str, *, is_future: bool = False, is_na
         "uri": f"https://example.com/sample-{dice % 1000}",
     }
     return made.get(name) or _SAME.get(name)
-
-
-def _uuid(digits: str, version: str) -> str:
-    return f"{digits[:8]}-{digits[8:12]}-{version}{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"

@@ -48,21 +48,15 @@ def look_at(media: Media) -> Seen:
     Raises ProviderError (invalid_input) if it can't be decoded.
     """
     picture = open_picture(media, _ENOUGH)
-    width, height = _size(media)
+    with Image.open(BytesIO(media.data)) as stored:  # `picture` may be smaller
+        width, height = stored.size
+        if stored.getexif().get(0x0112) in _QUARTER_TURNS:
+            width, height = height, width
+    shape = "landscape" if width > height else "portrait"
+    if 1 / _SQUARE <= width / height <= _SQUARE:
+        shape = "square"
     tone = "light" if ImageStat.Stat(picture.convert("L")).mean[0] >= 128 else "dark"  # noqa: PLR2004 - the middle
-    return Seen(width, height, _shape(width / height), _main_colour(picture), tone)
-
-
-def _size(media: Media) -> tuple[int, int]:
-    with Image.open(BytesIO(media.data)) as picture:
-        width, height = picture.size
-        return (height, width) if picture.getexif().get(0x0112) in _QUARTER_TURNS else (width, height)
-
-
-def _shape(ratio: float) -> str:
-    if 1 / _SQUARE <= ratio <= _SQUARE:
-        return "square"
-    return "landscape" if ratio > 1 else "portrait"
+    return Seen(width, height, shape, _main_colour(picture), tone)
 
 
 def _main_colour(picture: Image.Image) -> str:

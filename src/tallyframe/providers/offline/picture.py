@@ -8,6 +8,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import ImageTask, Media
+from tallyframe.providers.fitting import on_white
 from tallyframe.providers.offline import lettering, scenery
 
 #: aspect ratio -> width and height in pixels
@@ -32,7 +33,11 @@ def draw_image(order: ImageTask, given: Sequence[Media], prompt: str) -> Media:
     """
     size = IMAGE_SIZES[order.aspect_ratio]
     pictures = [open_picture(picture, size) for picture in given]
-    canvas = _backdrop(prompt, size) if pictures else scenery.landscape(prompt, size)
+    if pictures:  # the landscape is out of focus then: small, blurred and stretched
+        small = scenery.landscape(prompt, (size[0] // _SMALLER, size[1] // _SMALLER))
+        canvas = small.filter(ImageFilter.GaussianBlur(3)).resize(size, Image.Resampling.BICUBIC)
+    else:
+        canvas = scenery.landscape(prompt, size)
     caption = lettering.write_caption(canvas, prompt)
     margin = min(size) // 14
     stage = (margin, margin, size[0] - margin, caption)
@@ -45,12 +50,6 @@ def draw_image(order: ImageTask, given: Sequence[Media], prompt: str) -> Media:
     return Media(out.getvalue(), "image/png", *size)
 
 
-def _backdrop(prompt: str, size: tuple[int, int]) -> Image.Image:
-    """Paint the landscape out of focus: small, blurred and stretched."""
-    small = scenery.landscape(prompt, (size[0] // _SMALLER, size[1] // _SMALLER))
-    return small.filter(ImageFilter.GaussianBlur(3)).resize(size, Image.Resampling.BICUBIC)
-
-
 def open_picture(media: Media, bounds: tuple[int, int]) -> Image.Image:
     """Decode a picture upright as RGB on white, no larger than twice the bounds (pixels).
 
@@ -60,18 +59,9 @@ def open_picture(media: Media, bounds: tuple[int, int]) -> Image.Image:
         with Image.open(BytesIO(media.data)) as picture:
             longest = 2 * max(bounds)
             picture.thumbnail((longest, longest), Image.Resampling.BOX)
-            return _on_white(ImageOps.exif_transpose(picture))
+            return on_white(ImageOps.exif_transpose(picture))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         raise ProviderError(FailureCode.INVALID_INPUT, "A picture can't be read.") from None
-
-
-def _on_white(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I;16"):
-        picture = picture.point(lambda value: value / 256).convert("L")
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    cutout = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", cutout.size, "white"), cutout).convert("RGB")
 
 
 def arrange(ratios: Sequence[float], stage: Box, gap: int) -> list[Box]:

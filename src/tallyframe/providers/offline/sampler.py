@@ -38,7 +38,11 @@ class Sampler:
     def value(self, node: Node, path: Path = (), refs: Refs = ()) -> Any:  # noqa: ANN401  # any JSON value
         """Return a JSON value for the node. Raises Endless where a model can't but contain itself."""
         if "$ref" in node:
-            return self._referred(node, path, refs)
+            ref = node["$ref"].removeprefix("#/$defs/")
+            if refs.count(ref) >= _NESTED:
+                raise Endless(ref)
+            siblings = {key: value for key, value in node.items() if key not in {"$ref", "$defs"}}
+            return self.value({**self._definitions[ref], **siblings}, path, (*refs, ref))
         if isinstance(node.get("type"), list):
             node = {**node, "type": node["type"][0]}
         if fixed := _fixed(node):
@@ -51,13 +55,6 @@ class Sampler:
             return number_for(node, self._phrases.dice(path))
         makers = {"object": self._object, "array": self._array}
         return makers.get(node.get("type", ""), self._string)(node, path, refs)  # where any type will do, a string
-
-    def _referred(self, node: Node, path: Path, refs: Refs) -> Any:  # noqa: ANN401  # any JSON value
-        ref = node["$ref"].removeprefix("#/$defs/")
-        if refs.count(ref) >= _NESTED:
-            raise Endless(ref)
-        siblings = {key: value for key, value in node.items() if key not in {"$ref", "$defs"}}
-        return self.value({**self._definitions[ref], **siblings}, path, (*refs, ref))
 
     def _one_of(self, node: Node, options: list[Node], path: Path, refs: Refs) -> Any:  # noqa: ANN401  # any JSON value
         """Take the first option that ends; of those with a discriminator, another one for each item of a list."""
