@@ -8,7 +8,6 @@ import asyncio
 from io import BytesIO
 
 import av
-from av.container import InputContainer
 from av.video.stream import VideoStream
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
@@ -75,11 +74,18 @@ def _video(data: bytes) -> Media:
         raise _no_video(f"its {len(data):,} bytes are no complete MP4")
     try:
         with av.open(BytesIO(data), "r", format="mp4") as container:
-            return _measured(container, data)
-    except (ProviderError, MemoryError):
+            stream: VideoStream | None = next(iter(container.streams.video), None)
+            frame = next(container.decode(stream)) if stream is not None else None
+            length = (container.duration or 0) / av.time_base
+    except MemoryError:
         raise
     except Exception as error:  # whatever a decoder raises over damaged bytes, it means the same
         raise _no_video(f"this MP4 can't be opened ({type(error).__name__})") from error
+    if frame is None:
+        raise _no_video("this MP4 has no video in it")
+    if not length:
+        raise _no_video("this MP4 has no length")
+    return Media(data, "video/mp4", frame.width, frame.height, length)
 
 
 def _is_whole(data: bytes) -> bool:
@@ -96,16 +102,6 @@ def _is_whole(data: bytes) -> bool:
             return True
         position += max(size, header)
     return position <= len(data)
-
-
-def _measured(container: InputContainer, data: bytes) -> Media:
-    stream: VideoStream | None = next(iter(container.streams.video), None)
-    if stream is None:
-        raise _no_video("this MP4 has no video in it")
-    frame = next(container.decode(stream))
-    if not container.duration:
-        raise _no_video("this MP4 has no length")
-    return Media(data, "video/mp4", frame.width, frame.height, container.duration / av.time_base)
 
 
 def _no_image(why: str) -> ProviderError:

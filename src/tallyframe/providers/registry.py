@@ -25,7 +25,9 @@ def build_providers(settings: Settings) -> Providers:
 
 def offers(settings: Settings) -> Offers:
     """Return what can be ordered, without making a provider."""
-    offered = {name: _offered(name, models) for name, models in _models_in_use(settings).items()}
+    offered: dict[str, Mapping[Capability, Offer]] = {
+        name: _folder(name).offers(name, models) for name, models in _models_in_use(settings).items()
+    }
     return {each: tuple(offered[name][each] for name in names) for each, names in _names(settings).items()}
 
 
@@ -46,11 +48,6 @@ def _models_in_use(settings: Settings) -> dict[str, dict[Capability, str]]:
         for name in names:
             models.setdefault(name, {})[capability] = settings.model_of(name, capability)
     return models
-
-
-def _offered(name: str, models: Mapping[Capability, str]) -> Mapping[Capability, Offer]:
-    found: Mapping[Capability, Offer] = _folder(name).offers(name, models)
-    return found
 
 
 def _folder(name: str) -> Any:  # noqa: ANN401  # a package with `build` and `offers`

@@ -40,7 +40,12 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         """Send one request. Raises ResponseTooLarge, and httpx2.TransportError for what transports fail at."""
         if _origin(request.url) != _origin(self._base):
             raise httpx2.UnsupportedProtocol(f"The key is for {self._base.host}, not for {request.url.host}.")
-        self._trim(request)
+        if self._prepare:
+            self._prepare(request)
+        request.headers["accept-encoding"] = "identity"  # nothing that grows when it is unpacked
+        timeout: dict[str, Any] = dict(request.extensions.get("timeout", {}))
+        timeout["connect"] = min(timeout.get("connect") or self._connect, self._connect)
+        request.extensions["timeout"] = timeout
         response = await self._inner.handle_async_request(request)
         try:
             self._check(response)
@@ -54,14 +59,6 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close the connections."""
         await self._inner.aclose()
-
-    def _trim(self, request: httpx2.Request) -> None:
-        if self._prepare:
-            self._prepare(request)
-        request.headers["accept-encoding"] = "identity"  # nothing that grows when it is unpacked
-        timeout: dict[str, Any] = dict(request.extensions.get("timeout", {}))
-        timeout["connect"] = min(timeout.get("connect") or self._connect, self._connect)
-        request.extensions["timeout"] = timeout
 
     def _check(self, response: httpx2.Response) -> None:
         if response.headers.get("content-encoding", "identity").lower() not in {"", "identity"}:

@@ -46,7 +46,11 @@ def make_client(access: OpenAIAccess) -> AsyncOpenAI:
 
     Raises ValueError if the access can't work whatever OpenAI says.
     """
-    _check(access)
+    if access.timeout <= 0 or access.max_bytes <= 0:
+        raise ValueError("The timeout and the limit on bytes must be above zero.")
+    if not access.api_key.isascii() or not access.api_key.isprintable() or not access.api_key.strip():
+        raise ValueError("OpenAI takes an API key of printable ASCII characters.")
+    check_address(access.base_url or OPENAI, "OpenAI")
     base_url = versioned(access.base_url or OPENAI)
     transport = GuardedTransport(base_url, max_bytes=min(access.max_bytes, MOST_BYTES), timeout=access.timeout)
     client = _Client(
@@ -70,11 +74,3 @@ def versioned(base_url: str) -> str:
     if any(_VERSION.fullmatch(part) for part in url.path.split("/")):
         return base_url
     return f"{base_url.rstrip('/')}/v1"
-
-
-def _check(access: OpenAIAccess) -> None:
-    if access.timeout <= 0 or access.max_bytes <= 0:
-        raise ValueError("The timeout and the limit on bytes must be above zero.")
-    if not access.api_key.isascii() or not access.api_key.isprintable() or not access.api_key.strip():
-        raise ValueError("OpenAI takes an API key of printable ASCII characters.")
-    check_address(access.base_url or OPENAI, "OpenAI")

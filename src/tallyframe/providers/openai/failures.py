@@ -92,20 +92,16 @@ def _verdict(error: APIStatusError) -> Verdict:
     if named & _BILLING:
         return _USED_UP
     if status == HTTPStatus.BAD_REQUEST:
-        return _bad_request(error, named)
+        if named & _POLICY:
+            return _REFUSED
+        if named & _UNSUITABLE or _OUR_PARAMETERS.fullmatch(str(error.param or "")):
+            return NEVER_SENDABLE
+        return _UNUSABLE  # too long, or a picture that can't be read
     if status in _OURS_TO_MEND or status < HTTPStatus.BAD_REQUEST:  # of these, a redirect
         return NEVER_SENDABLE
     if status in _PASSES:
         return _AGAIN
     return _BY_STATUS.get(status, _REJECTED)
-
-
-def _bad_request(error: APIStatusError, named: set[str]) -> Verdict:
-    if named & _POLICY:
-        return _REFUSED
-    if named & _UNSUITABLE or _OUR_PARAMETERS.fullmatch(str(error.param or "")):
-        return NEVER_SENDABLE
-    return _UNUSABLE  # too long, or a picture that can't be read
 
 
 def _said(error: APIStatusError) -> str:
