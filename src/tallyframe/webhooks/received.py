@@ -31,7 +31,8 @@ async def store(db: Database, source: str, verified: Verified, headers: Mapping[
     been applied or ignored before.
     """
     values = {"id": new_id(), "source": source, "event_id": verified.event_id, "type": verified.type}
-    content = {"subject": verified.subject, "headers": _without_credentials(headers), "body": body}
+    harmless = {name: value for name, value in headers.items() if not SECRET_NAMES.search(name.replace("-", "_"))}
+    content = {"subject": verified.subject, "headers": harmless, "body": body}
     insert = postgresql.insert(webhook_events).values(**values, **content, status="received")
     stored = insert.on_conflict_do_nothing().returning(_row.id).cte("stored")
     due = sa.func.clock_timestamp() + sa.literal(timedelta(seconds=GRACE), sa.Interval())
@@ -40,10 +41,6 @@ async def store(db: Database, source: str, verified: Verified, headers: Mapping[
     this = (_row.source == source) & (_row.event_id == verified.event_id)
     waiting = sa.select(_row.id).where(this, _row.status == "received")
     return new or (await db.run(waiting)).scalar_one_or_none()
-
-
-def _without_credentials(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if not SECRET_NAMES.search(name.replace("-", "_"))}
 
 
 async def lock(transaction: Transaction, event_id: UUID) -> Event | None:

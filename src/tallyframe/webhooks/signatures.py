@@ -37,16 +37,14 @@ class Signatures:
         `body` is as it came over the wire, `headers` have lower-case names. Raises Unauthenticated when a header is
         missing or odd, the time is too far off, or no signature matches.
         """
-        given = {f"webhook-{name}": _header(headers, name) for name in ("id", "timestamp", "signature")}
+        given = {}
+        for name in ("id", "timestamp", "signature"):
+            given[f"webhook-{name}"] = headers.get(f"svix-{name}") or headers.get(f"webhook-{name}") or ""
         if not _ID.fullmatch(given["webhook-id"]):
             raise Unauthenticated("The webhook's id is missing or malformed.")
         if not any(_matches(webhook, body, given) for webhook in self._webhooks):
             raise Unauthenticated("The webhook's signature is missing, too old or not valid.")
         return given["webhook-id"]
-
-
-def _header(headers: Mapping[str, str], name: str) -> str:
-    return headers.get(f"svix-{name}") or headers.get(f"webhook-{name}") or ""
 
 
 def _matches(webhook: Webhook, body: bytes, headers: dict[str, str]) -> bool:

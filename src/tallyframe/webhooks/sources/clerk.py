@@ -130,7 +130,8 @@ def decide(body: bytes, issuer: str) -> SignUp | Delete | None:
     event = _Envelope.model_validate_json(body)
     if event.type in _CHANGES:
         user = _User.model_validate(event.data)
-        identity = Identity(issuer, user.id, _email(user), _name(user))
+        name = public_name(f"{user.first_name or ''} {user.last_name or ''}") or public_name(user.username)
+        identity = Identity(issuer, user.id, _email(user), name)
         return SignUp(identity, _EPOCH + timedelta(milliseconds=user.updated_at))
     return Delete(_Gone.model_validate(event.data).id) if event.type == _DELETION else None
 
@@ -142,11 +143,6 @@ def _email(user: _User) -> str | None:
         if verified and address.id is not None and address.id == user.primary_email_address_id:
             return sound_email(address.email_address)
     return None
-
-
-def _name(user: _User) -> str | None:
-    full_name = f"{user.first_name or ''} {user.last_name or ''}"
-    return public_name(full_name) or public_name(user.username)
 
 
 async def _sign_up(transaction: Transaction, wanted: SignUp, grant: int) -> Outcome:
