@@ -22,6 +22,7 @@ from tallyframe.providers.base import Provider, Providers
 from tallyframe.providers.registry import build_providers, close_providers
 from tallyframe.redaction import hidden
 from tallyframe.settings import Settings
+from tallyframe.settings.model import THIS_MACHINE
 from tallyframe.storages.base import StorageError
 from tallyframe.storages.registry import build_storages
 from tallyframe.workers.heartbeat import present
@@ -163,7 +164,7 @@ async def _patience(settings: Settings) -> str:
 
 
 async def _addresses(settings: Settings) -> str:
-    local = httpx.URL(settings.server.public_url).host in {"127.0.0.1", "localhost", "::1"}
+    local = httpx.URL(settings.server.public_url).host in THIS_MACHINE
     if settings.server.env == "production" and local:
         raise Sick(f"TALLYFRAME_PUBLIC_URL is {settings.server.public_url}, which no user's browser can reach.")
     return settings.server.public_url

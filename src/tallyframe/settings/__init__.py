@@ -29,19 +29,15 @@ def load_settings(*, needs: Sequence[str] = (), **overrides: object) -> Settings
     try:
         settings = Settings(**in_place(overrides))
     except ValidationError as error:
-        raise SettingsError("\n".join(_problem_lines(error))) from None
+        lines = []
+        for problem in error.errors(include_input=False, include_url=False):
+            variables = [part for part in problem["loc"] if part in places()]
+            message = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{variables[0]}: {message}" if variables else message)
+        raise SettingsError("\n".join(lines)) from None
     hide(settings.secrets())
-    variables = {keyword(variable): variable for variable in places()}
-    missing = [variables[name] for name in needs if not settings.variable(variables[name])]
+    by_keyword = {keyword(variable): variable for variable in places()}
+    missing = [by_keyword[name] for name in needs if not settings.variable(by_keyword[name])]
     if missing:
         raise SettingsError("\n".join(f"{variable}: is not set" for variable in missing))
     return settings
-
-
-def _problem_lines(error: ValidationError) -> list[str]:
-    lines: list[str] = []
-    for problem in error.errors(include_input=False, include_url=False):
-        variables = [part for part in problem["loc"] if part in places()]
-        message = problem["msg"].removeprefix("Value error, ")
-        lines.append(f"{variables[0]}: {message}" if variables else message)
-    return [line for message in lines for line in message.splitlines()]

@@ -20,6 +20,9 @@ from tallyframe.settings.sources import Variables
 from tallyframe.settings.storage import StorageSettings
 from tallyframe.settings.workers import GenerationSettings, WorkerSettings
 
+#: Hosts of addresses that are only good on this machine.
+THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
+
 
 class Settings(BaseSettings):
     """All settings with their defaults and units. Frozen; secrets don't show in `repr`."""
@@ -55,7 +58,7 @@ class Settings(BaseSettings):
     def _agree(self) -> Self:
         groups = [group for _, group in self if isinstance(group, Group)]
         problems = [line for group in groups for line in group.problems()]
-        problems += [*self._provider_problems(), *self._production_problems(), *self._open_problems()]
+        problems += [*self._provider_problems(), *self._production_problems()]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -74,12 +77,9 @@ class Settings(BaseSettings):
 
     def _production_problems(self) -> list[str]:
         needed: tuple[Capability, ...] = ("image", "video")
-        missing = [f"{each.upper()}_PROVIDERS" for each in needed if not self.providers_for(each)]
-        said = "must be named in production without a GEMINI_API_KEY: nothing falls back to 'offline'"
-        return [f"TALLYFRAME_{name}: {said}" for name in missing]
-
-    def _open_problems(self) -> list[str]:
-        """In production, what carries keys or decides who is who must not travel in the open."""
+        missing = [f"TALLYFRAME_{each.upper()}_PROVIDERS" for each in needed if not self.providers_for(each)]
+        unnamed = "must be named in production without a GEMINI_API_KEY: nothing falls back to 'offline'"
+        # What carries keys, or decides who is who, must not travel in the open.
         addresses = {
             "TALLYFRAME_AUTH_ISSUER": self.auth.issuer if not self.auth.jwks_url else "",
             "TALLYFRAME_AUTH_JWKS_URL": self.auth.jwks_url,
@@ -87,9 +87,13 @@ class Settings(BaseSettings):
             "TALLYFRAME_OPENAI_BASE_URL": self.providers.openai.base_url,
             "TALLYFRAME_CLOUDINARY_UPLOAD_PREFIX": self.storage.cloudinary.upload_prefix,
         }
-        is_open = {name: url.startswith("http://") and not _is_local(url) for name, url in addresses.items()}
-        said = "must be https in production, but on this machine"
-        return [f"{name}: {said}" for name, opened in is_open.items() if opened and self.server.env == "production"]
+        is_open = {
+            name: url.startswith("http://") and urlsplit(url).hostname not in THIS_MACHINE
+            for name, url in addresses.items()
+        }
+        opened = [name for name in addresses if is_open[name] and self.server.env == "production"]
+        readable = "must be https in production, but on this machine"
+        return [f"{name}: {unnamed}" for name in missing] + [f"{name}: {readable}" for name in opened]
 
     def by_variable(self) -> dict[str, object]:
         """Return every value by its variable."""
@@ -148,10 +152,6 @@ def in_place(values: Mapping[str, object]) -> dict[str, Any]:
     """Return values, given by keyword, as dicts of groups. Raises KeyError for a name that no setting has."""
     known = {keyword(variable): place for variable, place in places().items()}
     return nested({known[name]: value for name, value in values.items()})
-
-
-def _is_local(url: str) -> bool:
-    return urlsplit(url).hostname in {"127.0.0.1", "::1", "localhost"}
 
 
 def _password(text: str) -> str | None:

@@ -14,12 +14,9 @@ _WEBHOOK_SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{32,}={0,2}")
 
 
 def _split(value: object) -> object:
-    """Turn "a, b" into ("a", "b"); leave what is no string alone."""
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-def _split_secret(value: object) -> object:
-    return _split(value.get_secret_value() if isinstance(value, SecretStr) else value)
+    """Turn "a, b", which may be a secret, into ("a", "b"); leave what is no string alone."""
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    return tuple(part.strip() for part in text.split(",") if part.strip()) if isinstance(text, str) else value
 
 
 def _json(value: object) -> object:
@@ -77,7 +74,7 @@ Prices = Annotated[dict[str, Price], BeforeValidator(_json)]
 VendorPrices = Annotated[dict[str, VendorPrice], BeforeValidator(_json)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 CommaList = Annotated[tuple[str, ...], BeforeValidator(_split)]
-SecretList = Annotated[tuple[SecretStr, ...], BeforeValidator(_split_secret)]
+SecretList = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
 WebhookSecrets = Annotated[SecretList, AfterValidator(_webhook_secrets)]
 JwtSecret = Annotated[SecretStr, AfterValidator(_jwt_secret)]
 Issuer = Annotated[str, AfterValidator(_issuer)]
