@@ -74,11 +74,12 @@ class VeoVideos:
         if order.inputs:
             frame = await fit(await order.inputs[0].read(), FIRST_FRAME)
             image = types.Image(image_bytes=frame.data, mime_type=frame.content_type)
+        source = types.GenerateVideosSource(prompt=order.prompt, image=image)
         try:
             async with self._orders.deadline():
                 operation = await self._orders.client.aio.models.generate_videos(
                     model=self._model if self._google.access.vertex else f"models/{self._model}",
-                    source=types.GenerateVideosSource(prompt=order.prompt, image=image),
+                    source=source,
                     config=types.GenerateVideosConfig(
                         number_of_videos=1,
                         duration_seconds=order.duration_seconds,
