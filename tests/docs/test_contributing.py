@@ -131,6 +131,19 @@ def test_the_tests_on_the_page_pass_and_its_code_is_as_our_linter_wants_it(tree:
         assert linted.returncode == 0, linted.stdout
 
 
+def test_the_provider_s_variable_must_have_its_row_among_the_settings(tree: Tree) -> None:
+    for folder in ("docs", "tests/docs", "tests/support"):
+        shutil.copytree(ROOT / folder, tree.root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "README.md", tree.root)
+    row = "| `QUILL_API_KEY` | — | Quill's key |\n"
+    page = tree.root / "docs/settings.md"
+    command = ("pytest", "-q", "-p", "no:cacheprovider", "tests/docs/test_settings.py")
+    without = tree.run(*command)
+    assert "'QUILL_API_KEY'" in without.stdout, without.stdout
+    page.write_text(re.sub(r"(?=^\| `OPENAI_API_KEY`)", row, page.read_text(), flags=re.MULTILINE))
+    assert tree.run(*command).returncode == 0
+
+
 def test_every_file_that_the_page_names_is_there() -> None:
     named = set(re.findall(r"`((?:src|tests|migrations)/[\w/]+\.(?:py|sql))`", PAGE)) - set(FILES)
     assert len(named) > 15

@@ -6,11 +6,12 @@ Nothing else in the tests of the pages knows how the code keeps its settings.
 from pydantic import SecretStr
 
 from tallyframe.settings import Settings
+from tallyframe.settings.model import places
 
 
 def variables() -> dict[str, object]:
-    """The variables in the order of the code, each with its default."""
-    return Settings.model_construct().by_variable()
+    """The variables, each with its default: those of fields, and those that only the catalogue of providers names."""
+    return {**dict.fromkeys(places(), ""), **Settings.model_construct().by_variable()}
 
 
 def shown(default: object) -> str:
