@@ -17,6 +17,7 @@ from tests.support.variables import variables
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
+NAME = re.compile(r"`(tallyframe_\w+|provider_\w+)`")
 
 
 def section(title: str) -> str:
@@ -71,3 +72,12 @@ def test_every_setting_and_command_that_it_names_exists() -> None:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # a group, not seen by its type
     named = {command.strip("`").split()[1] for command, *_ in rows("The processes")}
     assert named == {name for name in commands if name != "demo"}
+
+
+def test_every_alert_is_about_a_metric_that_is_there_or_an_event() -> None:
+    served = {row[0].strip("`") for row in rows("Metrics")} | {row[0].strip("`") for row in rows("Logs")}
+    alerts = {
+        name for row in re.findall(r"^\| ([^|]+) \|", section("Alerts"), re.MULTILINE) for name in NAME.findall(row)
+    }
+    assert len(alerts) > 8
+    assert alerts <= served
