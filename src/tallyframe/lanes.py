@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 
 class Lane(Enum):
-    """Whose slots the work takes, and how a worker is told of it."""
+    """Which of a worker's slots the work takes, and how a worker learns of it."""
 
     GENERATIONS = auto()  # TALLYFRAME_WORKER_CONCURRENCY slots; one wake-up for all, and Postgres tells what is next
     OTHER = auto()  # TALLYFRAME_WORKER_OTHER_SLOTS slots; an arq job for each outbox row
@@ -52,7 +52,7 @@ async def look_for_generations(tools: Tools, _: UUID) -> None:
 
 
 async def withdraw_generation(tools: Tools, generation_id: UUID) -> None:
-    """Tell the vendor that nobody waits for this generation any more."""
+    """Ask vendors to stop working for a generation that has ended."""
     await withdraw(tools.runner.dependencies, generation_id)
 
 

@@ -128,7 +128,7 @@ class Gate:
         except ProviderError as error:
             record.status, record.error = "in_doubt" if error.in_doubt else "failed", error
             raise
-        except BaseException as error:  # also a cancellation: the call may still succeed, but nobody waits for it
+        except BaseException as error:  # also a cancellation: the call may still succeed, but its answer is not awaited
             record.status = "abandoned"
             record.error = error if isinstance(error, GenerationError) else None  # an input could not be read
             raise
@@ -211,7 +211,7 @@ class Gate:
             usage = Usage(request_id=usage.request_id)
         said = error if isinstance(error, ProviderError) else None
         is_ill = said is not None and (said.alarm or said.in_doubt or said.code in _ILL)
-        pause = None  # for which the vendor has asked everybody to stay away
+        pause = None  # for which the vendor has asked us to send nothing
         if said and said.code is FailureCode.PROVIDER_QUOTA and said.retry_after:
             pause = timedelta(seconds=min(said.retry_after, limits.retry_max_wait))
         price = limits.prices.get(record.model)

@@ -73,7 +73,7 @@ ENTER = sa.text("""
     sa.bindparam("hold", type_=sa.Interval()),
 )
 
-#: Ends a call. A circuit opens after `failures` ill answers in a row, each for another generation, or as soon as the
+#: Ends a call. A circuit opens after `failures` failures in a row, each for another generation, or as soon as the
 #: vendor asks for a pause. Only the probe closes it: an answer to an older order says nothing about the vendor now.
 LEAVE = sa.text("""
     WITH ended AS (

@@ -1,7 +1,7 @@
 """A claim on a generation, and the conditions that every write of its run asks for.
 
-Each claim raises `fence`, and every write asks for the same fence. So a worker that lost its lease, for whatever
-reason, changes nothing any more. Time is the database's.
+Each claim raises `fence`, and every write requires the fence of its claim. So a worker that has lost its lease changes
+nothing any more. All times are by the database's clock.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from tallyframe.generations.states import Status
 from tallyframe.generations.tables import generations
 from tallyframe.projects.tables import changed, projects
 
-#: Further writes that stand or fall with a move: made from the row that it hangs on, which has an `id`.
+#: Further writes in the statement of a move. They take their rows from the row that it changes, which has an `id`.
 ExtraWrites = Callable[[sa.FromClause], Sequence[sa.Insert | sa.Update]]
 
 

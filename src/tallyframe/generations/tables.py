@@ -67,7 +67,7 @@ generations = sa.Table(
 #: Literal, and not bound: the planner uses the partial indexes above only if it sees that the query matches them.
 IS_LIVE = generations.c.status.in_([sa.literal_column(f"'{state}'") for state in LIVE])
 
-#: The worker's function that tells a vendor that nobody waits any more.
+#: The kind of outbox row that has a worker ask vendors to stop.
 WITHDRAW = "withdraw"
 
 #: The worker's function that removes the media of a deleted project. The version before calls its own `erase_project`,

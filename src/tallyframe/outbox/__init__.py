@@ -1,4 +1,4 @@
-"""Wake-up calls that can't get lost: a row written with the work, and removed by whoever takes the work up.
+"""Rows that say that work is to be done: written with the work, removed when a worker has taken it up or done it.
 
 tables.py   the row, and which rows share one wake-up
 rows.py     what writes and removes it, in the caller's statement

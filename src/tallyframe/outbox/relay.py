@@ -1,8 +1,8 @@
 """③ Outbox rows → Redis: one wake-up for all generations that are due, and an arq job for each other row.
 
-Redis only says that there is work. What it forgets is told again until somebody has taken the work up, and telling
-twice is harmless: a worker must win the claim. A row is marked before its job is enqueued, in its own statement, so
-nothing is locked while Redis is spoken to.
+Redis only says that there is work. What it forgets is enqueued again until a worker has taken the work up. Enqueuing
+twice is harmless, because a worker must win the claim. A row is marked in a statement of its own before its job is
+enqueued, so nothing is locked during a call to Redis.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ JobQueue = ArqRedis
 QUEUE = "tallyframe:queue"
 #: There is work for whoever has a free slot. One key for all generations, so wake-ups can't pile up.
 WAKE_UP = "tallyframe:wake"
-#: Milliseconds until a wake-up that nobody had a free slot for is gone: who gets one looks by itself.
+#: Milliseconds until a wake-up expires that no worker had a free slot for. A worker with a free slot looks anyway.
 WAKE_UP_EXPIRES = 5000
 #: Seconds that an accepted order may spend on the wake-up. With Redis frozen, workers look by themselves.
 WAKE_TIMEOUT = 0.3
@@ -40,8 +40,8 @@ REDIS_AWAY = (RedisError, OSError, RuntimeError)
 AGAIN_AFTER = 5
 AGAIN_AFTER_MOST = 60
 _DOUBLINGS = 10  # more than it takes to get there; a row that can't be worked off for a day would else overflow
-#: Jobs that the relay puts into Redis at most, of all kinds together. The others wait in Postgres, and in no worker's
-#: way; and of what is not in the queue, no try is counted.
+#: Jobs that the relay keeps in Redis at most, of all kinds together. The others wait in Postgres. No try is counted for
+#: a row that isn't in the queue.
 QUEUE_LIMIT = 200
 #: No job was enqueued after this time, in milliseconds since 1970: it is the year 2248.
 _LATEST = 2**43
@@ -97,7 +97,7 @@ async def wake(redis: ArqRedis) -> bool:
     return bool(done) and waking.result()
 
 
-#: Wake-ups that nobody waits for any more; kept here, because the event loop itself would forget them.
+#: Wake-ups that have been started and may have been given up; the event loop alone would not keep the tasks alive.
 _waking: set[asyncio.Task[bool]] = set()
 
 

@@ -14,7 +14,7 @@ _NEW_SERIAL = {"serial": sa.literal_column("DEFAULT")}
 def enqueue(kind: str, source: sa.FromClause, due_at: "sa.ColumnElement[Any] | None" = None) -> sa.Insert:
     """Return the insert of a call of `kind` for the `id` of each row of `source`, due now or at `due_at`.
 
-    A call that is already there gets the new time and a new serial, and is rung as if it were new.
+    A row that is already there gets the new time and a new serial, and is enqueued as if it were new.
     """
     when = sa.func.clock_timestamp() if due_at is None else due_at
     row = sa.select(sa.literal(kind, sa.Text()), source.c.id, when).select_from(source)

@@ -1,4 +1,4 @@
-"""The outbox row. It lives until the work is claimed, so whatever Redis forgets is told again."""
+"""The outbox row. It stays until the work is claimed, so that Redis is told again of what it has forgotten."""
 
 import sqlalchemy as sa
 

@@ -21,7 +21,7 @@ _MINE = (generations.c.user_id == sa.bindparam("user_id", type_=sa.Uuid())) & IS
 
 
 def turn() -> "sa.ColumnElement[int]":
-    """Return when it is this generation's turn: after the user's own, and not before what is being served now.
+    """Return the turn of a new generation: after the user's others, and not below the turn that is served now.
 
     Start-time fair queueing (Goyal, Vin, Cheng 1996), where each generation counts the same: each user's next order is
     served before another user's backlog.

@@ -1,7 +1,7 @@
 """② Accept an order: project, pictures, generation, debit and outbox row in ONE statement, all or nothing.
 
-Everything hangs on the row of the `subject`, which the statement's first part makes, changes or finds: a project, or
-the user's own room where there is none. No such row, no debit.
+The statement's first part makes, changes or finds the row of the `subject`: a project, or the user's room for another
+generation. All other writes take their rows from it, so without that row nothing is debited.
 """
 
 import json
@@ -35,7 +35,7 @@ PICTURE_GONE = "23503"
 #: What refuses a second live generation of a slot, and a second order in place of the same failed one.
 TAKEN = frozenset({"uq_generations_one_live_per_slot", "uq_generations_replaces_id"})
 
-#: Seconds before the relay wakes a worker: the submitter does so by itself at once, and that is usually enough.
+#: Seconds until the relay wakes a worker. The API does so right after the commit, which is usually enough.
 RELAY_GRACE = 2.0
 
 

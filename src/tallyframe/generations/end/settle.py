@@ -1,7 +1,8 @@
 """⑤ End a generation: final state, result or refund, and what the project shows, in ONE statement.
 
-Worker, cancel, sweeper and administrators all come through here. Each is a conditional UPDATE on which everything else
-hangs, so of any number of attempts to end the same generation exactly one does, and only that one stores or refunds.
+Worker, cancel, sweeper and administrators all end generations here. Each end is a conditional UPDATE, and all other
+writes take their rows from it. So of any number of attempts to end the same generation exactly one succeeds, and only
+that one stores or refunds.
 """
 
 from collections.abc import Callable, Sequence
@@ -60,7 +61,7 @@ async def fail(db: Database, claim: Claim, code: FailureCode, message: str, verd
 async def cancel(db: Database, generation_id: UUID, message: str, also: ExtraWrites = no_writes) -> bool:
     """End the generation as canceled and give the credits back. False: it has already ended.
 
-    `also` hangs on the ended generation's row: id, user_id, project_id.
+    `also` makes further writes from the ended generation's row: id, user_id, project_id.
     """
     live = generations.c.status.in_(sources(Status.CANCELED)) & (generations.c.id == generation_id)
     return await _refund(db, live, Status.CANCELED, (FailureCode.CANCELED, message), also)

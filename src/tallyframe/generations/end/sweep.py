@@ -1,4 +1,4 @@
-"""What got lost is rung again, and what is too old ends. Any number of sweepers may run at once."""
+"""Write outbox rows that are missing, and end generations that are too old. Several sweepers may run at once."""
 
 from collections.abc import Awaitable
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ from tallyframe.outbox.tables import RUN_GENERATION, outbox
 
 log = structlog.get_logger()
 
-#: Generations that one sweep ends or rings at most; the next sweep goes on.
+#: Generations that one sweep ends, or writes outbox rows for, at most; the next sweep goes on.
 BATCH = 500
 
 #: Seconds after the end of a generation after which an order of its is no longer under way.
@@ -25,8 +25,8 @@ UNDER_WAY = 600.0
 
 _step = generation_steps.c
 
-#: An order that nobody has seen the end of: after the generation's own end, somebody has to ask the vendor to stop. A
-#: doubt is one if there is a ticket to ask with. Literal, and not bound, for the partial indexes.
+#: A step whose order has no known end: once the generation has ended, the vendor must be asked to stop. A step in doubt
+#: is one if it has a ticket. Literal, and not bound, for the partial indexes.
 IS_OPEN = sa.or_(
     _step.state.in_([sa.literal_column("'intent'"), sa.literal_column("'ticket'")]),
     sa.and_(_step.state == sa.literal_column("'in_doubt'"), _step.ticket.is_not(None)),
@@ -36,9 +36,9 @@ EXPIRED = "This did not finish in time. Your credits are back; you can order it 
 
 
 async def sweep(db: Database) -> tuple[int, int]:
-    """Ring what nobody holds and nobody would ring; expire what is too old. Return how many (rung, expired).
+    """Do all parts of a sweep. Return how many outbox rows were written for lost generations, and how many expired.
 
-    What fails keeps nothing else from being done. Raises Unavailable.
+    If one part fails, the others are done all the same. Raises Unavailable.
     """
     rung = await _tried(ring_lost(db), "ring_lost")
     expired = await expire_old(db)
@@ -60,7 +60,7 @@ async def _tried(work: Awaitable[int], what: str) -> int:
 
 
 async def forget_ended(db: Database) -> int:
-    """Remove the calls for generations that ended while a call for them was being written."""
+    """Remove the outbox rows of generations that ended while such a row was being written."""
     ended = sa.exists().where(generations.c.id == outbox.c.ref, generations.c.finished_at.is_not(None))
     return (await db.run(complete_where(RUN_GENERATION, ended))).rowcount
 
@@ -79,15 +79,15 @@ async def expire_old(db: Database) -> int:
     row = generations.c
     query = sa.select(row.id).where(IS_LIVE, row.expires_at <= sa.func.now()).order_by(row.expires_at).limit(BATCH)
     ids = (await db.run(query)).scalars().all()
-    # One that can't be ended must not keep everybody else's credits out.
+    # Each by itself: if one can't be ended, the credits of the others must still come back.
     return sum([await _tried(settle.expire(db, each, EXPIRED), f"expire {each}") for each in ids])
 
 
 async def withdraw_lost(db: Database) -> int:
     """Write an outbox row for each ended generation with an open step that has none: a vendor may be at work on it.
 
-    A ticket at once, of a doubt as well: it was written in the very moment of the end, when nobody saw it. An intent
-    when it must be over.
+    Tickets at once, also those of steps in doubt: they were committed while the generation was being settled. Intents
+    only when their call must be over.
     """
     ended = sa.select(generations.c.id).join(generation_steps, _step.generation_id == generations.c.id).distinct()
     now = sa.or_(_step.ticket.is_not(None), is_over(generations.c.finished_at))
@@ -96,5 +96,5 @@ async def withdraw_lost(db: Database) -> int:
 
 
 def is_over(finished_at: "sa.ColumnElement[datetime]") -> "sa.ColumnElement[bool]":
-    """Return the condition that whatever was under way at the end has had its time."""
+    """Return the condition that no call can still be under way that was so at the end of the generation."""
     return finished_at < sa.func.now() - sa.literal(timedelta(seconds=UNDER_WAY), sa.Interval())

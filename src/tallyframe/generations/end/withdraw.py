@@ -17,7 +17,7 @@ from tallyframe.outbox.tables import outbox
 
 log = structlog.get_logger()
 
-#: Rings after which a vendor that can't be asked is left alone; they are 5, 10, 20, 40 and then 60 seconds apart.
+#: Tries after which we stop asking a vendor; they are 5, 10, 20, 40 and then 60 seconds apart.
 MOST_RINGS = 10
 
 STOPPED = "stopped at the vendor"
@@ -32,7 +32,7 @@ OpenTicket = sa.Row[*tuple[Any, ...]]
 async def withdraw(dependencies: RunDependencies, generation_id: UUID) -> str:
     """Stop what vendors still work on for an ended generation; return what became of it, for the log.
 
-    A vendor that can't be asked now is asked again when the outbox rings again.
+    If a vendor can't be asked now, the outbox row stays, and this is called again.
     """
     db = dependencies.db
     call = (outbox.c.kind == WITHDRAW) & (outbox.c.ref == generation_id)
@@ -84,7 +84,7 @@ async def _stop(dependencies: RunDependencies, step: OpenTicket) -> str:
 
 
 async def _book_doubts(db: Database, generation_id: UUID) -> None:
-    """Book orders of which nothing was ever heard: the worker died with them, and the vendor may have billed them."""
+    """Mark orders as in doubt whose worker died before an answer came: the vendor may have billed them."""
     over = sa.exists().where(generations.c.id == generation_id, is_over(generations.c.finished_at))
     doubt = {"state": "in_doubt", "is_final": True, "operator_message": "never answered", "ended_at": sa.func.now()}
     silent = (_step.generation_id == generation_id) & (_step.state == "intent")

@@ -27,7 +27,7 @@ from tallyframe.operations.base import Stored
 from tallyframe.providers.base import Media, Task, TextTask, VisionTask
 from tallyframe.storages.base import StorageError
 
-#: A claim that was lost while the run worked: there is nothing to write any more.
+#: The outcome of a run that has lost its claim, and so may not write any more.
 LOST = "claim_lost"
 
 UNREADABLE = "A picture of this order could not be read."
@@ -153,7 +153,7 @@ class Picture:
         try:
             return await asyncio.shield(reading)  # steps that are ordered side by side may share it
         except Exception:
-            self._reading = None  # whoever asks next reads again
+            self._reading = None  # the next reader tries again
             raise
 
     async def _read(self) -> Media:
@@ -167,7 +167,7 @@ class Picture:
         return Media(data, file.content_type, file.width, file.height, file.duration_seconds)
 
     async def public_url(self) -> str | None:
-        """Return an address that anybody can fetch it from; None where it is not kept at such a place."""
+        """Return a public address of it; None if its storage has none."""
         file = await self._file()
         storage = self._dependencies.storages.by_name.get(file.storage)
         url = storage.url(file.key) if storage else ""

@@ -1,9 +1,8 @@
-"""④ Whose turn is it? A wake-up says that there is work, and not whose: Postgres tells what is next.
+"""④ Whose turn is it? A wake-up says that there is work, but not which: Postgres decides what is next.
 
-Each free slot takes what is next, runs it, and takes again until nothing is ready. A claim passes the wake-up on: to
-another free slot of this worker, else, through Redis, to another worker. So one wake-up fills all free slots, and it
-doesn't matter whether more of them come. No user may have all slots of a worker: whoever comes next finds one free,
-however much somebody else has ordered.
+A free slot takes the next generation, runs it, and takes again until none is ready. After each claim the slot wakes up
+another free slot of this worker or, if there is none, another worker through Redis. So one wake-up fills all free
+slots, and further ones do no harm. No user may have all slots of a worker, so that other users always find one free.
 """
 
 import asyncio
@@ -46,7 +45,7 @@ class Dispatcher:
         return self._is_open and len(self._takers) < self._slots
 
     async def poll(self, redis: JobQueue) -> None:
-        """Take a wake-up if a slot is free, and give back one for which none was. Raises REDIS_AWAY.
+        """Take a wake-up if a slot is free. Set it again if one came while no slot was free. Raises REDIS_AWAY.
 
         A full worker must not take it: the wake-up would be lost to an idle one.
         """
@@ -57,13 +56,13 @@ class Dispatcher:
             self.wake()
 
     def wake(self) -> None:
-        """Look for work. If no slot is free, whoever is just looking looks again, and another worker is woken."""
+        """Look for work. If no slot is free, one that is looking just now looks again, and another worker is woken."""
         if not self._start_taker():
             self._missed += 1
             self._owes_wake_up = True
 
     async def look(self) -> None:
-        """Look for work, if a slot is free: there may be some of which no wake-up came."""
+        """Look for work if a slot is free: a wake-up may have got lost."""
         self._start_taker()
 
     def _start_taker(self) -> bool:
@@ -74,7 +73,7 @@ class Dispatcher:
         return has_room
 
     async def aclose(self, seconds: float) -> None:
-        """Take nothing new, let what is running go on for so many seconds, and then give it back."""
+        """Take nothing new, wait up to `seconds` for what is running, and give back the rest."""
         self._is_open = False
         if self._takers:
             await asyncio.wait(self._takers, timeout=seconds)
@@ -92,7 +91,7 @@ class Dispatcher:
                     await self._run(claim)
                 elif missed == self._missed:
                     break
-        except Unavailable as error:  # whoever looks next finds it
+        except Unavailable as error:  # the next look finds the work
             log.warning("nothing_taken", error=type(error).__name__)
         except Exception as error:  # a bug costs this look for work, and not the worker
             log.exception("taker_failed")

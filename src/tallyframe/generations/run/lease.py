@@ -20,7 +20,7 @@ from tallyframe.outbox.rows import complete, enqueue
 from tallyframe.outbox.tables import RUN_GENERATION
 from tallyframe.projects.tables import changed, projects
 
-#: What a claim's row, and what hangs on it, is known by.
+#: The columns by which other writes of a statement find a claim's row.
 _KEYS = (generations.c.id, generations.c.project_id)
 
 _COLUMNS = [generations.c[name] for name in Claim.__dataclass_fields__]
@@ -82,7 +82,7 @@ def _leave(*, counts: bool) -> sa.Select[Any]:
 
 
 def _after_ones_own() -> "sa.ScalarSelect[int]":
-    """Return the turn of who has had one: behind the user's others, or those that wait would keep new ones waiting."""
+    """Return the turn of a generation that waits again: behind its user's others, so that it doesn't delay new ones."""
     others = generations.alias("others")
     live = others.c.status.in_([sa.literal_column(f"'{state}'") for state in LIVE])
     last = sa.select(sa.func.max(others.c.turn) + 1).where(others.c.user_id == generations.c.user_id, live)
@@ -91,7 +91,7 @@ def _after_ones_own() -> "sa.ScalarSelect[int]":
 
 # Put together once: building SQL costs more than running it.
 _NEXT_IN_TURN = _claim(_next(generations.c.turn, generations.c.id))
-# By time and not by id: the order of ids would lure the planner into the primary key, through all that has ended.
+# By time and not by id: ordered by id, the planner would walk the primary key through all ended generations.
 _OLDEST = _claim(_next(generations.c.created_at))
 _THIS_ONE = _claim(
     sa.select(generations.c.id)
@@ -125,7 +125,7 @@ async def claim(db: Database, holder: Holder, generation_id: UUID) -> Claim | No
 
 
 async def renew(db: Database, claim: Claim, *, lease_seconds: float) -> bool:
-    """Push the lease on; False when the claim is no longer ours."""
+    """Renew the lease; False when the claim is no longer ours."""
     parameters = {"claim_id": claim.id, "claim_fence": claim.fence, "lease": timedelta(seconds=lease_seconds)}
     return (await db.run(_RENEW, parameters)).one_or_none() is not None
 
@@ -142,16 +142,16 @@ async def leave(db: Database, claim: Claim, *, seconds: float, counts: bool, ver
 
 
 async def wake(db: Database, generation_id: UUID, also: ExtraWrites) -> bool:
-    """Have a generation that waits looked at now. False: it is being run, or has ended.
+    """Wake up a generation that waits. False: it is being run, or has ended.
 
-    `also` hangs on the generation's row. Nothing else of it changes: no try is counted, and no money moves.
+    `also` makes further writes from the generation's row. No try is counted, and no credits move.
     """
     row = generations.c
     asleep = sa.and_(row.status == Status.PROCESSING, row.lease_until.is_(None))
     at = sa.case((asleep | row.wake_at.is_not(None), sa.func.now()))
     update = sa.update(generations).where(row.id == generation_id, IS_LIVE, unheld()).values(wake_at=at)
     woken = update.returning(row.id, row.user_id).cte("woken")
-    # Who is woken asks at once, whatever its steps wait for.
+    # A generation that is woken up asks vendors at once, whatever time its steps would wait for.
     mine = generation_steps.c.generation_id == sa.select(woken.c.id).scalar_subquery()
     ask = sa.update(generation_steps).where(mine, generation_steps.c.poll_at.is_not(None)).values(poll_at=None)
     writes = [enqueue(RUN_GENERATION, woken), ask, *also(woken)]

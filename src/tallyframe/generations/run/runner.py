@@ -29,7 +29,7 @@ from tallyframe.operations.base import Operation, Operations, Result
 
 log = structlog.get_logger()
 
-#: Seconds within which an answer that was heard in time is written down.
+#: Seconds to write down an answer that came in time.
 HEARD = 2.0
 
 #: The classes of SQLSTATEs that say that no row can hold a result: neither now nor after another run.
@@ -44,7 +44,7 @@ class Limits:
 
     lease_seconds: float
     heartbeat_seconds: float
-    max_attempts: int  # times that a worker takes it up, without retries: more have been lost with it
+    max_attempts: int  # times that a worker takes it up, without retries; a crash of the worker counts as one
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ class Runner:
 
 
 async def _uncut(move: Coroutine[None, None, str]) -> str:
-    """Make a move to its end, also when we are cancelled meanwhile: it has what a vendor has said."""
+    """Finish a move even if we are cancelled meanwhile: it keeps what a vendor has answered."""
     moving = asyncio.create_task(move)
     try:
         return await asyncio.shield(moving)

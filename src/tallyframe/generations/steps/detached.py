@@ -1,7 +1,7 @@
-"""An order that is under way at a vendor outlives the run that placed it: its answer is booked, whoever has gone.
+"""Orders that are under way at a vendor when their run ends. The answer is still awaited and recorded.
 
-A run ends early when its generation is canceled, expires or is taken over, or when the worker stops. The vendor doesn't
-know: a ticket that comes then is kept, so that it can be withdrawn; a result is noted as an orphan.
+A run ends early when its generation is canceled, expires or is taken over, or when the worker stops. The vendor works
+on. If a ticket comes, it is kept, so that it can be withdrawn; if a result comes, its step is marked `orphaned`.
 """
 
 import asyncio
@@ -33,24 +33,24 @@ class DetachedCall:
 
 
 class DetachedCalls:
-    """The orders of this process whose run has ended before them."""
+    """The orders of this process whose run has ended before the vendor has answered."""
 
     def __init__(self) -> None:
         self._followed: dict[asyncio.Task[None], DetachedCall] = {}
 
     def follow(self, ordering: "asyncio.Task[Answer | GenerationError]", call: DetachedCall) -> None:
-        """Book what comes of the order, when it comes."""
+        """Record the answer to the order when it comes."""
         task = asyncio.create_task(_book(ordering, call))
         self._followed[task] = call
         task.add_done_callback(self._followed.pop)
 
     def has(self, generation_id: UUID) -> bool:
-        """Whether an order of the generation is still under way that nobody may place again."""
+        """Whether an order of the generation is still under way that must not be placed again."""
         calls = self._followed.values()
         return any(call.generation_id == generation_id and not call.repeatable for call in calls)
 
     async def aclose(self, seconds: float = PATIENCE) -> None:
-        """Wait so many seconds for what is still under way, and then give it up."""
+        """Wait up to `seconds` for orders that are still under way, and give up the rest."""
         if self._followed:
             await asyncio.wait(self._followed, timeout=seconds)
         for task in list(self._followed):

@@ -102,7 +102,7 @@ class Step:
         ordering = asyncio.create_task(self._start(asked, record))
         try:
             answer = await asyncio.shield(ordering)
-        except asyncio.CancelledError:  # nobody waits any more, but the vendor is at work
+        except asyncio.CancelledError:  # the run ends, but the vendor goes on
             repeatable = asked.route.provider.repeatable
             call = DetachedCall(self.claim.id, self.rows, self.name, asked.attempt, repeatable)
             self.dependencies.detached.follow(ordering, call)

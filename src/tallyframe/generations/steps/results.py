@@ -1,4 +1,4 @@
-"""What a vendor has made: a file goes into our storage, and data into the step's row, before anybody hears of it.
+"""Keep what a vendor has made: files go into our storage, and data into the step's row, before the step is `done`.
 
 A file's name has the fence of the claim that stores it. So two who collect the same ticket write two files, and a
 worker that was frozen while it stored, and comes back when somebody else has delivered, overwrites nothing.
