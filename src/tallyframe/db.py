@@ -116,7 +116,7 @@ class Database:
         }
         self._pool_size = pool_size
         self._user: UUID | None = None
-        # SQLAlchemy's pool lets whoever comes just now overtake those that wait; this lets nobody.
+        # SQLAlchemy's pool lets a newcomer overtake those that wait; this semaphore doesn't.
         self._places = asyncio.Semaphore(pool_size)
         self._engine: AsyncEngine = create_async_engine(
             sqlalchemy_url(url),
@@ -213,7 +213,7 @@ class Database:
             except BaseException as error:
                 await connection.invalidate()
                 await connection.close()
-                # Silent, and so may be the others: nobody waits for one after the other.
+                # This connection gives no answer, and others may not either: so they are closed all at once.
                 if isinstance(error, TimeoutError) or not isinstance(error, LOST):
                     raise
             else:

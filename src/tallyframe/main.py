@@ -76,7 +76,7 @@ ROUTERS = (
     metrics.router,
 )
 
-#: Connections for what is done in nobody's name: sign-in, webhooks, metrics, administrators.
+#: Connections for work that belongs to no user: sign-in, webhooks, metrics, administrators.
 SYSTEM_POOL_SIZE = 4
 
 #: Room for the fields beside the pictures, in bytes.
@@ -89,7 +89,7 @@ def serve() -> FastAPI:
     configure_logs(settings.observability.log_format, settings.observability.log_level, "api")
     app = create_app(settings)
     gc.collect()
-    gc.freeze()  # what is there now stays; walking through all of it would hold every request for 100 ms, each time
+    gc.freeze()  # all objects of the start stay; a collection that visits them would stop every request for 100 ms
     return app
 
 

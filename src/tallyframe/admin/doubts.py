@@ -18,7 +18,7 @@ from tallyframe.generations.tables import generation_steps, generations
 
 Outcome = Literal["settled", "refunded"]
 
-#: A doubt that nobody has said anything about.
+#: A doubt that no administrator has resolved.
 IS_OPEN = (generation_steps.c.state == "in_doubt") & generation_steps.c.resolution.is_(None)
 
 

@@ -29,7 +29,7 @@ KeyHeader = Annotated[
 
 
 def canonical(asked: object) -> object:
-    """Return what a request asks for, in JSON values: of a body, a default that is spelt out says nothing.
+    """Return what a request asks for, in JSON values; of a body, without the fields that have their default.
 
     So a field that a later version adds changes nothing for those who don't send it, and who asks again after an
     upgrade asks for the same.

@@ -53,7 +53,7 @@ async def services(request: Request) -> Services:  # async, so that it isn't sen
     return found
 
 
-#: The services on nobody's behalf: `db` holds no rows of users, `system` holds everybody's.
+#: The services for work that belongs to no user: `db` sees no rows of users, `system` sees those of all.
 SystemServices = Annotated[Services, Depends(services)]
 
 _bearer = HTTPBearer(auto_error=False, description="A session JWT of the configured issuer, or an API key (`tf_…`).")

@@ -125,7 +125,7 @@ def retry_after(created_at: datetime) -> int:
 def etag(subject_id: UUID, state: object, storages: Storages) -> str:
     """Return the entity tag of one state of a project or generation.
 
-    Where addresses stop working, it changes twice in their lifetime, so that nobody is left with dead ones.
+    Where addresses stop working, it changes twice in their lifetime, so that no client keeps expired ones.
     """
     lifetimes = [storage.url_lifetime for storage in storages.by_name.values() if storage.url_lifetime]
     period = f"-{int(time() // (min(lifetimes) / 2))}" if lifetimes else ""

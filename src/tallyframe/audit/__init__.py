@@ -1,4 +1,4 @@
-"""The auditor: workers check, again and again, that what must always be true is true.
+"""The auditor: workers check the invariants at intervals.
 
 base.py         what an invariant is, what a check works with, what it finds
 looking.py      looking once, and looking again, so that what a sweep is putting right is no violation

@@ -77,7 +77,7 @@ class EntriesHaveTheirCause(_Books):
 
 
 class AdjustmentsAreLogged(_Books):
-    """Credits that somebody gave or took by hand and that the administrators' log knows nothing of."""
+    """An adjustment without a line in the administrators' log."""
 
     name = "adjustments_are_logged"
     meaning = "Each adjustment in the ledger has its line in the administrators' log, with the same amount and reason."

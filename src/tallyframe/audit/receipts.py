@@ -14,7 +14,7 @@ _is_kept = _project.deleted_at.is_(None)  # the media of a deleted project go wi
 
 
 class SuccessHasAResult(Invariant):
-    """What was paid for and called a success, but isn't there."""
+    """A generation that has succeeded, and been paid, without a result."""
 
     name = "success_has_a_result"
     meaning = "Each generation that succeeded has an output or data, unless it or its project was deleted."
@@ -29,7 +29,7 @@ class SuccessHasAResult(Invariant):
 
 
 class FailureHasAReason(Invariant):
-    """A failure that nobody could explain to its user."""
+    """A failed or canceled generation without a code or a message."""
 
     name = "failure_has_a_reason"
     meaning = "Each generation that failed or was canceled has an error code and words for its user."
@@ -43,7 +43,7 @@ class FailureHasAReason(Invariant):
 
 
 class ProjectsShowTheirLatest(Invariant):
-    """A project that says something else than its latest generation."""
+    """A project whose status differs from that of its latest generation."""
 
     name = "projects_show_their_latest"
     meaning = "Each project's status is that of its latest generation, or draft if it has media by then."
@@ -59,7 +59,7 @@ class ProjectsShowTheirLatest(Invariant):
 
 
 class ShownMediaExist(Invariant):
-    """A project that shows itself, as a draft or to everybody, without anything to see."""
+    """A project that is a draft, or published, without media."""
 
     name = "shown_media_exist"
     meaning = "Each project that is a draft or published has media, of which each is an asset."

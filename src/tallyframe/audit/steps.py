@@ -1,4 +1,4 @@
-"""Orders at vendors, of generations that have ended: what nobody looks after, and what is in doubt."""
+"""Orders at vendors, of generations that have ended: those that no worker will withdraw, and those in doubt."""
 
 import sqlalchemy as sa
 
@@ -17,7 +17,7 @@ _step = generation_steps.c
 
 
 class NoOrderIsForgotten(Invariant):
-    """A vendor may still be at work, or has a result, and nobody will ever ask it."""
+    """A step whose vendor may still be at work, or have a result, and which no outbox row will have withdrawn."""
 
     name = "no_forgotten_order"
     meaning = "No ended generation has an order at a vendor that nobody withdraws or books as a doubt."

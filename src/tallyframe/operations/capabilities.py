@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from tallyframe.errors import ValidationFailed
 from tallyframe.providers.base import Offer
 
-#: What a user who says nothing gets, as far as it is offered.
+#: What an order gets that names none, as far as it is offered.
 FAVOURITE_RATIOS = ("1:1", "9:16", "16:9")
 FAVOURITE_SECONDS = 6
 

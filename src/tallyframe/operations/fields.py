@@ -11,7 +11,7 @@ MAX_PICTURES = 4
 
 
 class Fields(BaseModel):
-    """What is asked for, or what is kept of it: frozen, and without fields that nobody knows."""
+    """The fields of an order, as sent or as kept: frozen, and unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

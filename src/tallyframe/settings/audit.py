@@ -9,7 +9,7 @@ from tallyframe.settings.values import Seconds
 class AuditSettings(Group):
     """How often it looks, at how much, and what it may remove."""
 
-    #: Seconds between two checks of an invariant; more for those that take long.
+    #: Seconds between two checks of an invariant; a check that takes long is made less often.
     interval: Seconds = Field(300.0, alias="TALLYFRAME_AUDIT_INTERVAL")
     #: Files that are looked for in the storages per interval.
     files: int = Field(200, alias="TALLYFRAME_AUDIT_FILES", ge=1, le=10_000)

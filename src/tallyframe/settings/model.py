@@ -79,7 +79,7 @@ class Settings(BaseSettings):
         needed: tuple[Capability, ...] = ("image", "video")
         missing = [f"TALLYFRAME_{each.upper()}_PROVIDERS" for each in needed if not self.providers_for(each)]
         unnamed = "must be named in production without a GEMINI_API_KEY: nothing falls back to 'offline'"
-        # What carries keys, or decides who is who, must not travel in the open.
+        # In production, addresses that carry keys or tell who signs in must be https.
         addresses = {
             "TALLYFRAME_AUTH_ISSUER": self.auth.issuer if not self.auth.jwks_url else "",
             "TALLYFRAME_AUTH_JWKS_URL": self.auth.jwks_url,

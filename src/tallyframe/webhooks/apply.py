@@ -71,7 +71,7 @@ async def failure_is_kept(db: Database, event_id: UUID) -> AsyncIterator[None]:
     except Exception as error:
         reason = _in_words(error)
         log.warning("webhook_failed", id=str(event_id), error=reason)
-        with suppress(Unavailable):  # then nothing is noted, and the outbox rings all the same
+        with suppress(Unavailable):  # then nothing is noted; the outbox row stays, so a worker tries again
             await received.keep_failure(db, event_id, reason)
         raise
 

@@ -41,7 +41,7 @@ class AuditInvariant(AuditCheck):
 
 
 class AuditCount(AuditCheck):
-    """Something that is no violation, but of which operators want to know how much there is."""
+    """A count that operators want to see, although it is no violation."""
 
     count: int | None
 

@@ -94,7 +94,7 @@ class QueueDepth(Shown):
 
 
 class WorkerUse(Shown):
-    """A worker that lives, now."""
+    """A worker that is alive now."""
 
     name: str
     slots: int = Field(description="Generations that it runs at once.")
@@ -104,7 +104,7 @@ class WorkerUse(Shown):
 
 
 class WorkersUse(Shown):
-    """All workers that live, now."""
+    """All workers that are alive now."""
 
     count: int
     slots: int
