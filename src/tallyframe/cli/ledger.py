@@ -50,7 +50,7 @@ def digest(
     data_dir: DataDir = None,
     out: Annotated[Path | None, typer.Option(help="A new file, or a folder; without it, to stdout.")] = None,
 ) -> None:
-    """Write the heads of all accounts, for a place outside of the database; `verify --digest` holds the books to it."""
+    """Write the last hash of each account to a file to keep elsewhere; `verify --digest` compares the books with it."""
     from tallyframe.commands.ledger import digest as make_digest
     from tallyframe.commands.users import database
 
