@@ -1,4 +1,7 @@
-"""What costs credits: a new project, a video of one, the same again, or any operation. All go through `place`."""
+"""What costs credits: a new project, a video of one, a project's latest order again, or any operation.
+
+New orders go through `place`; an order that is repeated is kept already, so only its price and offer are checked again.
+"""
 
 import hashlib
 from collections.abc import Sequence
