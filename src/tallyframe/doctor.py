@@ -16,7 +16,7 @@ from tallyframe.catalog import Capability
 from tallyframe.commands.users import database
 from tallyframe.errors import ProviderError, Unavailable
 from tallyframe.lost import NotMigrated
-from tallyframe.migrate import newest_revision
+from tallyframe.migrate import read_revision
 from tallyframe.outbox.relay import WAKE_UP, connect
 from tallyframe.providers.base import Provider, Providers
 from tallyframe.providers.registry import build_providers, close_providers
@@ -90,14 +90,14 @@ async def _postgres(settings: Settings) -> str:
     try:
         async with database(settings.server.database_url.get_secret_value()) as db:
             version = (await db.run(sa.text("SHOW server_version"))).scalar_one()
-            revision = (await db.run(sa.text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
+            revision = await read_revision(db.run)
     except NotMigrated:
         raise Sick("It has not been migrated. Run `tallyframe migrate`.") from None
     except Unavailable:
         raise Sick("It can't be reached. Check TALLYFRAME_DATABASE_URL, and that the server runs.") from None
-    if revision != newest_revision():
-        raise Sick(f"Its migrations are at {revision}, and this version needs {newest_revision()}. Migrate it.")
-    return f"{version}, migrations at {revision}"
+    if not revision.is_current:
+        raise Sick(f"Its migrations are at {revision.found}, and this version needs {revision.needed}. Migrate it.")
+    return f"{version}, migrations at {revision.found}"
 
 
 async def _redis(settings: Settings) -> str:

@@ -60,16 +60,16 @@ async def test_who_ends_first_leaves_the_call_to_who_began_last(
         await first_has_ended.wait()
         raise StorageError("away")
 
+    seconds: list[asyncio.Task[None]] = []
+
     async def start_second() -> None:
-        nonlocal second
-        second = asyncio.create_task(slowly(bench, deleted, fail))
+        seconds.append(asyncio.create_task(slowly(bench, deleted, fail)))
         await second_has_begun.wait()
 
-    second = asyncio.create_task(asyncio.sleep(0))
     await slowly(bench, deleted, start_second)
     first_has_ended.set()
     with pytest.raises(StorageError):
-        await second
+        await seconds[0]
     assert await owner.fetchval(CALLS) == 1
     await bench.handle(ERASE_PROJECT, deleted.id)
     assert await owner.fetchval(CALLS) == 0

@@ -2,13 +2,12 @@
 
 import asyncio
 
-import sqlalchemy as sa
 from fastapi import APIRouter, Response
 
 from tallyframe.api.services import Services, SystemServices
 from tallyframe.errors import Unavailable
 from tallyframe.lost import NotMigrated
-from tallyframe.migrate import newest_revision
+from tallyframe.migrate import read_revision
 from tallyframe.outbox.relay import REDIS_AWAY
 
 NOT_CURRENT = "migrations are not current"
@@ -35,12 +34,12 @@ async def readyz(response: Response, serving: SystemServices) -> dict[str, str]:
 async def _check_postgres(serving: Services) -> str:
     try:
         async with asyncio.timeout(2):
-            current = (await serving.db.run(sa.text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
+            revision = await read_revision(serving.db.run)
     except NotMigrated:
         return NOT_CURRENT
     except (Unavailable, TimeoutError):
         return "unreachable"
-    return "ok" if current == newest_revision() else NOT_CURRENT
+    return "ok" if revision.is_current else NOT_CURRENT
 
 
 async def _check_redis(serving: Services) -> str:

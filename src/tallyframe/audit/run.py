@@ -14,7 +14,7 @@ from tallyframe.audit.rows import Checked, is_due, pause, read, write
 from tallyframe.db import Database, Reader
 from tallyframe.errors import Unavailable
 from tallyframe.lost import unavailable_when_lost
-from tallyframe.migrate import newest_revision
+from tallyframe.migrate import read_revision
 from tallyframe.storages.base import StorageError, Storages
 
 log = structlog.get_logger()
@@ -25,8 +25,6 @@ LOCK = 0x7466_6175_6469_74
 #: Postgres releases the lock when its connection ends.
 _TRY_LOCK = sa.text("SELECT pg_try_advisory_lock(:lock)").bindparams(sa.bindparam("lock", LOCK, sa.BigInteger()))
 _UNLOCK = sa.text("SELECT pg_advisory_unlock(:lock)").bindparams(sa.bindparam("lock", LOCK, sa.BigInteger()))
-
-_REVISION = sa.text("SELECT version_num FROM alembic_version")
 
 
 class InvariantViolated(Exception):
@@ -112,7 +110,7 @@ async def _locked(db: Database) -> AsyncIterator[Reader | None]:
 
 async def _check_version(reader: Reader) -> None:
     """Raise Unavailable when the migrations are another version's, as in an upgrade: its data is not ours to judge."""
-    if (await reader.execute(_REVISION)).scalar_one_or_none() != newest_revision():
+    if not (await read_revision(reader.execute)).is_current:
         raise Unavailable("The migrations are not those of this version.")
 
 

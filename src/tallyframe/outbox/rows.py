@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql
 
 from tallyframe.outbox.tables import outbox
 
-_NEW_SERIAL = {"serial": sa.literal_column("DEFAULT")}
+_NEW_SERIAL: dict[str, Any] = {"serial": sa.literal_column("DEFAULT")}
 
 
 def enqueue(kind: str, source: sa.FromClause, due_at: "sa.ColumnElement[Any] | None" = None) -> sa.Insert:

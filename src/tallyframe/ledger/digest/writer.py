@@ -20,11 +20,12 @@ import sqlalchemy as sa
 
 from tallyframe.db import Reader
 from tallyframe.ledger.checks import TOTALS
+from tallyframe.migrate import read_revision
 
 FORMAT = 1
 BATCH = 1_000  # accounts
 
-_MOMENT = sa.text("SELECT transaction_timestamp(), version_num FROM public.alembic_version")
+_MOMENT = sa.text("SELECT transaction_timestamp()")
 _HEADS = sa.text("""
     SELECT a.id::text, a.user_id::text, a.version, encode(a.head, 'hex'), a.balance
     FROM public.accounts AS a ORDER BY a.id""")
@@ -36,7 +37,7 @@ class Digest:
     """What a digest's first and last line say."""
 
     time: datetime  # of the moment, by the database's clock
-    schema: str  # the revision of the migrations
+    schema: str | None  # the revision of the migrations
     accounts: int
     entries: int
     balance: int  # credits over all accounts
@@ -48,7 +49,8 @@ async def write_digest(reader: Reader, file: BinaryIO | None) -> Digest:
 
     `reader` must be a snapshot.
     """
-    time, schema = (await reader.execute(_MOMENT)).one()
+    time = (await reader.execute(_MOMENT)).scalar_one()
+    schema = (await read_revision(reader.execute)).found
     accounts, entries, balance = (await reader.execute(sa.text(TOTALS))).one()
     counts = {"accounts": accounts, "entries": entries, "balance": int(balance)}
     running = sha256()
