@@ -61,8 +61,10 @@ class unavailable_when_lost:  # noqa: N801  # used like a function
 
 def as_unavailable(error: BaseException) -> Unavailable | None:
     """Return what callers get instead of an error that means that Postgres is away; None for any other."""
-    if isinstance(error, DBAPIError) and _is_not_migrated(error):
-        return NotMigrated()
+    if isinstance(error, DBAPIError):
+        no_role = sqlstate(error) == _INVALID_PARAMETER and "tallyframe_" in str(error.orig)
+        if no_role or sqlstate(error) == _UNDEFINED_TABLE:
+            return NotMigrated()
     return Unavailable("The database can't be reached right now. Try again shortly.") if is_lost(error) else None
 
 
@@ -75,8 +77,3 @@ def is_lost(error: BaseException) -> bool:
     if isinstance(error, pg_errors.InterfaceError) and _BAD_ARGUMENTS.search(str(error)):
         return False
     return isinstance(error, LOST)
-
-
-def _is_not_migrated(error: DBAPIError) -> bool:
-    no_role = sqlstate(error) == _INVALID_PARAMETER and "tallyframe_" in str(error.orig)
-    return no_role or sqlstate(error) == _UNDEFINED_TABLE

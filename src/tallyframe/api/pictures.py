@@ -81,7 +81,10 @@ async def stored(
     may_be_used = False
     try:
         for picture in filter(lambda each: each.is_new, pictures):
-            new.append(await store(serving, await _bytes(serving, picture), picture.id))  # noqa: PERF401  # kept one by one
+            data = picture.source
+            if not isinstance(data, bytes):
+                data = await serving.fetch(str(data), f"{picture.pointer}/url")
+            new.append(await store(serving, data, picture.id))
         may_be_used = True
         yield [asdict(asset) for asset in new]
     except BaseException as error:
@@ -98,8 +101,3 @@ async def _check_known(serving: Services, user_id: UUID, pictures: Sequence[Give
     for picture in pictures:
         if not found[picture.id].content_type.startswith("image/"):
             raise ValidationFailed("This asset is no picture.", pointer=f"{picture.pointer}/asset_id")
-
-
-async def _bytes(serving: Services, picture: Given) -> bytes:
-    source = picture.source
-    return source if isinstance(source, bytes) else await serving.fetch(str(source), f"{picture.pointer}/url")

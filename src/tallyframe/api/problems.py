@@ -1,6 +1,6 @@
 """Answers every error as application/problem+json (RFC 9457), ours and the framework's alike."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -69,18 +69,14 @@ def _ours(request: Request, error: Exception) -> JSONResponse:
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError | ValidationError)  # noqa: S101  # how it is registered
-    said = dict.fromkeys((_place(item), _words(item)) for item in error.errors())  # of a union, each member may say it
+    said: dict[tuple[str, str], None] = {}  # of a union, each member may say the same
+    for item in error.errors():
+        # The place of a JSON error is a number of characters.
+        pointer = "" if item["type"] == "json_invalid" else _pointer(item["loc"])
+        said[pointer, _SAID.get(item["type"], str(item["msg"]).removeprefix("Value error, "))] = None
     errors = [{"pointer": pointer, "detail": words} for pointer, words in list(said)[:20]]
     detail = "; ".join(f"{item['pointer'] or 'body'}: {item['detail']}" for item in errors[:3])
     return _response(422, "validation_failed", detail, request_id_of(request), {"errors": errors})
-
-
-def _place(item: Mapping[str, Any]) -> str:
-    return "" if item["type"] == "json_invalid" else _pointer(item["loc"])  # its place is a number of characters
-
-
-def _words(item: Mapping[str, Any]) -> str:
-    return _SAID.get(item["type"], str(item["msg"]).removeprefix("Value error, "))
 
 
 def _pointer(location: Sequence[str | int]) -> str:

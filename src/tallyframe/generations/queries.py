@@ -158,19 +158,15 @@ async def listed(
 ) -> list[Row]:
     """Return up to `limit` of the user's projects, newest first, older than `before`."""
     query = _projects.where(_of(user_id))
-    if status:
-        query = query.where(_has_status(status))
+    if status == "published":
+        query = query.where(projects.c.is_published)
+    elif status:
+        query = query.where(projects.c.status == status, ~projects.c.is_published)
     if kind:
         query = query.where(projects.c.kind == kind)
     if before:
         query = query.where(projects.c.id < before)
     return list((await db.run(query.order_by(projects.c.id.desc()).limit(limit))).mappings())
-
-
-def _has_status(status: str) -> "sa.ColumnElement[bool]":
-    if status == "published":
-        return projects.c.is_published
-    return (projects.c.status == status) & ~projects.c.is_published
 
 
 async def receipt(db: Database, user_id: UUID, generation_id: UUID) -> Row | None:

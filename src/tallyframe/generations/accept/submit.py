@@ -83,7 +83,10 @@ async def submit(db: Database, order: Order, project: NewProject | None, key: Ke
     accepted = Accepted(new_id() if project else None, new_id())
     subject = subjects.NEW_PROJECT if project else subjects.NO_PROJECT
     wanted = {name: getattr(project, name) for name in subjects.PROJECT} if project else {}
-    pictures = [*_assets(order, subject), *(_images(project.images, subject) if project else ())]
+    pictures = _assets(order, subject)
+    for place, asset_id in enumerate(project.images if project else ()):
+        row = {"project_id": subject.c.id, "position": place, "asset_id": asset_id}
+        pictures.append(insert_per_row(project_images, subject, **row))
     return await _accept(db, _with(pictures, subject, key), accepted, order, wanted, key)
 
 
@@ -217,14 +220,6 @@ def _assets(order: Order, subject: sa.CTE) -> list[sa.Insert]:
     """Return the inserts of new pictures; they go with the project or, without one, with the generation."""
     mine = {"user_id": order.user_id, "project_id": subject.c.id, "role": ORDERED}
     return [insert_per_row(assets, subject, **row, **mine) for row in order.new_assets]
-
-
-def _images(images: Sequence[UUID], subject: sa.CTE) -> list[sa.Insert]:
-    places = enumerate(images)
-    return [
-        insert_per_row(project_images, subject, project_id=subject.c.id, position=place, asset_id=asset_id)
-        for place, asset_id in places
-    ]
 
 
 def _many() -> sa.Executable:

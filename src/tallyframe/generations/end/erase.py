@@ -124,7 +124,9 @@ async def _release_rows(transaction: Transaction, subject: Subject, storages: Se
     names = ["asset_id", "project_id", "storage", "key"]
     await transaction.execute(sa.insert(erased_files).from_select(names, listed))
     await transaction.execute(sa.delete(assets).where(assets.c.id.in_(gone)))
-    await transaction.execute(_list_others(subject, storages))
+    whose = sa.bindparam("subject", subject.id, sa.Uuid())
+    others = _OTHERS.bindparams(whose, key=KEY, storages=list(storages), endings=list(EXTENSIONS.values()))
+    await transaction.execute(others)
     await _forget_words(transaction, user_id, subject)
 
 
@@ -172,8 +174,3 @@ _OTHERS = sa.text("""
         WHERE g.project_id = :subject OR g.id = :subject
     ) AS file
     WHERE NOT EXISTS (SELECT FROM assets a WHERE a.storage = file.storage AND a.key = file.key)""")
-
-
-def _list_others(subject: Subject, storages: Sequence[str]) -> sa.TextClause:
-    whose = sa.bindparam("subject", subject.id, sa.Uuid())
-    return _OTHERS.bindparams(whose, key=KEY, storages=storages, endings=list(EXTENSIONS.values()))

@@ -86,7 +86,10 @@ class Runner:
             except (ClaimLost, Unavailable):  # taken over or ended; or the lease decides, when the database is back
                 outcome = LOST
             except asyncio.CancelledError:
-                await asyncio.shield(lease.leave(self.db, claim, seconds=self._pause(claim), counts=True))
+                # Somebody else may go on at once, unless an order is under way that can't be placed again: its answer
+                # is heard first, or the next run would take it for lost.
+                pause = detached.PATIENCE + HEARD if self.dependencies.detached.has(claim.id) else 0
+                await asyncio.shield(lease.leave(self.db, claim, seconds=pause, counts=True))
                 raise
             log.info("generation_left", outcome=outcome)
             return outcome
@@ -155,14 +158,6 @@ class Runner:
                         await rows.keep_late(verdict)
                 return outcome if left else LOST
         return LOST
-
-    def _pause(self, claim: Claim) -> float:
-        """Return the seconds after which somebody else may go on with what a stopping worker gives back.
-
-        At once, unless an order is under way that can't be placed again: its answer is heard first, or the next run
-        would take it for lost.
-        """
-        return detached.PATIENCE + HEARD if self.dependencies.detached.has(claim.id) else 0
 
     async def _beat(self, claim: Claim) -> None:
         """Renew the lease until it is lost; then return."""

@@ -74,13 +74,10 @@ def _intention() -> sa.Select[Any]:
     return with_writes(sa.select(shown.c.id), insert, bump_project(shown))
 
 
-def _kept() -> sa.Select[Any]:
-    mine = sa.select(generations.c.id).where(HELD).with_for_update(key_share=True).cte("mine")
-    return with_writes(sa.select(mine.c.id), keep_verdicts(mine))
-
-
 # Put together once: building SQL costs more than running it.
-_INTEND, _KEEP = _intention(), _kept()
+_INTEND = _intention()
+_MINE = sa.select(generations.c.id).where(HELD).with_for_update(key_share=True).cte("mine")
+_KEEP = with_writes(sa.select(_MINE.c.id), keep_verdicts(_MINE))
 
 
 @dataclass(frozen=True, slots=True)
