@@ -17,7 +17,7 @@ from tests.operations.buying import buy, places, receipt
 from tests.operations.dropped import note, reel
 from tests.support.books import assert_books_balance
 from tests.support.cast import Member
-from tests.support.scripted import QUICKLY, Said, Scripted, among, failing, final
+from tests.support.scripted import PNG, QUICKLY, Said, Scripted, among, failing, final
 from tests.support.working import Bench
 
 STATES = "SELECT name, state FROM generation_steps WHERE generation_id = $1 ORDER BY name, attempt"
@@ -93,19 +93,55 @@ async def test_what_is_done_is_not_asked_for_again_while_others_wait(alice: Memb
     assert sorted(vendor.polled) == ["b", "c", "c"]
 
 
-async def test_one_that_takes_long_to_order_delays_no_other(alice: Member, bench: Bench, owner: Any) -> None:
-    """The run leaves when all are placed, and is woken for what was due first: here, that is at once."""
-    made = await buy(alice, "reel", images=["quick", "slow"])
+async def test_a_ticket_is_asked_for_when_it_is_due_while_another_order_takes_long(
+    alice: Member, bench: Bench, db: Database, owner: Any
+) -> None:
+    made = await buy(alice, "reel", images=["quick", "slow", "none"])
+    is_done = asyncio.Event()
 
-    async def slowly() -> Answer:
-        await asyncio.sleep(1.5)
+    async def until_the_other_is_done() -> Answer:
+        async with asyncio.timeout(20):
+            await is_done.wait()
         return Ticket("slow", 60)
 
-    vendor = ByPrompt({"quick": [Ticket("quick", 1.0)], "slow": [slowly]})
+    async def deliver() -> Answer:
+        is_done.set()
+        return PNG
+
+    vendor = ByPrompt(
+        {"quick": [Ticket("quick", 0.3)], "slow": [until_the_other_is_done], "none": [Ticket("none", 60)]},
+        {"quick": [Ticket("quick", 0.3), Ticket("quick", 0.3), deliver]},
+    )
     assert await run(bench, vendor, made) == "snoozed"
-    assert await owner.fetchval("SELECT wake_at <= now() FROM generations")
-    assert await run(bench, vendor, made) == "snoozed"
-    assert vendor.polled == ["quick"]
+    assert vendor.polled == ["quick"] * 3  # and whose time had not come was not asked for
+    assert await states(owner, made) == [("image_0", "done"), ("image_1", "ticket"), ("image_2", "ticket")]
+    await owner.execute(AWAKE)
+    await owner.execute(DUE, ["image_1", "image_2"])
+    assert await run(bench, vendor, made) == "succeeded"
+    assert sorted(vendor.ordered) == ["none", "quick", "slow"]
+    assert vendor.polled == ["quick"] * 3 + ["slow", "none"]
+    assert await assert_books_balance(db, owner) == {"succeeded": 1}
+
+
+async def test_what_fails_when_it_is_asked_for_ends_it_and_the_slow_order_is_detached(
+    alice: Member, bench: Bench, db: Database, owner: Any
+) -> None:
+    made = await buy(alice, "reel", images=["quick", "slow"])
+    has_failed = asyncio.Event()
+
+    async def slowly() -> Answer:
+        async with asyncio.timeout(20):
+            await has_failed.wait()
+        return Ticket("slow", 60)
+
+    vendor = ByPrompt({"quick": [Ticket("quick", 0.3)], "slow": [slowly]}, {"quick": [final()]})
+    runner = bench.runner(providers=among(vendor), retry=QUICKLY)
+    assert await runner.run(UUID(made["id"])) == "failed"
+    has_failed.set()
+    await runner.dependencies.detached.aclose()
+    assert await withdraw(runner.dependencies, UUID(made["id"])) == "withdrawn"
+    assert vendor.stopped == ["slow"]
+    assert await assert_books_balance(db, owner) == {"failed": 1}
 
 
 async def test_one_that_is_tried_again_keeps_its_wait_when_another_one_wakes_it(

@@ -22,7 +22,7 @@ from tallyframe.generations.steps.decide import combine
 from tallyframe.generations.steps.execute import RunDependencies, Step
 from tallyframe.generations.steps.results import read_result
 from tallyframe.generations.steps.rows import StepRows
-from tallyframe.generations.steps.values import Decision, Done, End, Fail, InDoubt, Leave, Try
+from tallyframe.generations.steps.values import Decision, Done, End, Fail, InDoubt, Leave, Snooze, Try
 from tallyframe.operations.base import Stored
 from tallyframe.providers.base import Media, Task, TextTask, VisionTask
 from tallyframe.storages.base import StorageError
@@ -90,36 +90,50 @@ class RunContext:
         return {name: _as_asked(task, results[name]) for name, task in tasks.items()}
 
     async def _perform(self, tasks: Mapping[str, Task]) -> dict[str, Mapping[str, Any]]:
-        """Do all steps at once; what each decides is kept as soon as it is known, the last with the move."""
+        """Do all steps at once; what each decides is kept as soon as it is known, the last with the move.
+
+        While some take long, those that wait are looked at again when they are due: no ticket waits for a slow order.
+        """
         if self.tries is None:
             self.tries = await self.rows.tries()
         else:
             await asyncio.sleep(0)  # as the query above: a call beside this one is refused before anything is placed
-        performing: dict[asyncio.Task[Decision], str] = {}
-        for name, task in tasks.items():
-            step = Step(self.dependencies, self.claim, self.rows, name, task, self.tries.get(name, ()))
-            performing[asyncio.create_task(step.perform())] = name
+        performing = {asyncio.create_task(self._step(name, task).perform()): name for name, task in tasks.items()}
         results: dict[str, Mapping[str, Any]] = {}
-        undone: list[tuple[float, Decision]] = []  # with the time (monotonic seconds) at which it was decided
+        undone: dict[str, tuple[float, Decision]] = {}  # with the time (monotonic seconds) at which it was decided
         try:
             while performing:
-                finished, _ = await asyncio.wait(performing, return_when=asyncio.FIRST_COMPLETED)
+                due = {name: at + each.seconds for name, (at, each) in undone.items() if isinstance(each, Snooze)}
+                patience = max(min(due.values()) - monotonic(), 0) if due else None
+                finished, _ = await asyncio.wait(performing, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
                 for each in finished:
                     name, decision = performing.pop(each), each.result()
                     if isinstance(decision, Done):
                         results[name] = decision.result
                         continue
-                    undone.append((monotonic(), decision))
+                    undone[name] = (monotonic(), decision)
                     if isinstance(decision, Fail | InDoubt) or not performing:
                         unkept = [decision.verdict] if decision.verdict else []
-                        await self._want(combine(undone, monotonic(), unkept))
+                        await self._want(combine(list(undone.values()), monotonic(), unkept))
                     if decision.verdict:
                         await self.rows.keep(decision.verdict)
+                if not finished:
+                    for name in [name for name, at in due.items() if at <= monotonic()]:
+                        del undone[name]
+                        performing[asyncio.create_task(self._look_again(name, tasks[name]))] = name
         finally:
             await self._drop(performing)
         if undone:
-            await self._want(combine(undone, monotonic(), []))
+            await self._want(combine(list(undone.values()), monotonic(), []))
         return results
+
+    def _step(self, name: str, task: Task) -> Step:
+        tries = (self.tries or {}).get(name, ())
+        return Step(self.dependencies, self.claim, self.rows, name, task, tries)
+
+    async def _look_again(self, name: str, task: Task) -> Decision:
+        self.tries = await self.rows.tries()
+        return await self._step(name, task).perform()
 
     async def _drop(self, performing: "Mapping[asyncio.Task[Decision], str]") -> None:
         """Cancel what is still under way; orders at vendors go on, detached. What was decided just now is kept."""
