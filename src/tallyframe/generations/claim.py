@@ -44,19 +44,13 @@ class Claim:
     retries: int
 
 
-_RUNNING = sa.and_(generations.c.status == Status.PROCESSING, generations.c.lease_until.is_not(None))
-
 #: The condition that a claim still holds its generation: the parameters `claim_id` and `claim_fence` say which.
 HELD = sa.and_(
     generations.c.id == sa.bindparam("claim_id", type_=sa.Uuid()),
     generations.c.fence == sa.bindparam("claim_fence", type_=sa.Integer()),
-    _RUNNING,
+    generations.c.status == Status.PROCESSING,
+    generations.c.lease_until.is_not(None),
 )
-
-
-def held(claim: Claim) -> "sa.ColumnElement[bool]":
-    """Return the condition that this very claim still holds its generation."""
-    return sa.and_(generations.c.id == claim.id, generations.c.fence == claim.fence, _RUNNING)
 
 
 def unheld() -> "sa.ColumnElement[bool]":

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from tallyframe.assets.tables import assets
 from tallyframe.db import Database, insert_per_row, with_writes
 from tallyframe.errors import FailureCode
-from tallyframe.generations.claim import HELD, Claim, ExtraWrites, held, no_writes, unheld
+from tallyframe.generations.claim import HELD, Claim, ExtraWrites, no_writes, unheld
 from tallyframe.generations.states import Status, sources
 from tallyframe.generations.steps.rows import VERDICTS, keep_verdicts
 from tallyframe.generations.steps.values import Verdict
@@ -32,9 +32,7 @@ from tallyframe.projects.tables import changed, has_media, projects
 async def succeed(db: Database, claim: Claim, result: Result) -> bool:
     """Keep the result, and show its files in the project, if there is one. False: the claim is no longer ours."""
     output = None if result.data is None else dict(result.data)
-    update = (
-        sa.update(generations).where(held(claim)).values(**_final(Status.SUCCEEDED), step="completed", output=output)
-    )
+    update = sa.update(generations).where(HELD).values(**_final(Status.SUCCEEDED), step="completed", output=output)
     settled = update.returning(*_SETTLED).cte("settled")
     writes: list[sa.Insert | sa.Update | sa.Delete] = [complete(RUN_GENERATION, settled)]
     if result.outputs:
@@ -45,7 +43,8 @@ async def succeed(db: Database, claim: Claim, result: Result) -> bool:
         writes.append(insert_per_row(assets, both, **columns, **owner, generation_id=settled.c.id))
         writes.append(media.show(settled, made))
     writes.append(_show(settled, "draft" if result.outputs else None))
-    return (await db.run(with_writes(sa.select(settled.c.id), *writes))).one_or_none() is not None
+    parameters = {"claim_id": claim.id, "claim_fence": claim.fence}
+    return (await db.run(with_writes(sa.select(settled.c.id), *writes), parameters)).one_or_none() is not None
 
 
 async def fail(db: Database, claim: Claim, code: FailureCode, message: str, verdicts: Sequence[Verdict] = ()) -> bool:
