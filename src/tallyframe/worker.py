@@ -1,4 +1,4 @@
-"""Builds the worker. Everything that it does by itself is a loop of `_loops`; what it is told to do is in `lanes.py`.
+"""Builds the worker. What it does at intervals is a loop of `_loops`; what an outbox row asks for is in `lanes.py`.
 
 The loops run beside the work and not as jobs: a worker full of long generations must still relay and sweep, and both
 must go on when Redis has lost its memory.

@@ -91,7 +91,7 @@ class SessionTokens:
         """Who the compact token speaks for.
 
         Raises Unauthenticated with a reason that never repeats the token, and Unavailable when the issuer's keys are
-        needed and can't be had. A verified token is believed for up to 60 s without another look at its signature.
+        needed and can't be had. A verified token is accepted for up to 60 s without another look at its signature.
         """
         if len(token) > _MAX_TOKEN or not _COMPACT.fullmatch(token):
             raise Unauthenticated("The session token is malformed.")

@@ -31,7 +31,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker that lives. Of its `slots`, `busy` run a generation."""
+    """A worker that is alive. Of its `slots`, `busy` run a generation."""
 
     name: str
     slots: int
@@ -42,7 +42,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """The workers that live."""
+    """The workers that are alive."""
 
     each: Sequence[Worker] = ()
 
@@ -86,7 +86,7 @@ async def queue(reader: Reader) -> Queue:
 
 
 async def fleet(reader: Reader) -> Fleet:
-    """Return the workers that live, by name. Busy are slots with a valid lease: waiting for a ticket needs none."""
+    """Return the workers that are alive, by name. Slots with a valid lease are busy: waiting takes none."""
     row = generations.c
     leased = sa.select(row.worker, sa.func.count().label("busy")).where(IS_LIVE, row.lease_until > sa.func.now())
     held = leased.group_by(row.worker).subquery("held")

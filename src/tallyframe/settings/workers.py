@@ -26,7 +26,7 @@ class WorkerSettings(Group):
     user_slots: int = Field(0, alias="TALLYFRAME_WORKER_USER_SLOTS", ge=0, le=1000)
     #: Other jobs at once: erasing, withdrawing.
     other_slots: int = Field(4, alias="TALLYFRAME_WORKER_OTHER_SLOTS", ge=1, le=100)
-    #: Seconds; a worker silent for longer has lost its generation.
+    #: Seconds; a worker that has not renewed its lease for longer has lost its generation.
     lease_seconds: Seconds = Field(30.0, alias="TALLYFRAME_LEASE_SECONDS")
     heartbeat_seconds: Seconds = Field(8.0, alias="TALLYFRAME_HEARTBEAT_SECONDS")
     #: Seconds a stopping worker waits for its generations; more than a call takes.

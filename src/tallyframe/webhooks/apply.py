@@ -26,7 +26,7 @@ class SourceNotSetUp(Exception):
 
 
 async def apply(db: Database, sources: Sources, event_id: UUID) -> Outcome:
-    """Do what a stored event asks for, unless that has been done. Whoever comes second waits here for the first.
+    """Do what a stored event asks for, unless that has been done. A second caller waits here for the first.
 
     Raises what the source raises; the event then waits for its next try, with the error noted.
     """
@@ -49,7 +49,7 @@ async def apply_locked(transaction: Transaction, sources: Sources, event: Event)
 
 
 async def apply_stored(db: Database, sources: Sources, event_id: UUID) -> Outcome | None:
-    """Apply an event for which the outbox has rung; None: it can't be applied now, and the outbox rings again later.
+    """Apply an event that has an outbox row; None: it can't be applied now, and the row stays for a later try.
 
     `db` acts as `WEBHOOKS_ROLE`. Raises Unavailable when the database is away.
     """

@@ -19,7 +19,7 @@ OutcomeStatus = Literal["applied", "ignored", "replayed"]
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a source tells of an event before it is stored.
+    """What a source says about an event before it is stored.
 
     `event_id` is the same at each try to deliver, and different for each event; where the sender gives none, it is made
     of what is signed, such as a hash of the body. `type` is the sender's word. `subject` is the sender's id of the

@@ -1,4 +1,4 @@
-"""A webhook comes in: verify → store → apply. What is not signed is never stored; what is signed is never lost."""
+"""A webhook comes in: verify → store → apply. An unsigned event is never stored, and a signed one is never lost."""
 
 from collections.abc import Mapping
 

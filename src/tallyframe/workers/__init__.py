@@ -1,4 +1,4 @@
-"""The workers that live, and how many generations each runs at once.
+"""The workers that are alive, and how many generations each runs at once.
 
 heartbeat.py   a worker's row: renewed while it lives, removed when it stops or falls silent
 """

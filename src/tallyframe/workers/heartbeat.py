@@ -49,7 +49,7 @@ class Heartbeat:
         await self._db.run(sa.delete(workers).where(workers.c.name.in_(silent)))
 
     async def leave(self) -> None:
-        """Remove the row, unless a later worker of the same name has it. A lost database doesn't hold this up."""
+        """Remove the row, unless a later worker of the same name has it. Gives up after a short while without a database."""
         started_at: datetime | None = self._row.get("started_at")
         mine = sa.and_(workers.c.name == self._row["name"], workers.c.started_at == started_at)
         with suppress(Unavailable, TimeoutError):
@@ -63,5 +63,5 @@ async def present(db: Database) -> list[str]:
 
 
 def is_present() -> "sa.ColumnElement[bool]":
-    """Return the condition that a row of `workers` is of a worker that lives."""
+    """Return the condition that a row of `workers` belongs to a worker that is alive."""
     return workers.c.seen_at > sa.func.now() - sa.literal(timedelta(seconds=SILENCE), sa.Interval())

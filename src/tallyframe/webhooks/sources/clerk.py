@@ -1,4 +1,4 @@
-"""What Clerk tells of its users: they come, change and go, and we follow, in whatever order the events arrive.
+"""Clerk's events: its users are made, changed and deleted here, too, in whatever order the events arrive.
 
     body ──► decide(): SignUp | Delete | nothing    pure
          ──► Clerk.apply(): its effects             in the caller's transaction
@@ -156,7 +156,7 @@ async def _sign_up(transaction: Transaction, wanted: SignUp, grant: int) -> Outc
 
 
 async def _delete(transaction: Transaction, issuer: str, subject: str) -> Outcome:
-    """The books stay, and so do projects and their media; but nobody sees them any more."""
+    """The ledger, projects and their media stay, but are no longer shown to anybody."""
     user_id = await profiles.delete_user(transaction, issuer, subject)
     if user_id is None:
         return Outcome("ignored", subject_is_gone=True)
