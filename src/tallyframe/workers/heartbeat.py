@@ -49,7 +49,7 @@ class Heartbeat:
         await self._db.run(sa.delete(workers).where(workers.c.name.in_(silent)))
 
     async def leave(self) -> None:
-        """Remove the row, unless a later worker of the same name has it. Gives up after a short while without a database."""
+        """Remove the row, unless a later worker of the same name has it. Gives up after LEAVE_SECONDS."""
         started_at: datetime | None = self._row.get("started_at")
         mine = sa.and_(workers.c.name == self._row["name"], workers.c.started_at == started_at)
         with suppress(Unavailable, TimeoutError):

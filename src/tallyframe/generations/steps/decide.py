@@ -206,10 +206,10 @@ def verdict_on(
 
 
 def is_terminal(code: FailureCode | str) -> bool:
-    """Tell whether a provider's last word ends the generation: then no other provider is asked.
+    """Tell whether a provider's final failure ends the generation, so that no other provider is asked.
 
-    A refusal by one vendor's content policy is not shopped around, and what could not be stored has been bought, and
-    elsewhere would be bought again.
+    An order that one vendor's content policy refuses is not sent to another vendor. A result that could not be stored
+    has been bought, and would be bought again elsewhere.
     """
     return FAILURE_POLICY[FailureCode(code)][0] == "user" or code == FailureCode.STORAGE_UNAVAILABLE
 
