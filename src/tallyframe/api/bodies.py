@@ -70,7 +70,11 @@ def _source(ref: AssetRef | UrlRef) -> UUID | str:
 async def _read_form(request: Request, max_upload_bytes: int) -> tuple[NewProject, ImageInputs]:
     async with request.form(max_files=MAX_PICTURES, max_fields=MAX_FIELDS, max_part_size=max_upload_bytes + 1) as form:
         fields, files = _sorted(form)
-        order = NewProject.model_validate_strings(fields) if "metadata" not in fields else _with_metadata(fields)
+        try:
+            metadata = {"metadata": json.loads(fields["metadata"])} if "metadata" in fields else {}
+        except (ValueError, RecursionError):
+            raise ValidationFailed("In a form, 'metadata' is a JSON object.", pointer="/metadata") from None
+        order = NewProject.model_validate({**fields, **metadata}, strict=False)
         return order, [await read_file(file, max_upload_bytes) for file in files]
 
 
@@ -89,14 +93,6 @@ def _sorted(form: FormData) -> tuple[dict[str, Any], list[UploadFile]]:
         else:
             fields[name] = value
     return fields, files
-
-
-def _with_metadata(fields: dict[str, Any]) -> NewProject:
-    try:
-        metadata = json.loads(fields["metadata"])
-    except (ValueError, RecursionError):
-        raise ValidationFailed("In a form, 'metadata' is a JSON object.", pointer="/metadata") from None
-    return NewProject.model_validate({**fields, "metadata": metadata}, strict=False)
 
 
 #: Both ways in, for the OpenAPI document: FastAPI can't work out a body that we read ourselves.

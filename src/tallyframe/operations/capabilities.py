@@ -41,7 +41,11 @@ def check_video(offers: Sequence[Offer], ratio: str, seconds: int, longest: int)
     check_shape(offers, ratio)
     if seconds > longest or not any(ratio in offer.aspect_ratios and seconds in offer.seconds for offer in offers):
         lengths = _seconds(offers, ratio, longest)
-        said = f"lasts {_lengths(lengths)} seconds" if lengths else f"can't be made in {longest} seconds or less"
+        said = f"can't be made in {longest} seconds or less"
+        if lengths:
+            is_range = len(lengths) > 1 and lengths == list(range(lengths[0], lengths[-1] + 1))
+            words = f"{lengths[0]} to {lengths[-1]}" if is_range else _listed(map(str, lengths))
+            said = f"lasts {words} seconds"
         raise ValidationFailed(f"A video of {ratio} {said} here.", pointer="/duration_seconds")
 
 
@@ -52,12 +56,6 @@ def _ratios(offers: Sequence[Offer]) -> list[str]:
 def _seconds(offers: Sequence[Offer], ratio: str, longest: int) -> list[int]:
     able = (offer for offer in offers if ratio in offer.aspect_ratios)
     return sorted({seconds for offer in able for seconds in offer.seconds if seconds <= longest})
-
-
-def _lengths(seconds: Sequence[int]) -> str:
-    if len(seconds) > 1 and list(seconds) == list(range(seconds[0], seconds[-1] + 1)):
-        return f"{seconds[0]} to {seconds[-1]}"
-    return _listed(str(each) for each in seconds)
 
 
 def _listed(words: Iterable[str]) -> str:

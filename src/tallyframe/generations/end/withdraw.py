@@ -25,7 +25,7 @@ NOT_STOPPED = "could not be stopped at the vendor, which may bill it"
 
 _step = generation_steps.c
 _OPEN = _step.state.in_(("ticket", "in_doubt"))
-#: A row of `_open_tickets`.
+#: A step of which a vendor may still be at work, with its ticket.
 OpenTicket = sa.Row[*tuple[Any, ...]]
 
 
@@ -40,7 +40,15 @@ async def withdraw(dependencies: RunDependencies, generation_id: UUID) -> str:
     if rung is None:
         return "not_taken"
     again = False
-    for step in await _open_tickets(db, generation_id):
+    columns = (_step.generation_id, _step.name, _step.attempt, _step.provider, _step.model, _step.ticket)
+    query = (
+        sa.select(*columns, generations.c.operation)
+        .join(generations, generations.c.id == _step.generation_id)
+        .where(_step.generation_id == generation_id, _step.ticket.is_not(None), _OPEN)
+        .where(generations.c.finished_at.is_not(None))
+        .order_by(_step.name, _step.attempt)
+    )
+    for step in (await db.run(query)).all():
         about = {"generation_id": str(generation_id), "step": step.name, "attempt": step.attempt}
         try:
             words = await _stop(dependencies, step) if rung <= MOST_RINGS else NOT_STOPPED
@@ -59,18 +67,6 @@ async def withdraw(dependencies: RunDependencies, generation_id: UUID) -> str:
     await _book_doubts(db, generation_id)
     await db.run(sa.delete(outbox).where(call))
     return "withdrawn"
-
-
-async def _open_tickets(db: Database, generation_id: UUID) -> list[OpenTicket]:
-    columns = (_step.generation_id, _step.name, _step.attempt, _step.provider, _step.model, _step.ticket)
-    query = (
-        sa.select(*columns, generations.c.operation)
-        .join(generations, generations.c.id == _step.generation_id)
-        .where(_step.generation_id == generation_id, _step.ticket.is_not(None), _OPEN)
-        .where(generations.c.finished_at.is_not(None))
-        .order_by(_step.name, _step.attempt)
-    )
-    return list((await db.run(query)).all())
 
 
 async def _stop(dependencies: RunDependencies, step: OpenTicket) -> str:

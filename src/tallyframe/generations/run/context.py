@@ -13,8 +13,6 @@ from time import monotonic
 from typing import Any, Never
 from uuid import UUID
 
-from pydantic import BaseModel
-
 from tallyframe.assets import rows as asset_rows
 from tallyframe.errors import FailureCode, GenerationError
 from tallyframe.generations.claim import Claim, ClaimLost
@@ -24,7 +22,7 @@ from tallyframe.generations.steps.results import read_result
 from tallyframe.generations.steps.rows import StepRows
 from tallyframe.generations.steps.values import Decision, Done, End, Fail, InDoubt, Leave, Snooze, Try
 from tallyframe.operations.base import Stored
-from tallyframe.providers.base import Media, Task, TextTask, VisionTask
+from tallyframe.providers.base import Media, Task
 from tallyframe.storages.base import StorageError
 
 #: The outcome of a run that has lost its claim, and so may not write any more.
@@ -87,7 +85,7 @@ class RunContext:
             results = await self._perform(tasks)
         except ClaimLost:
             await self._want(LOST)
-        return {name: _as_asked(task, results[name]) for name, task in tasks.items()}
+        return {name: read_result(task, results[name]) for name, task in tasks.items()}
 
     async def _perform(self, tasks: Mapping[str, Task]) -> dict[str, Mapping[str, Any]]:
         """Do all steps at once; what each decides is kept as soon as it is known, the last with the move.
@@ -194,11 +192,3 @@ class Picture:
         if self._source not in found:
             raise GenerationError(FailureCode.INVALID_INPUT, "A picture of this order has been deleted.")
         return found[self._source]
-
-
-def _as_asked(task: Task, result: Mapping[str, Any]) -> Stored | BaseModel:
-    kept = read_result(result)
-    if isinstance(kept, Stored):
-        return kept
-    model: type[BaseModel] = task.answer if isinstance(task, TextTask | VisionTask) else BaseModel
-    return model.model_validate(kept)

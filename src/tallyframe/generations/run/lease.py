@@ -73,20 +73,16 @@ def _claim(which: "sa.Select[UUID]") -> sa.Select[Any]:
 
 
 def _leave(*, counts: bool) -> sa.Select[Any]:
-    row = generations.c
+    row, others = generations.c, generations.alias("others")
     again = {"attempt": row.attempt + 1, "retries": row.retries + 1} if counts else {}
-    values = {"lease_until": None, "wake_at": _in("wait"), "turn": _after_ones_own(), **again}
+    # Behind its user's others, so that it doesn't delay new ones.
+    live = others.c.status.in_([sa.literal_column(f"'{state}'") for state in LIVE])
+    last = sa.select(sa.func.max(others.c.turn) + 1).where(others.c.user_id == row.user_id, live)
+    turn = last.correlate(generations).scalar_subquery()
+    values = {"lease_until": None, "wake_at": _in("wait"), "turn": turn, **again}
     waiting = sa.update(generations).where(HELD).values(**values).returning(*_KEYS, row.wake_at).cte("waiting")
     writes: list[UpdateBase] = [enqueue(RUN_GENERATION, waiting, waiting.c.wake_at), keep_verdicts(waiting)]
     return with_writes(sa.select(waiting.c.id), *writes, *([bump_project(waiting)] if counts else []))
-
-
-def _after_ones_own() -> "sa.ScalarSelect[int]":
-    """Return the turn of a generation that waits again: behind its user's others, so that it doesn't delay new ones."""
-    others = generations.alias("others")
-    live = others.c.status.in_([sa.literal_column(f"'{state}'") for state in LIVE])
-    last = sa.select(sa.func.max(others.c.turn) + 1).where(others.c.user_id == generations.c.user_id, live)
-    return last.correlate(generations).scalar_subquery()
 
 
 # Put together once: building SQL costs more than running it.

@@ -60,24 +60,21 @@ class DetachedCalls:
 
 async def _book(ordering: "asyncio.Task[Answer | GenerationError]", call: DetachedCall) -> None:
     try:
-        await _note(await ordering, call)
+        answer = await ordering
+        if isinstance(answer, Ticket):
+            await call.rows.keep_late_ticket(call.step, call.attempt, answer.value)
+        elif isinstance(answer, GenerationError):
+            if isinstance(answer, ProviderError) and answer.in_doubt:
+                answer.retryable = call.repeatable
+            await call.rows.end_late(call.step, call.attempt, answer, delivered=False)
+        else:
+            words = "A result came when nobody waited for it any more; it was not kept."
+            came = GenerationError(FailureCode.PROVIDER_TIMEOUT, retryable=call.repeatable, operator_message=words)
+            await call.rows.end_late(call.step, call.attempt, came, delivered=True)
+            log.warning("orphaned_result", step=call.step, key=None)
     except (ClaimLost, asyncio.CancelledError):  # nothing was ordered, or we give it up
         log.info("detached_call_dropped", step=call.step, attempt=call.attempt)
     except Exception:  # the database is away, or a bug: the step stays an intent, which is booked as a doubt later
         log.exception("late_answer_lost", step=call.step, attempt=call.attempt)
     finally:
         ordering.cancel()
-
-
-async def _note(answer: Answer | GenerationError, call: DetachedCall) -> None:
-    if isinstance(answer, Ticket):
-        await call.rows.keep_late_ticket(call.step, call.attempt, answer.value)
-    elif isinstance(answer, GenerationError):
-        if isinstance(answer, ProviderError) and answer.in_doubt:
-            answer.retryable = call.repeatable
-        await call.rows.end_late(call.step, call.attempt, answer, delivered=False)
-    else:
-        words = "A result came when nobody waited for it any more; it was not kept."
-        came = GenerationError(FailureCode.PROVIDER_TIMEOUT, retryable=call.repeatable, operator_message=words)
-        await call.rows.end_late(call.step, call.attempt, came, delivered=True)
-        log.warning("orphaned_result", step=call.step, key=None)

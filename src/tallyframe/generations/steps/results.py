@@ -11,12 +11,13 @@ from dataclasses import asdict
 from typing import Any
 
 import structlog
+from pydantic import BaseModel
 
 from tallyframe.errors import FailureCode, GenerationError
 from tallyframe.generations.claim import Claim, ClaimLost
 from tallyframe.generations.steps.rows import StepRows
 from tallyframe.operations.base import Stored
-from tallyframe.providers.base import Data, Media
+from tallyframe.providers.base import Data, Media, Task, TextTask, VisionTask
 from tallyframe.storages.base import EXTENSIONS, Storage, StorageError
 
 log = structlog.get_logger()
@@ -55,11 +56,11 @@ async def keep_result(
     return result
 
 
-def read_result(result: Mapping[str, Any]) -> Stored | Mapping[str, Any]:
-    """Return the file, or the data in JSON values, that `keep_result` has kept."""
-    if "data" in result:
-        data: Mapping[str, Any] = result["data"]
-        return data
+def read_result(task: Task, result: Mapping[str, Any]) -> Stored | BaseModel:
+    """Return the file, or the instance of the task's model, that `keep_result` has kept."""
+    if "data" in result and isinstance(task, TextTask | VisionTask):
+        answer: BaseModel = task.answer.model_validate(result["data"])
+        return answer
     return Stored(**{name: result[name] for name in Stored.__dataclass_fields__})
 
 

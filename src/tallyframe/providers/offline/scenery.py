@@ -22,16 +22,15 @@ def landscape(prompt: str, size: tuple[int, int]) -> Image.Image:
     draw.circle(sun, min(width, height) * (0.08 + dice[3] / 4000), fill=_hsl(45, 100, 90))
     for layer in range(_LAYERS):
         slow, fast = dice[2 * layer + 4] / 256, dice[2 * layer + 5] / 256
-        ridge = [(x, height * _ridge(x / width * math.tau, layer, slow, fast)) for x in range(0, width + _STEP, _STEP)]
+        ridge = []
+        for x in range(0, width + _STEP, _STEP):
+            turn = x / width * math.tau  # a long wave and a short one
+            long = math.sin(turn * (0.6 + slow) + math.tau * fast)
+            short = math.sin(turn * (2 + 2 * fast) + math.tau * slow)
+            ridge.append((x, height * (0.48 + 0.12 * layer + 0.05 * (long + 0.35 * short))))
         colour = _hsl(hue + 20 - 10 * layer, 38, 52 - 13 * layer)
         draw.polygon([*ridge, (width + _STEP, height), (0, height)], fill=colour)
     return canvas.reduce(_FINER)
-
-
-def _ridge(turn: float, layer: int, slow: float, fast: float) -> float:
-    """How far down a layer's ridge is, as a share of the height: a long wave and a short one."""
-    wave = math.sin(turn * (0.6 + slow) + math.tau * fast) + 0.35 * math.sin(turn * (2 + 2 * fast) + math.tau * slow)
-    return 0.48 + 0.12 * layer + 0.05 * wave
 
 
 def _hsl(hue: int, saturation: int, lightness: int) -> tuple[int, ...]:

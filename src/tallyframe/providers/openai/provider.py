@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from openai.types.chat import ChatCompletionContentPartParam, ChatCompletionMessageParam
-from openai.types.shared_params import ResponseFormatJSONSchema
 
 from tallyframe.catalog import Capability
 from tallyframe.errors import FailureCode, ProviderError
@@ -91,10 +90,15 @@ class OpenAI:
         """Send the order once, and return the body that came with 200."""
         try:
             async with asyncio.timeout(self._access.timeout):
+                name = _NOT_IN_A_NAME.sub("_", order.answer.__name__)[:_LONGEST_NAME]
+                schema = openai_schema(order.answer)
                 answer = await self._client.chat.completions.with_raw_response.create(
                     model=self.offers[order.capability].model,
                     messages=_messages(order, pictures),
-                    response_format=_response_format(order),
+                    response_format={
+                        "type": "json_schema",
+                        "json_schema": {"name": name, "strict": True, "schema": schema},
+                    },
                     max_completion_tokens=order.max_output_tokens,
                     store=False,  # new accounts keep completions at OpenAI, unless told not to
                     extra_headers={"X-Client-Request-Id": call.key},  # by this, OpenAI finds a call without an answer
@@ -119,12 +123,6 @@ def _messages(order: TextTask[Any] | VisionTask[Any], pictures: Sequence[Media])
         {"role": "system", "content": _sendable(order.instructions)},
         {"role": "user", "content": parts if pictures else _sendable(order.prompt)},
     ]
-
-
-def _response_format(order: TextTask[Any] | VisionTask[Any]) -> ResponseFormatJSONSchema:
-    name = _NOT_IN_A_NAME.sub("_", order.answer.__name__)[:_LONGEST_NAME]
-    schema = openai_schema(order.answer)
-    return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": schema}}
 
 
 def _sendable(text: str) -> str:
