@@ -29,17 +29,12 @@ def accepted(task: Task, kind: type[K], offers: Mapping[Capability, Offer]) -> K
         said = f"No model is set for {kind.capability}."
         raise ProviderError(FailureCode.INTERNAL, alarm=True, operator_message=said)
     if not order.fits(offer) or len(order.inputs) > offer.max_images:
-        said = f"The model does not make this. It takes {_limits(kind.capability, offer)}."
+        shapes: list[str] = [f"an aspect ratio of {', '.join(offer.aspect_ratios)}"] if offer.aspect_ratios else []
+        seconds: list[str] = [f"a length of {', '.join(map(str, offer.seconds))} seconds"] if offer.seconds else []
+        pictures = f"{1 if kind.capability == 'vision' else 0} to {offer.max_images} pictures"
+        said = f"The model does not make this. It takes {'; '.join([*shapes, *seconds, pictures])}."
         raise ProviderError(FailureCode.INVALID_INPUT, said, operator_message=said)
     return order
-
-
-def _limits(capability: Capability, offer: Offer) -> str:
-    """Say what an order may be like."""
-    shapes = [f"an aspect ratio of {', '.join(offer.aspect_ratios)}"] if offer.aspect_ratios else []
-    seconds = [f"a length of {', '.join(map(str, offer.seconds))} seconds"] if offer.seconds else []
-    least = 1 if capability == "vision" else 0
-    return "; ".join([*shapes, *seconds, f"{least} to {offer.max_images} pictures"])
 
 
 async def get_ready(google: Google) -> None:

@@ -51,7 +51,9 @@ def film_of(found: Interaction, *, hide: Iterable[str]) -> Film:
     Raises ProviderError (final) if it has none: content_policy where the model only talks, which is how it refuses.
     """
     if found.status in _ENDED:
-        reasons = _reasons(found)
+        errors = [*_list(found.errors), *(getattr(step, "error", None) for step in _list(found.steps))]
+        said = [f"{getattr(each, 'code', '')} {getattr(each, 'message', '')}".strip() for each in errors if each]
+        reasons = [each for each in (*said, _text(found.output_text)) if each]
         code = FailureCode.CONTENT_POLICY if is_about_policy(" ".join(reasons)) else _ENDED[str(found.status)]
         raise ProviderError(code, operator_message=words(f"Interaction {found.status}.", *reasons, hide=hide))
     video = found.output_video
@@ -60,15 +62,7 @@ def film_of(found: Interaction, *, hide: Iterable[str]) -> Film:
         return Film(uri, data)
     talk = _text(found.output_text)
     code = FailureCode.CONTENT_POLICY if talk else FailureCode.PROVIDER_REJECTED
-    said = words("The interaction was completed without a video.", talk, hide=hide)
-    raise ProviderError(code, operator_message=said)
-
-
-def _reasons(found: Interaction) -> list[str]:
-    """Return the errors of the interaction and of its steps, and what the model says, in words."""
-    errors = [*_list(found.errors), *(getattr(step, "error", None) for step in _list(found.steps))]
-    said = [f"{getattr(each, 'code', '')} {getattr(each, 'message', '')}".strip() for each in errors if each]
-    return [each for each in (*said, _text(found.output_text)) if each]
+    raise ProviderError(code, operator_message=words("The interaction was completed without a video.", talk, hide=hide))
 
 
 def _list(value: object) -> list[object]:

@@ -139,7 +139,13 @@ class VeoVideos:
 def _film_of(operation: types.GenerateVideosOperation, *, hide: Iterable[str]) -> types.Video:
     """Return the video of an operation that is done. Raises ProviderError (final) if it has none."""
     if operation.error:
-        raise _failed(operation.error, hide)
+        number, message = operation.error.get("code"), str(operation.error.get("message") or "")
+        found = _CODES.get(number) if isinstance(number, int) else None
+        found = found or FailureCode.PROVIDER_REJECTED
+        if found in {FailureCode.INVALID_INPUT, FailureCode.PROVIDER_REJECTED} and is_about_policy(message):
+            found = FailureCode.CONTENT_POLICY
+        said = words(f"Operation failed, code {number}:", message, hide=hide)
+        raise ProviderError(found, operator_message=said)
     made = operation.response
     for sample in (made and made.generated_videos) or []:
         if sample.video and (sample.video.uri or sample.video.video_bytes):
@@ -149,14 +155,6 @@ def _film_of(operation: types.GenerateVideosOperation, *, hide: Iterable[str]) -
     code = FailureCode.CONTENT_POLICY if filtered else FailureCode.PROVIDER_REJECTED
     said = "The video was filtered out." if filtered else "The operation is done, without a video."
     raise ProviderError(code, operator_message=words(said, *reasons, hide=hide))
-
-
-def _failed(error: dict[str, object], hide: Iterable[str]) -> ProviderError:
-    code, message = error.get("code"), str(error.get("message") or "")
-    found = _CODES.get(code, FailureCode.PROVIDER_REJECTED) if isinstance(code, int) else FailureCode.PROVIDER_REJECTED
-    if found in {FailureCode.INVALID_INPUT, FailureCode.PROVIDER_REJECTED} and is_about_policy(message):
-        found = FailureCode.CONTENT_POLICY
-    return ProviderError(found, operator_message=words(f"Operation failed, code {code}:", message, hide=hide))
 
 
 def _is_name(value: str) -> bool:
