@@ -2,7 +2,11 @@
 
 import pytest
 
+from tallyframe.db import Database
 from tallyframe.operations import registry
+from tallyframe.settings import Settings
+from tallyframe.storages.registry import build_storages
+from tests.audit.conftest import Audits
 from tests.operations.dropped.album import Album
 from tests.operations.dropped.note import Note
 from tests.operations.dropped.poster import Poster
@@ -13,3 +17,8 @@ from tests.operations.dropped.reel import Reel
 def _dropped_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put their lines into the registry of this process."""
     monkeypatch.setattr(registry, "OPERATIONS", (*registry.OPERATIONS, Poster(), Reel(), Note(), Album()))
+
+
+@pytest.fixture
+def audits(worker_db: Database, settings: Settings) -> Audits:
+    return Audits(worker_db, build_storages(settings))

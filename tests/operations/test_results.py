@@ -6,8 +6,6 @@ from uuid import UUID
 import pytest
 
 from tallyframe.db import Database
-from tallyframe.settings import Settings
-from tallyframe.storages.registry import build_storages
 from tests.audit.conftest import Audits
 from tests.operations.buying import ask_for, buy, places, receipt
 from tests.support.books import assert_books_balance
@@ -18,11 +16,6 @@ from tests.support.scripted import PNG, QUICKLY, Scripted, among, final
 from tests.support.working import Bench
 
 BLUE = (0, 0, 255)
-
-
-@pytest.fixture
-def audits(worker_db: Database, settings: Settings) -> Audits:
-    return Audits(worker_db, build_storages(settings))
 
 
 async def run(bench: Bench, made: dict[str, Any], *said: Any) -> str:
