@@ -122,6 +122,37 @@ BROKEN: dict[str, tuple[list[str], dict[str, str]]] = {
         ],
         {"no_forgotten_order": "failed", "in_doubt": "failed"},
     ),
+    "a step is ordered again after it was done": (
+        [
+            """INSERT INTO generation_steps (generation_id, name, attempt, state, provider, model)
+               SELECT generation_id, name, attempt + 1, 'failed', provider, model FROM generation_steps
+               WHERE generation_id = '{done}'"""
+        ],
+        {"steps_are_bought_once": "done"},
+    ),
+    "a deleted project is erased by nobody": (
+        ["UPDATE projects SET deleted_at = now() WHERE id = '{done_project}'"],
+        {"deleted_is_erased": "done_project"},
+    ),
+    "a deleted project could not be erased for a day": (
+        [
+            "UPDATE projects SET deleted_at = now() - interval '25 hours' WHERE id = '{done_project}'",
+            "INSERT INTO outbox (kind, ref, rings) VALUES ('erase_project', '{done_project}', 31)",
+        ],
+        {"deleted_is_erased": "done_project"},
+    ),
+    "the data of a deleted generation is left": (
+        [
+            "UPDATE projects SET deleted_at = now() WHERE id = '{done_project}'",
+            "INSERT INTO outbox (kind, ref) VALUES ('erase_project', '{done_project}')",
+            """INSERT INTO generations (id, user_id, account_id, operation, input, output, credits, status, step, turn,
+                                        expires_at, started_at, finished_at, deleted_at)
+               SELECT '{event}', user_id, account_id, operation, '{{"prompt": ""}}', '{{"words": "x"}}', 0, status,
+                      step, turn, expires_at, started_at, finished_at, now()
+               FROM generations WHERE id = '{done}'""",
+        ],
+        {"deleted_is_erased": "event"},
+    ),
     "an event of a webhook waits for an hour": (
         [
             """INSERT INTO webhook_events (id, source, event_id, type, status, body, received_at)
@@ -167,7 +198,16 @@ async def test_it_is_found_and_named(
         ],
         ["UPDATE generations SET lease_until = now() + interval '1 minute' WHERE id = '{waiting}'"],
         ["UPDATE generations SET expires_at = now() + interval '1 second' WHERE id = '{pending}'"],
-        ["UPDATE projects SET deleted_at = now() WHERE id = '{done_project}'", "DELETE FROM assets"],
+        [
+            "UPDATE projects SET deleted_at = now() WHERE id = '{done_project}'",
+            "INSERT INTO outbox (kind, ref) VALUES ('erase_project', '{done_project}')",
+            "DELETE FROM assets",
+        ],
+        [
+            """INSERT INTO generation_steps (generation_id, name, attempt, state, provider, model)
+               SELECT generation_id, name, attempt + 1, state, provider, model FROM generation_steps
+               WHERE generation_id = '{failed}'"""
+        ],
         ["UPDATE generation_steps SET state = 'in_doubt', resolution = 'settled' WHERE generation_id = '{failed}'"],
         [
             """INSERT INTO webhook_events (source, event_id, type, status, body, received_at)

@@ -38,6 +38,13 @@ async def test_metrics(alice: Member, bench: Bench, anybody: httpx.AsyncClient) 
     assert value(after, f"tallyframe_requests_total{{{accepted}}}") >= 2
 
 
+async def test_work_besides_generations_that_nobody_takes_is_counted(anybody: httpx.AsyncClient, owner: Any) -> None:
+    insert = "INSERT INTO outbox (kind, ref, due_at) VALUES ($1, gen_random_uuid(), now() + $2::text::interval)"
+    for kind, due in (("erase_project", "-1 minute"), ("apply_webhook", "-1 minute"), ("withdraw", "1 minute")):
+        await owner.execute(insert, kind, due)
+    assert value((await anybody.get("/metrics")).text, "tallyframe_outbox_overdue") == 2
+
+
 async def test_webhooks_are_counted_by_what_became_of_them(anybody: httpx.AsyncClient, owner: Any) -> None:
     insert = "INSERT INTO webhook_events (source, event_id, type, status, body) VALUES ('clerk', $1, 'x', $2, '')"
     for number, status in enumerate(("applied", "applied", "ignored", "received")):

@@ -41,6 +41,7 @@ class Snapshot:
     calls: CallFigures
     audits: Mapping[str, Checked] = field(default_factory=dict)  # by invariant
     fleet: load.Fleet = field(default_factory=load.Fleet)
+    outbox_overdue: int = 0
     digest_age: int | None = None  # seconds; None before the first digest
     webhooks: Sequence[tuple[str, str, int]] = ()  # source, status, how many events
     audit_interval: float = 0.0  # seconds
@@ -59,6 +60,7 @@ class Snapshot:
         yield GaugeMetricFamily("tallyframe_workers", "Workers that live", value=self.fleet.count)
         yield GaugeMetricFamily("tallyframe_worker_slots", "Generations that they run at once", value=self.fleet.slots)
         yield GaugeMetricFamily("tallyframe_worker_slots_busy", "Generations that they run", value=self.fleet.busy)
+        yield GaugeMetricFamily("tallyframe_outbox_overdue", "Due calls besides generations", value=self.outbox_overdue)
         events = GaugeMetricFamily("tallyframe_webhook_events", "Events that are kept", labels=["source", "status"])
         for source, status, count in self.webhooks:
             events.add_metric([source, status], count)
@@ -122,6 +124,7 @@ async def metrics(serving: SystemServices) -> Response:
                 calls=await call_figures(reader),
                 audits=await audit_rows.read(reader),
                 fleet=await load.fleet(reader),
+                outbox_overdue=(await load.queue(reader)).outbox_overdue,
                 digest_age=await digest_age(reader),
                 webhooks=await received.counted(reader),
                 audit_interval=settings.audit.interval,

@@ -1,6 +1,7 @@
 """All invariants, in the order in which they are checked and shown."""
 
 from tallyframe.audit.base import Invariant
+from tallyframe.audit.erased import DeletedIsErased
 from tallyframe.audit.files import FilesHaveBytes
 from tallyframe.audit.live import LeasesEnd, NobodyIsOverdue, NobodyIsStranded, OneAtATime
 from tallyframe.audit.money import (
@@ -14,7 +15,7 @@ from tallyframe.audit.money import (
     RefundsMatchDebits,
 )
 from tallyframe.audit.receipts import FailureHasAReason, ProjectsShowTheirLatest, ShownMediaExist, SuccessHasAResult
-from tallyframe.audit.steps import Doubts, NoOrderIsForgotten
+from tallyframe.audit.steps import Doubts, NoOrderIsForgotten, StepsAreBoughtOnce
 from tallyframe.audit.uploads import UploadsWithoutRow
 from tallyframe.audit.webhooks import WebhooksAreApplied
 
@@ -36,6 +37,8 @@ INVARIANTS: tuple[Invariant, ...] = (
     ProjectsShowTheirLatest(),
     ShownMediaExist(),
     NoOrderIsForgotten(),
+    StepsAreBoughtOnce(),
+    DeletedIsErased(),
     WebhooksAreApplied(),
     FilesHaveBytes(),
     Doubts(),

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from tallyframe.audit.base import MOST, Example, Finding, View
 
-#: Waits of one check at most. The three invariants that wait then take 12 minutes together, so that no other one gets
+#: Waits of one check at most. The four invariants that wait then take 16 minutes together, so that no other one gets
 #: overdue behind them.
 MOST_WAITS = 4
 

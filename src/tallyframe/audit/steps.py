@@ -34,6 +34,23 @@ class NoOrderIsForgotten(Invariant):
         return await look_again(view, counted(generation_steps, IS_OPEN), forgotten)
 
 
+class StepsAreBoughtOnce(Invariant):
+    """A step that was ordered again although a try before may have been delivered, or may still be."""
+
+    name = "steps_are_bought_once"
+    meaning = "No step has a try after one that is done, has a ticket, or of which nobody knows what became of it."
+
+    async def check(self, view: View) -> Finding:
+        """Look; from later tries to earlier ones, because there are few of them."""
+        later, before = generation_steps.alias("later"), generation_steps.alias("before")
+        same = (before.c.generation_id == later.c.generation_id) & (before.c.name == later.c.name)
+        may_stand = (before.c.attempt < later.c.attempt) & (before.c.state != "failed")
+        detail = words("%s, try %s at %s after one that may stand", later.c.name, later.c.attempt, later.c.provider)
+        again = later.c.attempt > 1
+        query = sa.select(later.c.generation_id, detail).where(again, sa.exists().where(same & may_stand))
+        return await look(view, counted(generation_steps), query)
+
+
 class Doubts(Invariant):
     """Orders of which nobody knows what became of them, until an administrator has found it out."""
 
