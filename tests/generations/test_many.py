@@ -1,14 +1,17 @@
 """Many orders in one statement: all of them, or none, and the refusal names what all of them cost."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tallyframe.credits import Credits
-from tallyframe.db import Database
+from tallyframe.db import API_ROLE, Database
 from tallyframe.errors import InsufficientCredits
 from tallyframe.generations.accept.submit import Order, submit_many
+from tallyframe.settings import Settings
+from tests.conftest import acting_as
 from tests.support.books import assert_books_balance
 from tests.support.cast import Member
 from tests.support.remains import World
@@ -54,3 +57,20 @@ async def test_more_than_may_be_active_are_none(alice: Member, db: Database, wor
     assert await submit_many(db.as_user(alice.user.id), orders(alice, [1, 1, 1], max_active=2)) is None
     assert await world.remains() == before
     assert await submit_many(db.as_user(alice.user.id), []) == ()
+
+
+async def test_the_api_orders_a_hundred_each_with_its_own_words(
+    rich: Member, settings: Settings, db: Database, owner: Any
+) -> None:
+    wanted = [
+        replace(order, metadata={"place": str(place)}) for place, order in enumerate(orders(rich, [20] * 100))
+    ]
+    async with acting_as(API_ROLE, settings) as database:
+        accepted = await submit_many(database.as_user(rich.user.id), wanted)
+    assert accepted is not None
+    rows = await owner.fetch("SELECT id, metadata->>'place' AS place FROM generations ORDER BY turn")
+    assert [(row["id"], row["place"]) for row in rows] == [
+        (each.generation_id, str(place)) for place, each in enumerate(accepted)
+    ]
+    assert await owner.fetchval("SELECT count(*) FROM outbox WHERE kind = 'run_generation'") == 100
+    assert await assert_books_balance(db, owner) == {"pending": 100}
