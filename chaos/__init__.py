@@ -5,9 +5,13 @@ plan.py        how long, how many, how fast
 stack.py       servers, vendor, API and worker processes, and the links between them
   children.py  one process that is kept running, whatever kills it
   proxy.py     one link between two programs: cut, forgotten, refused, swallowed, delayed, reset within an answer
+under_test.py  the product's command line with two operations more
+  products.py  these: words, which are data, and a sheet of several steps
 vendor.py      the fake vendor, a process of its own, with a book of what it was paid for
   vendor_faults.py  what goes wrong there
 clients.py     users who order, wait, cancel, delete, publish, and repeat requests that got no answer
+telling.py     another service, which sends webhooks, and an administrator who has them applied again
+batches.py     somebody who orders many at once
   requests.py  one request, and what its client knows afterwards
   history.py   what each client was told
 calm.py        after the faults: is every key answered, does the product work?
@@ -27,5 +31,6 @@ checker.py     the verdict; pure
   readings.py  a read is never older than one before, agrees with the rows in the end, and shows nothing deleted
   books.py     every credit, computed again
   purchases.py what was bought at the vendor
+  others.py    webhooks, and many orders at once
 report.py      the tables
 """

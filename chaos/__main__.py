@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import random
 import shutil
 import signal
 import subprocess
@@ -13,16 +14,19 @@ from time import monotonic
 import asyncpg
 
 import tallyframe
+from chaos.batches import Batches
 from chaos.calm import ask_when_calm
 from chaos.checker import judge
-from chaos.clients import client
+from chaos.clients import Client, client
 from chaos.evidence import User
 from chaos.gathering import FILE, gather, with_endings
 from chaos.history import History
 from chaos.nemesis import Nemesis
 from chaos.plan import Plan, quick
 from chaos.report import print_report
+from chaos.requests import Requests
 from chaos.stack import Stack, stack
+from chaos.telling import Teller
 from tallyframe.commands.users import add_user, database
 from tallyframe.logs import configure_logs
 
@@ -42,9 +46,9 @@ async def run(plan: Plan, folder: Path, *, is_quick: bool) -> bool:
     print(f"Tallyframe is that of {_code_under_test()}", flush=True)
     async with stack(plan, folder) as running:
         history = History(folder / "history.jsonl")
-        users = await _add_users(running)
+        users, admin_key = await _add_users(running)
         nemesis = Nemesis(running)
-        await _order_amid_faults(running, nemesis, history, users)
+        await _order_amid_faults(running, nemesis, history, users, admin_key)
         running.calm_the_vendor()
         began = monotonic()
         await ask_when_calm(running, history, users)
@@ -69,7 +73,8 @@ def _code_under_test() -> str:
     return f"{folder}, commit {found.stdout.strip()}" if found.returncode == 0 else str(folder)
 
 
-async def _add_users(running: Stack) -> list[User]:
+async def _add_users(running: Stack) -> tuple[list[User], str]:
+    """Return the clients' users, and an administrator's key."""
     users = []
     async with database(running.servers.database_url) as db:
         for number in range(running.plan.clients):
@@ -77,14 +82,24 @@ async def _add_users(running: Stack) -> list[User]:
             email = f"client{number}@example.com"
             user, key = await add_user(db, email, admin=False, member=False, credits_given=given, signup_credits=0)
             users.append(User(number, str(user.id), str(user.account_id), key, given))
-    return users
+        admin = await add_user(db, "root@example.com", admin=True, member=False, credits_given=0, signup_credits=0)
+    return users, admin[1]
 
 
-async def _order_amid_faults(running: Stack, nemesis: Nemesis, history: History, users: list[User]) -> None:
+async def _order_amid_faults(
+    running: Stack, nemesis: Nemesis, history: History, users: list[User], admin_key: str
+) -> None:
     """Run clients and nemesis side by side. When this returns, all faults are over and all clients have ended."""
-    stop = asyncio.Event()
-    clients = [client(user.client, user.key, running.plan, running.apis, history, stop) for user in users]
-    at_work = [asyncio.create_task(one.run()) for one in clients]
+    stop, plan = asyncio.Event(), running.plan
+    clients = [client(user.client, user.key, plan, running.apis, history, stop) for user in users]
+    lot = random.Random(f"{plan.seed}:clerk")
+    nobody, admin = (Requests(key, running.apis, history, lot, timeout=plan.client_timeout) for key in ("", admin_key))
+    everybody: list[Client | Teller | Batches] = [
+        *clients,
+        Teller(nobody, admin, lot, plan, stop),
+        Batches(users[-1], running.batches_url, history, plan, stop),
+    ]
+    at_work = [asyncio.create_task(one.run()) for one in everybody]
     try:
         await nemesis.rage()
         stop.set()
@@ -93,8 +108,8 @@ async def _order_amid_faults(running: Stack, nemesis: Nemesis, history: History,
         for task in at_work:
             task.cancel()
         await asyncio.gather(*at_work, return_exceptions=True)
-        for one in clients:
-            await one.requests.aclose()
+        for requests in (nobody, admin, *(one.requests for one in clients)):
+            await requests.aclose()
 
 
 async def _wait_until_finished(running: Stack) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from chaos.compared import expect
 from chaos.evidence import Evidence
-from chaos.keys import NEW, Key, keys_of
+from chaos.keys import ALONE, Key, keys_of
 from chaos.reasons import bought_at
 
 _NOT_FOUND = 404
@@ -16,23 +16,23 @@ _NOT_FOUND = 404
 
 def every_key_is_answered(evidence: Evidence) -> Iterator[str]:
     """A key that is sent again gets a definite answer: the first one again, if the order had been accepted."""
-    deleted = {row["id"] for row in evidence.projects if row["is_deleted"]}
+    deleted = evidence.deleted
     bought = bought_at(evidence)
     for key in keys_of(evidence.history).values() if evidence.checks_idempotency else ():
         before = replace(key, lines=tuple(line for line in key.lines if not line.calm))
         again = replace(key, lines=tuple(line for line in key.lines if line.calm))
         if before.lines and (again.lines or before.outcome == "info"):
-            yield _compare(before, again, is_deleted=key.project in deleted, bought=bought.get(key.name))
+            yield _compare(before, again, is_deleted=key.is_among(deleted), bought=bought.get(key.name))
 
 
 def the_product_works(evidence: Evidence) -> Iterator[str]:
-    """After the faults, each API process is ready and accepts an image and a video that succeed."""
+    """After the faults, each API process is ready and accepts an order of each kind that succeeds."""
     succeeded = {row["id"] for row in evidence.generations if row["status"] == "succeeded"}
     calm = [line for line in evidence.history if line.calm and line.outcome == "ok"]
     for api in evidence.apis:
         is_ready = any(line.op == "ready" and line.api == api for line in calm)
         yield expect(is_ready, f"{api} is not ready although all faults are over")
-        for op in NEW:
+        for op in ALONE:
             made = [line for line in calm if (line.api, line.op) == (api, op) and line.generation in succeeded]
             asked = [line for line in made if f"-calm-{api}-" in line.key]
             yield expect(bool(asked), f"no {op} that was ordered at {api} after the faults has succeeded")

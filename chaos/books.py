@@ -13,7 +13,7 @@ REFUNDED = ("failed", "canceled")
 
 
 def no_credit_is_unaccounted_for(evidence: Evidence) -> Iterator[str]:
-    """Per account: granted, less charged, plus refunded, is the balance."""
+    """Per account: granted, less charged, plus refunded, is the balance. Others than clients are only granted."""
     balances = {row["id"]: row["balance"] for row in evidence.accounts}
     moved = _by(evidence.entries, "account_id")
     for user in evidence.users:
@@ -25,6 +25,10 @@ def no_credit_is_unaccounted_for(evidence: Evidence) -> Iterator[str]:
         yield expect(there == expected, f"{who} has {there} credits, and {expected} come out")
         is_all = of_kind["grant"] == user.granted and not set(of_kind) - {"grant", "debit", "refund"}
         yield expect(is_all, f"{who} was granted {user.granted}, but the ledger says {dict(of_kind)}")
+    for account in balances.keys() - {user.account_id for user in evidence.users}:
+        expected = sum(entry["amount"] for entry in moved[account] if entry["kind"] == "grant")
+        there = balances[account]
+        yield expect(there == expected, f"account {account} has {there} credits, and {expected} come out")
 
 
 def one_debit_each(evidence: Evidence) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """After the faults: is every key answered now, and does each API process work?
 
 From now on there is no excuse. A key of unknown outcome must get a definite answer, an acknowledged key the same answer
-again, and each API process must be ready and accept an image and a video that succeed.
+again, and each API process must be ready and accept an order of each kind that succeeds.
 """
 
 import asyncio
@@ -13,8 +13,9 @@ from typing import Any
 
 from chaos.clients import wanted
 from chaos.evidence import User
-from chaos.history import History, Line
-from chaos.keys import NEW, Key, keys_of
+from chaos.history import FREE, History, Line
+from chaos.keys import ALONE, Key, keys_of
+from chaos.promises import FINAL
 from chaos.requests import Answer, Requests
 from chaos.stack import Stack
 
@@ -54,7 +55,7 @@ class Calm:
         """Send each of a client's keys again. Stop early if there are no answers."""
         unanswered = 0
         for key in keys:
-            about = key.project if key.op not in NEW else ""
+            about = key.project if key.op not in ALONE else ""
             path, body = wanted(key.op, key.name, about)
             marker = key.name if body else ""
             line = Line(client=key.client, op=key.op, key=key.name, marker=marker, project=about, calm=True)
@@ -64,10 +65,10 @@ class Calm:
                 return
 
     async def _order_at(self, api: str) -> None:
-        """Ask one API process whether it is ready, and order an image and a video there."""
+        """Ask one API process whether it is ready, and order one of each kind there."""
         client = max(self.requests)
         await self._answered(Line(client=client, op="ready", api=api, calm=True), "GET", "/readyz")
-        await asyncio.gather(*(self._order_until_success(client, api, op) for op in NEW))
+        await asyncio.gather(*(self._order_until_success(client, api, op) for op in ALONE))
 
     async def _order_until_success(self, client: int, api: str, op: str) -> None:
         for number in range(_ORDERS):
@@ -79,10 +80,13 @@ class Calm:
 
     async def _has_succeeded(self, ordered: Line) -> bool:
         until = monotonic() + _LONGEST
-        line = Line(client=ordered.client, op="poll", project=ordered.project, api=ordered.api, calm=True)
+        op, path = "poll", f"/v1/projects/{ordered.project}"
+        if ordered.op in FREE:
+            op, path = "poll_generation", f"/v1/generations/{ordered.generation}"
+        line = replace(ordered, op=op, key="", marker="", attempt=1)
         while monotonic() < until:
-            answer = await self._answered(line, "GET", f"/v1/projects/{ordered.project}")
-            if answer.line.outcome != "ok" or not answer.body["is_generating"]:
+            answer = await self._answered(line, "GET", path)
+            if answer.line.outcome != "ok" or answer.line.generation_status in FINAL:
                 return answer.line.generation_status == "succeeded"
             await asyncio.sleep(_PAUSE)
         return False

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from chaos import aftermath, books, promises, purchases, readings, reasons
+from chaos import aftermath, books, others, promises, purchases, readings, reasons
 from chaos.evidence import Evidence
 
 NOTHING = "it has looked at nothing"
@@ -38,6 +38,8 @@ CHECKS: dict[str, _Check] = {
     "every key is answered in the end": aftermath.every_key_is_answered,
     "nothing bought is refused": reasons.nothing_bought_is_refused,
     "nobody paid for what they didn't ask for": promises.nothing_unasked_for,
+    "many at once are ordered whole or not at all": others.many_are_ordered_whole_or_not_at_all,
+    "webhooks are applied once, in the end": others.webhooks_are_applied_once,
     "refused and failed for a reason": reasons.refused_and_failed_for_a_reason,
     "the product works once faults are over": aftermath.the_product_works,
     "no credit is unaccounted for": books.no_credit_is_unaccounted_for,

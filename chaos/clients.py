@@ -9,7 +9,7 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from chaos.history import PAYING, History, Line
+from chaos.history import FREE, PAYING, History, Line
 from chaos.plan import Plan
 from chaos.requests import Answer, Requests
 from chaos.vendor import marked
@@ -22,14 +22,14 @@ _MOST_KNOWN = 30  # projects that a client remembers
 _CANCELS, _WAITS = 0.15, 0.55  # share of the new orders
 
 #: What a client wants, and how often. The second kind needs a project that the client knows.
-_NEW = {"image": 40, "video": 14}
+_NEW = {"image": 40, "video": 14, "words": 12, "sheet": 8}
 _KNOWN = {"film": 10, "again": 8, "cancel": 9, "delete": 6, "publish": 6, "poll": 15}
 _PATHS = {"film": "video", "again": "regenerate", "cancel": "cancel", "publish": "publish"}
 
 
 @dataclass
 class Client:
-    """One user. `known` are the projects that it remembers."""
+    """One user. `known` are the projects that it remembers, `made` the generations without one."""
 
     number: int
     requests: Requests
@@ -37,18 +37,26 @@ class Client:
     plan: Plan
     stop: asyncio.Event
     known: list[str] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)
     _count: int = 0
 
     async def run(self) -> None:
         """Send requests until `stop` is set; the one under way is completed."""
         while not self.stop.is_set():
             wants = _NEW | _KNOWN if self.known else _NEW
+            wants = wants | ({"delete_generation": 5} if self.made else {})
             await self._do(self.lot.choices(list(wants), list(wants.values()))[0])
             await self._pause(self.plan.think)
 
     async def _do(self, op: str) -> None:
         if op in _NEW:
-            await self._order(op)
+            await (self._order_alone(op) if op in FREE else self._order(op))
+            return
+        if op == "delete_generation":
+            generation = self.lot.choice(self.made)
+            answer = await self._ask_of(op, generation, "DELETE")
+            if answer.line.outcome == "ok":
+                self.made.remove(generation)
             return
         project = self.lot.choice(self.known)
         if op in PAYING:
@@ -75,6 +83,23 @@ class Client:
             await self._ask("cancel", project, "POST", f"/v1/projects/{project}/cancel")
         elif fate < _CANCELS + _WAITS:
             await self._wait_for(project)
+
+    async def _order_alone(self, operation: str) -> None:
+        """Order something that needs no project; then often wait for it, sometimes cancel it."""
+        answer = await self._pay(operation)
+        if answer.line.outcome != "ok":
+            return
+        generation = answer.line.generation
+        self.made = [*self.made[-_MOST_KNOWN:], generation]
+        fate = self.lot.random()
+        if fate < _CANCELS:
+            await self._pause((0.0, 1.5))
+            await self._ask_of("cancel_generation", generation, "POST", "/cancel")
+        for _ in range(_POLLS if _CANCELS <= fate < _CANCELS + _WAITS else 0):
+            answer = await self._ask_of("poll_generation", generation, "GET")
+            if self.stop.is_set() or (answer.line.outcome == "ok" and answer.body["finished_at"]):
+                return
+            await self._pause((0.3, 1.0))
 
     async def _wait_for(self, project: str) -> None:
         for _ in range(_POLLS):
@@ -106,6 +131,10 @@ class Client:
     async def _ask(self, op: str, project: str, method: str, path: str) -> Answer:
         return await self.requests.send(Line(client=self.number, op=op, project=project), method, path)
 
+    async def _ask_of(self, op: str, generation: str, method: str, path: str = "") -> Answer:
+        line = Line(client=self.number, op=op, generation=generation)
+        return await self.requests.send(line, method, f"/v1/generations/{generation}{path}")
+
     async def _pause(self, span: tuple[float, float]) -> None:
         await asyncio.sleep(self.lot.uniform(*span))
 
@@ -115,6 +144,8 @@ def wanted(op: str, key: str, project: str) -> tuple[str, dict[str, Any] | None]
     if op == "again":
         return f"/v1/projects/{project}/{_PATHS[op]}", None
     body: dict[str, Any] = {"prompt": f"A red cup on a wooden table {marked(key)}"}
+    if op in FREE:
+        return "/v1/generations", {"operation": op, "input": body}
     if op == "film":
         return f"/v1/projects/{project}/{_PATHS[op]}", body
     return "/v1/projects", {**body, "kind": op, "aspect_ratio": "9:16"}

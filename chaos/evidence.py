@@ -38,6 +38,8 @@ class Evidence:
     orders: list[Row] = field(default_factory=list)  # the vendor's book
     files: list[str] = field(default_factory=list)  # in the storage
     media: list[Row] = field(default_factory=list)
+    events: list[Row] = field(default_factory=list)  # of webhooks
+    told_users: list[Row] = field(default_factory=list)  # whom webhooks told of
     reads: list[Row] = field(default_factory=list)  # what the API said at the end (chaos/final_reads.py)
     apis: list[str] = field(default_factory=list)
     invariants: list[Row] = field(default_factory=list)  # of the auditor, checked again at the end
@@ -49,6 +51,11 @@ class Evidence:
     checks_idempotency: bool = True
     is_quick: bool = False
     max_age: float = 3600.0  # seconds until a generation expires
+
+    @property
+    def deleted(self) -> set[str]:
+        """The ids of deleted projects, and of deleted generations that had none."""
+        return {row["id"] for row in (*self.projects, *self.generations) if row["is_deleted"]}
 
     def write(self, path: Path) -> None:
         """Write it to `path`, for `read_evidence`."""

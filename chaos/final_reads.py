@@ -24,13 +24,17 @@ async def prices(http: httpx.AsyncClient) -> dict[str, int]:
 
 
 async def media(http: httpx.AsyncClient, evidence: Evidence) -> list[Row]:
-    """Fetch the media of each succeeded generation, as its owner, unless its project is deleted."""
-    deleted = {row["id"] for row in evidence.projects if row["is_deleted"]}
-    keys = _keys(evidence)
-    made = [row for row in evidence.generations if row["status"] == "succeeded" and row["project_id"] not in deleted]
+    """Fetch what each succeeded generation has made, as its owner, unless it or its project is deleted."""
+    keys, deleted = _keys(evidence), evidence.deleted
+    succeeded = [row for row in evidence.generations if row["status"] == "succeeded"]
+    made = [row for row in succeeded if deleted.isdisjoint({row["id"], row["project_id"]})]
 
     async def fetch(row: Row) -> Row:
-        return {"generation_id": row["id"], **await _fetch(http, row, keys.get(row["user_id"], ""))}
+        return {
+            "generation_id": row["id"],
+            "operation": row["operation"],
+            **await _fetch(http, row, keys.get(row["user_id"], "")),
+        }
 
     return await _all(fetch, made)
 
@@ -77,14 +81,21 @@ async def _explore(http: httpx.AsyncClient) -> Row:
 
 
 async def _fetch(http: httpx.AsyncClient, row: Row, key: str) -> Row:
+    """Return what was made (outputs by role and position, data), and whether it is whole and of this very order."""
     try:
-        (output,) = (await _get(http, f"/v1/generations/{row['id']}", key)).raise_for_status().json()["outputs"]
-        data = (await _get(http, output["url"], key)).raise_for_status().content
+        said = (await _get(http, f"/v1/generations/{row['id']}", key)).raise_for_status().json()
+        outputs, data = said["outputs"], said["output"]
+        files = [(await _get(http, output["url"], key)).raise_for_status().content for output in outputs]
     except (httpx.HTTPError, ValueError, KeyError) as error:
         return {"problem": f"{type(error).__name__}: {error}"}
-    is_whole = hashlib.sha256(data).hexdigest() == output["sha256"]
-    is_its_own = marked(marker_of(row["prompt"])).encode() in data
-    return {"problem": "", "is_whole": is_whole, "is_its_own": is_its_own}
+    is_whole = all(
+        hashlib.sha256(file).hexdigest() == output["sha256"] for file, output in zip(files, outputs, strict=True)
+    )
+    marker = marked(marker_of(row["prompt"]))
+    told = [str(words).encode() for words in (data or {}).values()]
+    made = sorted(f"{output['role']} {output['position']}" for output in outputs) + (["data"] if data else [])
+    is_its_own = all(marker.encode() in one for one in (*files, *told))
+    return {"problem": "", "made": ", ".join(made), "is_whole": is_whole, "is_its_own": is_its_own}
 
 
 async def _get(http: httpx.AsyncClient, url: str, key: str = "") -> httpx.Response:

@@ -23,17 +23,24 @@ _QUERIES = {
         SELECT id, account_id, kind, amount, generation_id, reverses_entry_id, created_at FROM ledger_entries""",
     "generations": """
         SELECT id, project_id, user_id, account_id, operation, credits, status, attempt, error_code,
-               input->>'prompt' AS prompt, created_at, finished_at, lease_until
+               input->>'prompt' AS prompt, output::text AS data, metadata->>'batch' AS batch,
+               deleted_at IS NOT NULL AS is_deleted, created_at, finished_at, lease_until
         FROM generations ORDER BY id""",
     "steps": """
         SELECT generation_id, name, attempt, state, provider, ticket, error_code, is_final, operator_message, ended_at
-        FROM generation_steps ORDER BY generation_id, attempt""",
+        FROM generation_steps ORDER BY generation_id, name, attempt""",
     "projects": """
         SELECT id, user_id, prompt, status, status_sequence, generation_id, is_published,
                deleted_at IS NOT NULL AS is_deleted
         FROM projects""",
     "outbox": "SELECT kind, ref, rings, due_at FROM outbox",
     "assets": "SELECT project_id, generation_id, key, sha256 FROM assets",
+    "events": "SELECT event_id, type, subject, status, body IS NOT NULL AS has_body, error FROM webhook_events",
+    "told_users": """
+        SELECT u.subject, u.email, u.deleted_at IS NOT NULL AS is_deleted,
+               (SELECT count(*) FROM accounts a JOIN ledger_entries e ON e.account_id = a.id
+                WHERE a.user_id = u.id AND e.kind = 'grant') AS grants
+        FROM users u WHERE u.issuer LIKE '%chaos.invalid'""",
 }
 _TIMEOUT = 10.0  # seconds for one try
 

@@ -14,9 +14,11 @@ class Line:
     """One request. Times are seconds of the machine's clock; `generation_status` is what the answer said of it."""
 
     client: int
-    op: str  # image, video, film (a video of a project), again (regenerate), cancel, delete, publish, poll, ready
-    key: str = ""  # Idempotency-Key of a paying request, the same for all attempts
-    marker: str = ""  # the marker in the prompt, if there is a prompt
+    # image, video, film (a video of a project), again (regenerate), cancel, delete, publish, poll, ready; words, sheet
+    # and the three of OF_GENERATIONS; batch; the types of Clerk's events; events, replay (an administrator's)
+    op: str
+    key: str = ""  # Idempotency-Key of a paying request, the same for all attempts; the event's id; the batch's name
+    marker: str = ""  # the marker in the prompt, if there is a prompt; of an event, whom it is about
     attempt: int = 1
     api: str = ""
     project: str = ""  # that it is about, or that the answer names
@@ -32,7 +34,9 @@ class Line:
     calm: bool = False  # sent after all faults were over
 
 
-PAYING = ("image", "video", "film", "again")
+FREE = ("words", "sheet")  # orders without a project
+OF_GENERATIONS = ("cancel_generation", "delete_generation", "poll_generation")  # of those without a project
+PAYING = ("image", "video", "film", "again", *FREE)
 
 
 @dataclass

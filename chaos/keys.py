@@ -1,12 +1,13 @@
 """The outcome of each Idempotency-Key, as far as its client knows."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from chaos.history import PAYING, Line, Outcome
+from chaos.history import FREE, PAYING, Line, Outcome
 
-NEW = ("image", "video")  # these make a project; the others order for an existing one
+NEW = ("image", "video")  # these make a project
+ALONE = (*NEW, *FREE)  # these are about nothing that is there before; the others order for an existing project
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,10 @@ class Key:
     def project(self) -> str:
         """Return the project that it is about, if the client knows it."""
         return next((line.project for line in reversed(self.lines) if line.project), "")
+
+    def is_among(self, deleted: Collection[str]) -> bool:
+        """Tell whether its project, or its generation, is one of these."""
+        return self.project in deleted or not self.generations.isdisjoint(deleted)
 
     @property
     def was_repeated_unanswered(self) -> bool:

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from chaos.compared import expect
 from chaos.evidence import Evidence, Row
 from chaos.history import PAYING, Line
-from chaos.keys import NEW, Key, keys_of, marker_of
+from chaos.keys import ALONE, NEW, Key, keys_of, marker_of
 
 FINAL = ("succeeded", "failed", "canceled")
 _NOT_FOUND = 404
+_ACTS = ("delete", "publish", "cancel", "delete_generation", "cancel_generation")
 
 
 def no_project_is_lost(evidence: Evidence) -> Iterator[str]:
@@ -37,7 +38,7 @@ def no_generation_is_lost(evidence: Evidence) -> Iterator[str]:
             if row is None:
                 yield f"{told} was acknowledged and is not there"
             else:
-                is_theirs = (row["project_id"], row["user_id"]) == (line.project, users[line.client])
+                is_theirs = (row["project_id"] or "", row["user_id"]) == (line.project, users[line.client])
                 yield expect(is_theirs, f"{told} is of another project or user than was acknowledged")
 
 
@@ -63,22 +64,22 @@ def final_status_never_changes(evidence: Evidence) -> Iterator[str]:
 
 def acknowledged_acts_are_done(evidence: Evidence) -> Iterator[str]:
     """Acknowledged acts are done: deleted is gone, published is public, canceled is canceled."""
-    rows = {row["id"]: row for row in evidence.projects}
+    rows = {row["id"]: row for row in (*evidence.projects, *evidence.generations)}
     for line in evidence.history:
-        row = rows.get(line.project)
-        if row is not None and line.outcome == "ok" and line.op in {"delete", "publish", "cancel"}:
+        row = rows.get(line.project or line.generation)
+        if row is not None and line.outcome == "ok" and line.op in _ACTS:
             yield _check_done(line, row)
 
 
 def _check_done(line: Line, row: Row) -> str:
     """Return what is wrong after an acknowledged act, or nothing."""
-    if line.op == "delete":
-        return expect(row["is_deleted"], f"project {line.project} was deleted and is there")
+    if line.op.startswith("delete"):
+        return expect(row["is_deleted"], f"{line.project or line.generation} was deleted and is there")
     if line.op == "publish":
         is_public = row["is_published"] or row["is_deleted"]
         return expect(is_public, f"project {line.project} was published and is not public")
     is_canceled = line.generation_status == "canceled"
-    return expect(is_canceled, f"project {line.project} was canceled and shows {line.generation_status}")
+    return expect(is_canceled, f"{line.project or line.generation} was canceled and shows {line.generation_status}")
 
 
 def a_key_is_one_order(evidence: Evidence) -> Iterator[str]:
@@ -86,12 +87,12 @@ def a_key_is_one_order(evidence: Evidence) -> Iterator[str]:
 
     A refusal before the first of them does not consume the key. Once its project is deleted, 404 is right.
     """
-    deleted = {row["id"] for row in evidence.projects if row["is_deleted"]}
+    deleted = evidence.deleted
     for key in keys_of(evidence.history).values():
         told = {(line.project, line.generation) for line in key.lines if line.outcome == "ok"}
         known = min((line.answered for line in key.lines if line.outcome == "ok"), default=0)
         refused = [line for line in key.lines if line.outcome == "refused" and line.sent > known]
-        codes = sorted({line.code for line in refused if not (line.status == _NOT_FOUND and key.project in deleted)})
+        codes = sorted({line.code for line in refused if not (line.status == _NOT_FOUND and key.is_among(deleted))})
         if told:
             orders = "; ".join(f"generation {generation} of project {project}" for project, generation in sorted(told))
             words = f"was told {len(told)} different orders: {orders}"
@@ -109,7 +110,7 @@ def nothing_unasked_for(evidence: Evidence) -> Iterator[str]:
     unknown = [key for key in keys.values() if key.outcome == "info"]
     projects = _acknowledged(evidence)
     for row in evidence.generations:
-        if row["id"] in told:
+        if row["id"] in told or row["batch"]:  # batches are another check's
             yield ""
             continue
         marked = keys.get(marker_of(row["prompt"]))
@@ -123,14 +124,16 @@ def nothing_unasked_for(evidence: Evidence) -> Iterator[str]:
 
 def _is_own(key: Key, row: Row, projects: set[str]) -> bool:
     """Tell whether the prompt's marker is of this order, and not of an earlier one that was placed again."""
-    return key.project == row["project_id"] if key.op not in NEW else row["project_id"] not in projects
+    if key.op not in ALONE:
+        return bool(key.project == row["project_id"])
+    return row["project_id"] not in projects if key.op in NEW else not row["project_id"]
 
 
 def _find_buyer(row: Row, own: Key | None, unknown: list[Key]) -> Key | None:
     """Return the key of unknown outcome that may have bought this generation."""
     if own:
         return own if own in unknown else None
-    here = [key for key in unknown if key.project == row["project_id"] and key.op not in NEW]
+    here = [key for key in unknown if key.project == row["project_id"] and key.op not in ALONE]
     if row["prompt"]:  # not erased; a film's prompt would have its own marker
         here = [key for key in here if key.op == "again"]
     return here[0] if here else None
@@ -170,4 +173,5 @@ def everybody_ends_when_asked(evidence: Evidence) -> Iterator[str]:
 
 
 def _acknowledged(evidence: Evidence) -> set[str]:
-    return {line.project for line in evidence.history if line.op in PAYING and line.outcome == "ok"}
+    named = {line.project for line in evidence.history if line.op in PAYING and line.outcome == "ok"}
+    return named - {""}

@@ -10,8 +10,8 @@ rules (docs/architecture.md, "The way of one run"), the vendor may have billed a
     failed, provider_rejected    the answer had no usable result; it may be billed, and the order is placed again
     failed, storage_unavailable  the result was there, and could not be stored
 
-It has not billed a try that failed by any other code: then it has refused the order. At most one try of a generation
-may be in a state of the first four lines, because after it nothing is ordered any more. Each check yields a line per
+It has not billed a try that failed by any other code: then it has refused the order. At most one try of a step may be
+in a state of the first four lines, because after it nothing is ordered any more. Each check yields a line per
 comparison (see `chaos/compared.py`).
 """
 
@@ -21,44 +21,51 @@ from collections.abc import Iterator
 from chaos.compared import expect
 from chaos.evidence import Evidence, Row, seconds
 from chaos.keys import marker_of
+from chaos.products import SHAPES, STEPS
 from chaos.vendor_faults import STUCK
 
 FINAL_STATES = ("done", "ticket", "orphaned", "withdrawn", "in_doubt", "intent")
 BILLED_FAILURES = ("provider_rejected", "storage_unavailable")
-ORDERS = ("image", "video")  # lines of the vendor's book that are orders
+ORDERS = ("image", "video", "text")  # lines of the vendor's book that are orders
 _TRIED_FOR = 300.0  # seconds; the product's ten tries take longer: 5, 10, 20, 40 and then 60 seconds apart
 _STOPPED = "stopped at the vendor"  # the product's words when the vendor has agreed to stop
 
 
 def nothing_is_bought_twice(evidence: Evidence) -> Iterator[str]:
-    """The vendor was paid at most as often as there are tries that it may have billed."""
-    allowed, tries, groups = Counter[str](), _tries(evidence), Groups(evidence)
-    for row in evidence.generations:
-        allowed[groups.of(row)] += sum(may_be_billed(step) for step in tries[row["id"]])
-    for group, number in sorted(groups.paid().items()):
-        if number <= allowed[group]:
-            yield ""
-            continue
-        of = [row["id"] for row in evidence.generations if groups.of(row) == group]
-        states = [_describe(step) for generation in of for step in tries[generation]]
-        yield f"order {group}: paid {number} times; its generations {of} have the tries {states}"
+    """For each step, the vendor was paid at most as often as there are tries that it may have billed."""
+    groups = Groups(evidence)
+    of = {row["id"]: groups.of(row) for row in evidence.generations}
+    tries: defaultdict[tuple[str, str], list[Row]] = defaultdict(list)
+    for step in evidence.steps:
+        tries[of.get(step["generation_id"], ""), step["name"]].append(step)
+    for (group, name), number in sorted(groups.paid().items()):
+        made = tries[group, name]
+        states = [f"{step['generation_id']} {_describe(step)}" for step in made]
+        words = f"order {group}, step {name}: paid {number} times; there are the tries {states}"
+        yield expect(number <= sum(may_be_billed(step) for step in made), words)
 
 
 def nothing_is_ordered_after_a_possible_bill(evidence: Evidence) -> Iterator[str]:
-    """At most one try of a generation is in a final state, and no try comes after it."""
-    for generation, steps in _tries(evidence).items():
+    """At most one try of a step is in a final state, and no try comes after it."""
+    for (generation, _), steps in _tries(evidence).items():
         last = [step for step in steps if step["state"] in FINAL_STATES]
         is_last = not last or (len(last) == 1 and last[0] is steps[-1])
         yield expect(is_last, f"generation {generation} was ordered again after {[_describe(step) for step in steps]}")
 
 
 def no_result_without_an_order(evidence: Evidence) -> Iterator[str]:
-    """Every succeeded generation was paid for at the vendor."""
-    groups = Groups(evidence)
-    made, paid = Counter(groups.of(row) for row in evidence.generations if row["status"] == "succeeded"), groups.paid()
-    for group, number in sorted(made.items()):
-        words = f"order {group}: {number} succeeded, and the vendor was paid {paid[group]} times"
-        yield expect(paid[group] >= number, words)
+    """Every step of a succeeded generation is done, and was paid for at the vendor."""
+    groups, tries = Groups(evidence), _tries(evidence)
+    made, paid = Counter[tuple[str, str]](), groups.paid()
+    for row in evidence.generations:
+        if row["status"] == "succeeded":
+            done = {name for (of, name), steps in tries.items() if of == row["id"] and steps[-1]["state"] == "done"}
+            missing = STEPS[row["operation"]] - done
+            yield expect(not missing, f"generation {row['id']} has succeeded without the steps {sorted(missing)}")
+            made.update((groups.of(row), name) for name in done)
+    for (group, name), number in sorted(made.items()):
+        words = f"order {group}, step {name}: {number} succeeded, and the vendor was paid {paid[group, name]} times"
+        yield expect(paid[group, name] >= number, words)
 
 
 def nothing_is_left_open_at_the_vendor(evidence: Evidence) -> Iterator[str]:
@@ -107,10 +114,12 @@ def the_vendor_understood_everything(evidence: Evidence) -> Iterator[str]:
 
 
 def media_are_what_was_ordered(evidence: Evidence) -> Iterator[str]:
-    """The media of every succeeded generation can be fetched, have the right SHA-256, and are of that order."""
+    """All that a success must have is there, with the right SHA-256, and of that order."""
     for row in evidence.media:
         if row["problem"]:
             yield f"generation {row['generation_id']}: {row['problem']}"
+        elif row["made"] != SHAPES[row["operation"]]:
+            yield f"generation {row['generation_id']} ({row['operation']}) has made: {row['made']}"
         elif not row["is_whole"]:
             yield f"generation {row['generation_id']}: the bytes are not those of the receipt"
         else:
@@ -128,35 +137,38 @@ def bought_again(evidence: Evidence) -> int:
     return sum(max(len(billed) - 1, 0) for billed in tries)
 
 
-def _tries(evidence: Evidence) -> defaultdict[str, list[Row]]:
-    found: defaultdict[str, list[Row]] = defaultdict(list)
+def _tries(evidence: Evidence) -> dict[tuple[str, str], list[Row]]:
+    """Return the tries of each step, by generation and name."""
+    found: defaultdict[tuple[str, str], list[Row]] = defaultdict(list)
     for step in evidence.steps:
-        found[step["generation_id"]].append(step)
-    return found
+        found[step["generation_id"], step["name"]].append(step)
+    return dict(found)
 
 
 class Groups:
     """Orders that the vendor can't tell apart: those with the same marker, as an order that is placed again has.
 
-    The prompts of a deleted project are erased, so all orders of its client for it are one group.
+    The prompts of a deleted project are erased, so all orders of its client for it are one group. So are those of a
+    deleted generation that had none.
     """
 
     def __init__(self, evidence: Evidence) -> None:
         self._orders = evidence.orders
         self._names: dict[str, str] = {}
-        erased = {row["project_id"] for row in evidence.generations if not row["prompt"]}
+        erased = {row["project_id"] or row["id"] for row in evidence.generations if not row["prompt"]}
         for line in evidence.history:
-            if line.marker and line.project in erased:
-                self._names[self._name(line.marker)] = self._name(line.project)
+            about = line.project or line.generation
+            if line.marker and about in erased:
+                self._names[self._name(line.marker)] = self._name(about)
 
     def of(self, row: Row) -> str:
         """Return the group of a generation."""
-        return self._name(marker_of(row["prompt"]) or row["project_id"])
+        return self._name(marker_of(row["prompt"]) or row["project_id"] or row["id"])
 
-    def paid(self) -> Counter[str]:
-        """Return how often the vendor was paid for each group."""
-        paid = [row["marker"] for row in self._orders if row["kind"] in ORDERS and row["paid"]]
-        return Counter(self._name(marker) for marker in paid)
+    def paid(self) -> Counter[tuple[str, str]]:
+        """Return how often the vendor was paid for each step of each group."""
+        paid = [row for row in self._orders if row["kind"] in ORDERS and row["paid"]]
+        return Counter((self._name(row["marker"]), row["step"]) for row in paid)
 
     def _name(self, member: str) -> str:
         while self._names.get(member, member) != member:

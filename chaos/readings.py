@@ -50,19 +50,21 @@ def api_agrees_with_rows(evidence: Evidence) -> Iterator[str]:
 
 
 def what_is_deleted_is_gone(evidence: Evidence) -> Iterator[str]:
-    """A deleted project has left no prompt, no row of an asset and no file."""
+    """A deleted project, or a generation without one, has left no prompt, no data, no row of an asset and no file."""
     generations: defaultdict[str, list[Row]] = defaultdict(list)
     for row in evidence.generations:
-        generations[row["project_id"]].append(row)
-    for project in evidence.projects:
-        if not project["is_deleted"]:
+        generations[row["project_id"] or row["id"]].append(row)
+    subjects = [*evidence.projects, *(row for row in evidence.generations if not row["project_id"])]
+    for subject in subjects:
+        if not subject["is_deleted"]:
             continue
-        of, made = project["id"], generations[project["id"]]
+        of, made = subject["id"], generations[subject["id"]]
         ids = {row["id"] for row in made}
         rows = [row["key"] for row in evidence.assets if row["project_id"] == of or row["generation_id"] in ids]
         files = [name for name in evidence.files if any(generation in name for generation in ids)]
-        left = [*rows, *files, *(row["prompt"] for row in (project, *made) if row["prompt"])]
-        yield expect(not left, f"project {of} is deleted, and there still is {left}")
+        left = [*rows, *files, *(row["prompt"] for row in (subject, *made) if row["prompt"])]
+        left += [row["data"] for row in made if row["data"]]
+        yield expect(not left, f"{of} is deleted, and there still is {left}")
 
 
 def _compare(earlier: list[Line], later: Line) -> str:

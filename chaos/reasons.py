@@ -16,10 +16,12 @@ from chaos.purchases import never_ready
 _NO_CREDITS, _NOT_FOUND, _CONFLICT, _BUG = 402, 404, 409, 500
 #: Which operations may get which conflict. Other refusals (401, 403, 422, 429) have no reason: no client does wrong.
 _CONFLICTS = {
-    "generating": ("film", "again", "delete"),
-    "not_cancelable": ("cancel",),
+    "generating": ("film", "again", "delete", "delete_generation"),
+    "not_cancelable": ("cancel", "cancel_generation"),
     "nothing_to_publish": ("publish",),
+    "not_replayable": ("replay",),  # what was sent about a deleted user is gone
 }
+_DELETES = ("delete", "delete_generation")
 _INTERNAL = "internal"  # a failure that no fault explains
 _SWEPT = 20.0  # seconds after the last fault within which old generations may still expire
 _MARGIN = 10.0  # seconds until a refund is seen, at most
@@ -40,12 +42,12 @@ def refused_and_failed_for_a_reason(evidence: Evidence) -> Iterator[str]:
 
 def nothing_bought_is_refused(evidence: Evidence) -> Iterator[str]:
     """A request with a key that has bought before is not refused. If its project is deleted, 404 is right."""
-    bought, deleted = bought_at(evidence), {row["id"] for row in evidence.projects if row["is_deleted"]}
+    bought, deleted = bought_at(evidence), evidence.deleted
     for key in keys_of(evidence.history).values():
         for line in key.lines:
             if line.outcome == "refused":
                 may_be = line.sent <= bought.get(key.name, line.sent)
-                may_be = may_be or (line.status == _NOT_FOUND and key.project in deleted)
+                may_be = may_be or (line.status == _NOT_FOUND and key.is_among(deleted))
                 yield expect(
                     may_be, f"key {key.name} ({key.op}) was told {line.status} {line.code} after it had bought"
                 )
@@ -62,8 +64,8 @@ class Reasons:
         for entry in evidence.entries:
             if entry["kind"] != "grant":
                 self._moved[entry["account_id"]].append((seconds(entry["created_at"]), entry["amount"]))
-        deletes = [line for line in evidence.history if line.op == "delete" and line.outcome != "refused"]
-        self._deletes = {line.project: line.sent for line in reversed(deletes)}
+        deletes = [line for line in evidence.history if line.op in _DELETES and line.outcome != "refused"]
+        self._deletes = {line.project or line.generation: line.sent for line in reversed(deletes)}
 
     def are_there(self, line: Line) -> bool:
         """Tell whether this refusal has a reason."""
@@ -72,8 +74,9 @@ class Reasons:
             price = self._prices.get(operation) or max(self._prices.values())  # the same again may be the dearest
             return self._lowest_balance(line) < price
         if line.status == _NOT_FOUND:
-            project = line.project or (self._keys[line.key].project if line.key else "")
-            return self._deletes.get(project, line.answered) < line.answered
+            key = self._keys.get(line.key)
+            about = {line.project or line.generation, *((key.project, *key.generations) if key else ())}
+            return any(self._deletes.get(one, line.answered) < line.answered for one in about)
         return line.status == _CONFLICT and line.op in _CONFLICTS.get(line.code, ())
 
     def _lowest_balance(self, line: Line) -> int:

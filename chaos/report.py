@@ -13,7 +13,7 @@ from chaos.history import Outcome
 from chaos.purchases import ORDERS, bought_again, never_ready
 
 _WIDTH = 110  # characters, also where the output is no terminal
-_ACTS = {"cancel": "cancels", "delete": "deletions", "publish": "publications"}
+_ACTS = {"cancel": "cancels", "delete": "deletions", "publish": "publications", "replay": "replays of events"}
 _EXAMPLES = 3  # problems that are shown of each check
 
 

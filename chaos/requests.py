@@ -1,13 +1,14 @@
 """One request of a client, and what the client knows about it afterwards."""
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from time import time
 from typing import Any
 
 import httpx
 
-from chaos.history import History, Line, Outcome
+from chaos.history import FREE, OF_GENERATIONS, History, Line, Outcome
 
 _NOT_YET = ("request_in_progress", "rate_limited")  # refusals that say nothing about the order: send it again
 _SERVER_ERROR, _REDIRECT = 500, 300
@@ -31,20 +32,33 @@ class Requests:
         self._apis = apis
         self._history = history
         self._lot = lot
-        headers = {"Authorization": f"Bearer {key}"}
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = httpx.AsyncClient(headers=headers, timeout=timeout, trust_env=False)
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()
 
-    async def send(self, line: Line, method: str, path: str, body: dict[str, Any] | None = None) -> Answer:
-        """Send once, to the API process that the line names, or to any. Never raises: the answer says what happened."""
+    async def send(
+        self,
+        line: Line,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        raw: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send once, to the API process that the line names, or to any. Never raises: the answer says what happened.
+
+        `raw` is sent as it is, in place of `body`; without `headers`, the line's key is the Idempotency-Key.
+        """
         api = line.api or self._lot.choice(list(self._apis))
-        headers = {"Idempotency-Key": line.key} if line.key else {}
+        if headers is None:
+            headers = {"Idempotency-Key": line.key} if line.key else {}
         line = replace(line, api=api, sent=time())
         try:
-            response = await self._http.request(method, self._apis[api] + path, json=body, headers=headers)
+            response = await self._http.request(method, self._apis[api] + path, json=body, content=raw, headers=headers)
         except httpx.HTTPError as error:
             return self._keep(replace(line, code=type(error).__name__), {})
         return self._read(line, response)
@@ -65,7 +79,9 @@ class Requests:
             outcome=outcome,
             replayed=response.headers.get("Idempotent-Replayed") == "true",
         )
-        if outcome == "ok":
+        if outcome == "ok" and (line.op in FREE or line.op in OF_GENERATIONS):
+            read = replace(read, generation=body.get("id", line.generation), generation_status=body.get("status", ""))
+        elif outcome == "ok":
             generation = body.get("generation") or {}
             read = replace(
                 read,

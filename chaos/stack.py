@@ -17,6 +17,7 @@ import tallyframe
 from chaos.children import Child
 from chaos.plan import Plan
 from chaos.proxy import Proxy, link
+from chaos.telling import ISSUER, SECRET
 from chaos.vendor import CALM_FILE
 from tallyframe.embedded import Servers, servers
 from tallyframe.embedded.ports import LOOPBACK, choose
@@ -37,6 +38,7 @@ class Stack:
     links: dict[str, Proxy] = field(default_factory=dict)
     children: dict[str, Child] = field(default_factory=dict)
     apis: dict[str, str] = field(default_factory=dict)
+    batches_url: str = ""  # of the database, for whoever orders many at once
 
     @property
     def media(self) -> Path:
@@ -75,6 +77,8 @@ class Stack:
             "STATEMENT_TIMEOUT": 5,
             "SHUTDOWN_GRACE": plan.vendor_timeout + 2,
             "IMAGE_PROVIDERS": "gemini",
+            "TEXT_PROVIDERS": "gemini",
+            "VISION_PROVIDERS": "gemini",
             "VIDEO_PROVIDERS": "omni",
             "IMAGE_SIZE": "512",
             "PROVIDER_TIMEOUT": plan.vendor_timeout,
@@ -83,8 +87,11 @@ class Stack:
             "BREAKER_COOLDOWN": 2,
             "GEMINI_BASE_URL": vendor_url,
             "AUDIT_INTERVAL": 5,
+            "AUTH_ISSUER": ISSUER,
+            "AUTH_AUDIENCE": "nobody",
         }
-        return {"GEMINI_API_KEY": KEY} | {f"TALLYFRAME_{name}": str(value) for name, value in ours.items()}
+        keys = {"GEMINI_API_KEY": KEY, "CLERK_WEBHOOK_SIGNING_SECRET": SECRET}
+        return keys | {f"TALLYFRAME_{name}": str(value) for name, value in ours.items()}
 
 
 @asynccontextmanager
@@ -102,9 +109,11 @@ async def _start(built: Stack, exits: AsyncExitStack) -> None:
     vendor_port = choose(0, 0)
     arguments = [str(vendor_port), str(built.plan.seed), str(built.plan.vendor_timeout), str(built.folder)]
     arguments += ["stuck"] if built.plan.is_stuck_at_times else []
-    vendor = _child(built, "vendor", ["-m", "chaos.vendor", *arguments], {"PYTHONPATH": f"{ROOT}:{UNDER_TEST}"})
+    vendor = _child(built, "vendor", ["-m", "chaos.vendor", *arguments], {})
     apis = [await _api(built, exits, number) for number in range(1, built.plan.apis + 1)]
     workers = [await _worker(built, exits, number, vendor_port) for number in range(1, built.plan.workers + 1)]
+    port = urlsplit(built.servers.database_url).port or 0
+    built.batches_url = (await _link(built, exits, "batches to postgres", port)).instead_of(built.servers.database_url)
     everybody = [vendor, *apis, *workers]
     exits.push_async_callback(lambda: asyncio.gather(*(child.stop() for child in everybody)))
     for child in everybody:
@@ -117,14 +126,14 @@ async def _api(built: Stack, exits: AsyncExitStack, number: int) -> Child:
     proxy = await _link(built, exits, f"client to {name}", port)
     built.apis[name] = f"http://{LOOPBACK}:{proxy.port}"
     settings = built.settings(*await _server_links(built, exits, name))
-    return _child(built, name, ["-m", "tallyframe", "api", "--port", str(port)], settings)
+    return _child(built, name, ["-m", "chaos.under_test", "api", "--port", str(port)], settings)
 
 
 async def _worker(built: Stack, exits: AsyncExitStack, number: int, vendor_port: int) -> Child:
     name = f"worker-{number}"
     proxy = await _link(built, exits, f"{name} to vendor", vendor_port)
     settings = built.settings(*await _server_links(built, exits, name), f"http://{LOOPBACK}:{proxy.port}")
-    return _child(built, name, ["-m", "tallyframe", "worker"], settings)
+    return _child(built, name, ["-m", "chaos.under_test", "worker"], settings)
 
 
 async def _server_links(built: Stack, exits: AsyncExitStack, name: str) -> tuple[str, str]:
@@ -144,7 +153,7 @@ async def _link(built: Stack, exits: AsyncExitStack, name: str, port: int) -> Pr
 
 def _child(built: Stack, name: str, arguments: list[str], settings: Mapping[str, str]) -> Child:
     lot = random.Random(f"{built.plan.seed}:{name}")
-    environment = {**surroundings(), "PYTHONPATH": str(UNDER_TEST), **settings}
+    environment = {**surroundings(), "PYTHONPATH": f"{ROOT}:{UNDER_TEST}", **settings}
     child = Child(name, [sys.executable, *arguments], environment, built.folder, lot, partial(_is_up, built, name))
     built.children[name] = child
     return child
@@ -162,5 +171,5 @@ async def _is_up(built: Stack, name: str) -> bool:
 
 def surroundings() -> dict[str, str]:
     """Return our environment without settings and keys of whoever runs this."""
-    ours = ("TALLYFRAME_", "PG", "GEMINI", "GOOGLE", "CLOUDINARY", "AWS_", "SENTRY", "OTEL")
+    ours = ("TALLYFRAME_", "PG", "GEMINI", "GOOGLE", "OPENAI", "CLERK", "CLOUDINARY", "AWS_", "SENTRY", "OTEL")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}

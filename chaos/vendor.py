@@ -1,9 +1,9 @@
-"""The fake vendor, a process of its own: Gemini's images and Omni's videos, with seeded faults and a book of its bills.
+"""The fake vendor, a process of its own: Gemini's images and texts, Omni's videos; seeded faults; a book of its bills.
 
     python -m chaos.vendor PORT SEED TIMEOUT FOLDER [stuck]
 
 `FOLDER/vendor.jsonl` gets a line per order before it is answered. The prompt holds `[chaos:<marker>]`, by which the
-order is known, and the picture or film holds it as well. With `stuck`, some films never get ready. Once the file
+order is known, and the picture, text or film holds it as well. With `stuck`, some films never get ready. Once the file
 `FOLDER/calm` is there, no more faults are drawn.
 """
 
@@ -26,9 +26,11 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from chaos.products import step_in
 from chaos.vendor_faults import NO_FAULT, STUCK, Kind, VendorFault, draw_fault
 from tests.support.google import FakeGemini, candidate, inline
 from tests.support.google_all import KEY
+from tests.support.google_text import TEXT_MODEL, FakeGeminiText, written
 from tests.support.google_videos import FakeOmni
 from tests.support.google_wire import failure, quota
 from tests.support.vendor import DROP, Reply, Request, answer, vendor
@@ -78,6 +80,7 @@ class Google:
     folder: Path
     gets_stuck: bool = True
     gemini: FakeGemini = field(default_factory=lambda: FakeGemini(key=KEY))
+    text: FakeGeminiText = field(default_factory=lambda: FakeGeminiText(key=KEY))
     omni: Omni = field(default_factory=lambda: Omni(key=KEY))
     asked: Counter[str] = field(default_factory=Counter)
     since: int = 0  # lines of the book when this process was started
@@ -100,7 +103,7 @@ class Google:
                 self._note({"kind": "complaint", "words": f"an order without a marker: {request.path}"})
             return self.omni.answer(request)
         fault = self._draw(kind, marker)
-        if kind in {"image", "video"}:
+        if kind in {"image", "text", "video"}:
             reply = self._order(request, kind, marker, fault)
         elif kind == "cancel":
             reply = self._cancel(request, marker, fault)
@@ -109,6 +112,7 @@ class Google:
         for words in self._complaints():
             self._note({"kind": "complaint", "words": words})
         self.gemini.complaints.clear()
+        self.text.complaints.clear()
         self.omni.complaints.clear()
         return replace(reply, delay=fault.seconds)
 
@@ -123,7 +127,9 @@ class Google:
     def _identify(self, request: Request) -> tuple[Kind | None, str]:
         """Return the kind of the request, and the marker or the ticket that it is about. None: neither is there."""
         if found := _MARKER.search(request.body):
-            return "image" if request.path.endswith(":generateContent") else "video", found[1].decode()
+            if not request.path.endswith(":generateContent"):
+                return "video", found[1].decode()
+            return "text" if f"/{TEXT_MODEL}:" in request.path else "image", found[1].decode()
         if stop := _CANCEL.fullmatch(request.path):
             return "cancel", stop[1]
         job = re.fullmatch(r"/v1/interactions/([\w-]+)|/v1/files/([a-z0-9-]+):download", request.path)
@@ -132,11 +138,13 @@ class Google:
         return ("look", job[1]) if job[1] else ("download", job[2])
 
     def _order(self, request: Request, kind: Kind, marker: str, fault: VendorFault) -> Reply:
-        line = {"kind": kind, "marker": marker, "fault": fault.name}
+        step = step_in(request.body.decode(errors="replace")) or kind
+        line = {"kind": kind, "marker": marker, "step": step, "fault": fault.name}
         if not fault.is_paid:
             self._note({**line, "paid": False})
             return _unpaid(fault)
-        reply = self._image(request, marker, fault) if kind == "image" else self._video(request, marker, fault)
+        make = {"image": self._image, "text": self._words, "video": self._video}[kind]
+        reply = make(request, marker, fault)
         is_paid = not self._complaints()
         film = {"ticket": self._latest_film()} if is_paid and kind == "video" else {}
         self._note({**line, "paid": is_paid, **film})
@@ -149,6 +157,14 @@ class Google:
         self.gemini.replies.append(made.get(fault.name) or answer(candidate(inline(_picture(marker)))))
         self.gemini.orders.clear()  # all of them would not fit into memory
         return _spoil(self.gemini.answer(request), fault)
+
+    def _words(self, request: Request, marker: str, fault: VendorFault) -> Reply:
+        made = {"empty": answer(candidate()), "broken": answer(written('{"words": 7}'))}
+        good = answer(written(json.dumps({"words": f"Words about {marked(marker)}"})))
+        self.text.replies.clear()
+        self.text.replies.append(made.get(fault.name) or good)
+        self.text.orders.clear()
+        return _spoil(self.text.answer(request), fault)
 
     def _video(self, request: Request, marker: str, fault: VendorFault) -> Reply:
         reply = self.omni.answer(request)
@@ -182,7 +198,7 @@ class Google:
 
     def _complaints(self) -> list[str]:
         """Return what is wrong with the request under way."""
-        return [*self.gemini.complaints, *self.omni.complaints]
+        return [*self.gemini.complaints, *self.text.complaints, *self.omni.complaints]
 
     def _note(self, line: dict[str, Any]) -> None:
         with (self.folder / BOOK).open("a") as book:

@@ -4,13 +4,14 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["image", "video", "look", "download", "cancel"]
+Kind = Literal["image", "text", "video", "look", "download", "cancel"]
 
 #: A film that is accepted and never gets ready.
 STUCK = "stuck"
 
 #: How often each fault is drawn, per kind of request. With "500 paid", the work is done and billed, and the answer is
-#: an error. An image that ends with an error is not billed, as at Google; a video may be, unless it is 503 or 429.
+#: an error. An image or a text that ends with an error is not billed, as at Google; a video may be, unless it is 503 or
+#: 429. A broken text is JSON in another form than was asked for.
 _WEIGHTS: dict[Kind, dict[str, int]] = {
     "image": {
         "good": 58,
@@ -25,6 +26,20 @@ _WEIGHTS: dict[Kind, dict[str, int]] = {
         "503": 4,
         "429": 1,
         "hang": 3,
+    },
+    "text": {
+        "good": 60,
+        "slow": 8,
+        "late": 4,
+        "dropped": 5,
+        "cut": 4,
+        "garbage": 3,
+        "empty": 3,
+        "broken": 3,
+        "500": 4,
+        "503": 3,
+        "429": 1,
+        "hang": 2,
     },
     "video": {
         "good": 62,

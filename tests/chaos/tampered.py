@@ -30,12 +30,75 @@ from tests.chaos.tampering import (
     without_calm,
     without_prompts,
 )
+from tests.chaos.tampering_alone import (
+    event_changed,
+    event_lost,
+    made,
+    one_less,
+    step_paid_again,
+    step_tried_again,
+    told_of_words,
+    unordered_batch,
+    user_changed,
+    user_twice,
+    without_a_step,
+    words_deleted,
+)
+
+#: Of generations without a project, of batches and of webhooks.
+ALONE: list[tuple[Callable[[Evidence], Evidence], str, str]] = [
+    (step_paid_again, "no generation is bought twice", "step back: paid"),
+    (step_tried_again, "nothing is ordered after a possible bill", "was ordered again after"),
+    (without_a_step, "no result without an order", "without the steps ['back', 'film', 'front', 'look', 'plan']"),
+    (lambda e: made(e, "words", ""), "media are there, whole, and the right ones", "(words) has made: "),
+    (
+        lambda e: made(e, "sheet", "film 0, side 0, data"),
+        "media are there, whole, and the right ones",
+        "has made: film 0, side 0, data",
+    ),
+    (words_deleted, "what is deleted is gone", "A red cup"),
+    (lambda e: told_of_words(e, op="delete_generation"), "acknowledged acts are done", "was deleted and is there"),
+    (
+        lambda e: told_of_words(e, op="cancel_generation", generation_status="pending"),
+        "acknowledged acts are done",
+        "was canceled and shows pending",
+    ),
+    (
+        lambda e: told_of_words(e, op="poll_generation", generation_status="failed"),
+        "a final status never changes",
+        "is succeeded",
+    ),
+    (lambda e: without_calm(e, "words"), "the product works once faults are over", "no words that was ordered"),
+    (one_less, "many at once are ordered whole or not at all", "was ok, and 4 are there"),
+    (unordered_batch, "many at once are ordered whole or not at all", "nobody has ordered"),
+    (event_lost, "webhooks are applied once, in the end", "was taken and is not there"),
+    (
+        lambda e: event_changed(e, "user.created", event_id="msg_x"),
+        "webhooks are applied once, in the end",
+        "was never sent",
+    ),
+    (
+        lambda e: event_changed(e, "user.created", status="received"),
+        "webhooks are applied once, in the end",
+        "is still received",
+    ),
+    (
+        lambda e: event_changed(e, "user.deleted", has_body=True),
+        "webhooks are applied once, in the end",
+        "the bodies of",
+    ),
+    (lambda e: user_changed(e, grants=2), "webhooks are applied once, in the end", "'grants': 2"),
+    (lambda e: user_changed(e, email="old@example.com"), "webhooks are applied once, in the end", "old@example.com"),
+    (lambda e: user_changed(e, is_deleted=True), "webhooks are applied once, in the end", "'is_deleted': True"),
+    (user_twice, "webhooks are applied once, in the end", "is there 2 times"),
+]
 
 INVARIANT = {"name": "chains_hold", "is_counted": False, "checked": 9, "violations": 1, "examples": ["x: broken"]}
 OUTBOX = {"kind": "withdraw", "ref": "g", "rings": 3, "due_at": "later"}
 
 #: What is done to the evidence, the check that must see it, and a word of what it must say.
 TAMPERED: list[tuple[Callable[[Evidence], Evidence], str, str]] = [
+    *ALONE,
     (
         lambda e: replace(e, projects=without(e.projects, id=acknowledged(e).project)),
         "no acknowledged project is lost",

@@ -7,9 +7,11 @@ from typing import Any, get_args
 
 import pytest
 
+from chaos.products import of_step
 from chaos.vendor import BOOK, CALM_FILE, Google, marked
 from chaos.vendor_faults import NO_FAULT, Kind, VendorFault, draw_fault
 from tests.support.google_all import KEY
+from tests.support.google_text import TEXT_MODEL
 from tests.support.vendor import Reply, Request
 
 IMAGE = "/v1/models/gemini-3.1-flash-image:generateContent"
@@ -31,6 +33,18 @@ def video(marker: str) -> Request:
     wanted = {"type": "video", "aspect_ratio": "9:16", "resolution": "720p", "duration": "6s", "delivery": "uri"}
     body = {"model": "gemini-omni-1.1-flash", "background": True, "store": True, "response_format": wanted}
     return request("POST", "/v1/interactions", {**body, "input": f"a cup {marked(marker)}"})
+
+
+def words(marker: str, step: str = "words") -> Request:
+    schema = {"type": "object", "properties": {"words": {"type": "string"}}, "required": ["words"]}
+    config = {
+        "responseMimeType": "application/json",
+        "responseJsonSchema": {**schema, "additionalProperties": False},
+        "maxOutputTokens": 100,
+    }
+    content = {"role": "user", "parts": [{"text": of_step(step, f"a cup {marked(marker)}")}]}
+    body = {"contents": [content], "generationConfig": config, "systemInstruction": {"parts": [{"text": "Write."}]}}
+    return request("POST", f"/v1/models/{TEXT_MODEL}:generateContent", body)
 
 
 def marker_for(kind: Kind, name: str, seed: int = 1) -> str:
@@ -71,6 +85,24 @@ def test_an_image_is_paid_whenever_the_work_was_done(google: Google, name: str) 
     assert came(reply), reply
     (line,) = book(google.folder)
     assert (line["marker"], line["kind"], line["fault"], line["paid"]) == (marker, "image", name, paid)
+
+
+@pytest.mark.parametrize(
+    ("name", "paid", "words_in_it"),
+    [
+        ("good", True, b"Words about [chaos:"),
+        ("broken", True, b"words"),
+        ("empty", True, b"STOP"),
+        ("500", False, b"500"),
+    ],
+)
+def test_a_text_is_paid_whenever_it_was_written(google: Google, name: str, paid: bool, words_in_it: bytes) -> None:  # noqa: FBT001  # a table
+    marker = marker_for("text", name)
+    reply = google.answer(words(marker, "plan"))
+    assert words_in_it in reply.body
+    assert (b"Words about" in reply.body) is (name == "good")
+    (line,) = book(google.folder)
+    assert (line["marker"], line["kind"], line["step"], line["paid"]) == (marker, "text", "plan", paid)
 
 
 @pytest.mark.parametrize(

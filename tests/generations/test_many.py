@@ -62,9 +62,7 @@ async def test_more_than_may_be_active_are_none(alice: Member, db: Database, wor
 async def test_the_api_orders_a_hundred_each_with_its_own_words(
     rich: Member, settings: Settings, db: Database, owner: Any
 ) -> None:
-    wanted = [
-        replace(order, metadata={"place": str(place)}) for place, order in enumerate(orders(rich, [20] * 100))
-    ]
+    wanted = [replace(order, metadata={"place": str(place)}) for place, order in enumerate(orders(rich, [20] * 100))]
     async with acting_as(API_ROLE, settings) as database:
         accepted = await submit_many(database.as_user(rich.user.id), wanted)
     assert accepted is not None
