@@ -1,6 +1,7 @@
 """Rules of the house that import contracts can't say, read off the syntax tree."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ MONEY = [
 ]
 
 LONGEST_FILE = 300  # lines
+LONGEST_OF_MOST = 170  # lines, of nine files in ten
+MOST_USED_ONCE = 0.15  # of all functions
 LONGEST_FUNCTION = 70  # lines
 
 
@@ -117,6 +120,24 @@ def test_files_and_functions_stay_small(path: Path) -> None:
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert (node.end_lineno or 0) - node.lineno < LONGEST_FUNCTION, f"{path}:{node.lineno} {node.name}"
+
+
+def test_nine_files_in_ten_are_short() -> None:
+    lengths = sorted(len(path.read_text().splitlines()) for path in FILES)
+    assert lengths[len(lengths) * 9 // 10] <= LONGEST_OF_MOST
+
+
+def test_few_functions_are_private_and_named_once() -> None:
+    """A helper is worth its name when that says more than its body; else, a reader jumps for nothing."""
+    functions, used_once = 0, []
+    for path in FILES:
+        nodes = list(ast.walk(tree(path)))
+        names = Counter(getattr(node, "id", None) or getattr(node, "attr", None) for node in nodes)
+        of_file = [node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        functions += len(of_file)
+        private = [name for name in of_file if name.startswith("_") and not name.startswith("__")]
+        used_once += [f"{path.relative_to(SOURCE)} {name}" for name in private if names[name] == 1]
+    assert len(used_once) <= MOST_USED_ONCE * functions, used_once
 
 
 @pytest.mark.parametrize(

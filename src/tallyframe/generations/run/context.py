@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
 from typing import Any, Never
 from uuid import UUID
@@ -96,7 +97,9 @@ class RunContext:
             self.tries = await self.rows.tries()
         else:
             await asyncio.sleep(0)  # as the query above: a call beside this one is refused before anything is placed
-        performing = {asyncio.create_task(self._step(name, task).perform()): name for name, task in tasks.items()}
+        step, tries = partial(Step, self.dependencies, self.claim, self.rows), self.tries
+        steps = [step(name, task, tries.get(name, ())) for name, task in tasks.items()]
+        performing = {asyncio.create_task(each.perform()): each.name for each in steps}
         results: dict[str, Mapping[str, Any]] = {}
         undone: dict[str, tuple[float, Decision]] = {}  # with the time (monotonic seconds) at which it was decided
         try:
@@ -125,13 +128,9 @@ class RunContext:
             await self._want(combine(list(undone.values()), monotonic(), []))
         return results
 
-    def _step(self, name: str, task: Task) -> Step:
-        tries = (self.tries or {}).get(name, ())
-        return Step(self.dependencies, self.claim, self.rows, name, task, tries)
-
     async def _look_again(self, name: str, task: Task) -> Decision:
         self.tries = await self.rows.tries()
-        return await self._step(name, task).perform()
+        return await Step(self.dependencies, self.claim, self.rows, name, task, self.tries.get(name, ())).perform()
 
     async def _drop(self, performing: "Mapping[asyncio.Task[Decision], str]") -> None:
         """Cancel what is still under way; orders at vendors go on, detached. What was decided just now is kept."""
