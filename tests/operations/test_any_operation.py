@@ -6,10 +6,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from pydantic import Field
 
 from tallyframe.db import Database
 from tallyframe.generations.end.withdraw import withdraw
 from tallyframe.operations.base import Context, Result
+from tallyframe.operations.fields import Prompt
 from tallyframe.providers.base import Answer, Data, TextTask, Ticket
 from tallyframe.settings import Settings, load_settings
 from tests.audit.conftest import Audits
@@ -198,6 +200,19 @@ async def test_a_name_that_is_none_is_refused_before_anything_is_bought(
     assert await run(bench, vendor, made) == outcome
     assert vendor.orders == (0 if name in ODD else 2)
     assert await assert_books_balance(db, owner) == {outcome: 1}
+
+
+class Aliased(NoteInput):
+    topic: Prompt = Field(alias="about")
+
+
+async def test_a_field_that_is_sent_by_another_name_is_kept_by_it(
+    alice: Member, bench: Bench, owner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Note, "Input", Aliased)
+    made = await buy(alice, "note", about="a cup")
+    assert await run(bench, Scripted("vendor"), made) == "succeeded"
+    assert await owner.fetchval("SELECT input->>'about' FROM generations") == "a cup"
 
 
 async def test_what_is_refused_leaves_nothing_and_uses_no_key(alice: Member, world: World) -> None:

@@ -150,10 +150,10 @@ async def test_one_result_that_could_be_stored_is_kept_while_another_one_waits(
         assert await place.run(made) == "snoozed"
     states = await owner.fetch("SELECT name, state FROM generation_steps ORDER BY name")
     assert [tuple(row) for row in states] == [("image_0", "done"), ("image_1", "ticket")]
-    assert len(vendor.asked) == 4  # the first one once
     place.storage.away = nothing
     assert await place.run(made) == "succeeded"
-    assert (vendor.orders, len(vendor.asked)) == (2, 5)
+    assert vendor.orders == 2
+    assert sum("image_0" in ticket for ticket in vendor.asked) == 1  # what is done is not asked for again
 
 
 async def test_what_is_made_at_once_and_can_not_be_stored_is_refunded_and_not_bought_again(
