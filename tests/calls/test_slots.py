@@ -2,9 +2,11 @@
 
 import asyncio
 from time import monotonic, sleep
+from typing import Any
 
 import pytest
 
+from tallyframe.calls import statements
 from tallyframe.calls.gate import Gate
 from tallyframe.db import WORKER_ROLE, Database
 from tallyframe.settings import Settings
@@ -103,6 +105,30 @@ async def test_a_cancellation_at_any_moment_of_being_let_through_holds_nothing(d
     await worker.close()
     assert [row["status"] for row in await desk.rows() if row["status"] == "running"] == []
     assert await desk.held() == 0
+
+
+async def test_who_is_cancelled_twice_while_being_let_through_holds_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, asked, silent, run = desk.gate(most=1), asyncio.Event(), asyncio.Event(), Database.run
+
+    async def run_late(self: Database, statement: Any, parameters: Any = None) -> Any:
+        if statement is statements.ENTER:
+            asked.set()
+            await silent.wait()
+        return await run(self, statement, parameters)
+
+    monkeypatch.setattr(Database, "run", run_late)
+    task = asyncio.create_task(desk.call(gate, asyncio.Event()))
+    await asked.wait()
+    for _ in range(2):
+        task.cancel()
+        await asyncio.sleep(0)
+    await asyncio.gather(task, return_exceptions=True)
+    silent.set()
+    await asyncio.gather(*gate._leaving)
+    assert await desk.held() == 0
+    assert [row["status"] for row in await desk.rows()] == ["abandoned"]
 
 
 async def test_the_slot_of_a_dead_worker_comes_back_when_its_call_must_be_over(desk: Desk, elsewhere: Database) -> None:

@@ -170,12 +170,22 @@ class Gate:
         try:
             return (await asyncio.shield(asking)).one()
         except asyncio.CancelledError:
-            await asyncio.wait({asking})
-            record.status = "abandoned"
-            if not asking.cancelled() and not asking.exception():
-                record.probes = asking.result().one().probes
-            await self._leave(record)
+            leaving = asyncio.create_task(self._leave_entered(asking, record))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+            await asyncio.shield(leaving)  # who cancels once more doesn't wait, and the slot is left all the same
             raise
+
+    async def _leave_entered(self, asking: "asyncio.Future[Any]", record: Record) -> None:
+        """Leave again, once it is known what came of the statement by which a call that isn't made has entered."""
+        try:
+            await asyncio.wait({asking})
+        finally:
+            asking.cancel()
+        record.status = "abandoned"
+        if not asking.cancelled() and not asking.exception():
+            record.probes = asking.result().one().probes
+        await self._leave(record)
 
     def _is_guarded(self, record: Record) -> bool:
         """Tell whether a circuit applies. Orders only: whoever collects or cancels spends nothing more."""
