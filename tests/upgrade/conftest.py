@@ -7,12 +7,13 @@ from itertools import count
 import pytest
 from alembic import command
 
+from tallyframe.db import Database
 from tallyframe.embedded import Servers
 from tallyframe.migrate import alembic_config
 from tallyframe.settings import Settings
 from tallyframe.storages.registry import build_storages
 from tests.audit.conftest import Audits
-from tests.conftest import Database, owner_of, with_database
+from tests.conftest import owner_of, with_database
 
 BEFORE = "0010"
 _count = count()
