@@ -81,6 +81,8 @@ class Reasons:
 
     def _lowest_balance(self, line: Line) -> int:
         """Return the lowest balance that the client had during the request."""
+        if line.client not in self._accounts:  # an administrator, or another service: they pay nothing
+            return max(self._prices.values())
         account, balance = self._accounts[line.client]
         balances = []
         for at, amount in sorted(self._moved[account]):

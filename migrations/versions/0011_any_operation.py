@@ -41,6 +41,7 @@ def _force_row_level_security(no: str = "") -> None:
 
 def upgrade() -> None:
     """Make columns, the table of media, triggers and rights."""
+    _force_row_level_security("NO")  # the foreign key and a function are checked by queries, which else are refused
     op.alter_column("generations", "project_id", nullable=True)
     op.add_column("generations", sa.Column("slot", sa.Text(), server_default="main", nullable=False))
     op.add_column("generations", sa.Column("output", postgresql.JSONB(none_as_null=True), nullable=True))
@@ -72,6 +73,7 @@ def upgrade() -> None:
     op.drop_constraint("ck_projects_kind", "projects")
     op.drop_constraint("ck_projects_published_has_media", "projects")
     run_file("0011_any_operation.sql")
+    _force_row_level_security()
 
 
 def downgrade() -> None:

@@ -38,13 +38,15 @@ class StepsAreBoughtOnce(Invariant):
     """A step that was ordered again although a try before may have been delivered, or may still be."""
 
     name = "steps_are_bought_once"
-    meaning = "No step has a try after one that is done, has a ticket, or of which nobody knows what became of it."
+    meaning = "No step has a try after one that is done, has a ticket, or is in doubt for good."
 
     async def check(self, view: View) -> Finding:
         """Look; from later tries to earlier ones, because there are few of them."""
         later, before = generation_steps.alias("later"), generation_steps.alias("before")
         same = (before.c.generation_id == later.c.generation_id) & (before.c.name == later.c.name)
-        may_stand = (before.c.attempt < later.c.attempt) & (before.c.state != "failed")
+        # A doubt that isn't final is of a provider that may be asked again.
+        over = (before.c.state == "failed") | ((before.c.state == "in_doubt") & ~before.c.is_final)
+        may_stand = (before.c.attempt < later.c.attempt) & ~over
         detail = words("%s, try %s at %s after one that may stand", later.c.name, later.c.attempt, later.c.provider)
         again = later.c.attempt > 1
         query = sa.select(later.c.generation_id, detail).where(again, sa.exists().where(same & may_stand))
