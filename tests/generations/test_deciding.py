@@ -130,6 +130,13 @@ def test_a_result_is_done() -> None:
     assert decide(ORDERING, Kept({"data": {}}), POLICY) == Done({"data": {}})
 
 
+def test_no_vendor_makes_a_ticket_wait_for_longer_than_is_waited_for_an_order() -> None:
+    busy = ProviderError(QUOTA, retryable=True, retry_after=86_400)
+    decision = decide(COLLECTING, busy, POLICY)
+    assert isinstance(decision, Snooze)
+    assert decision.seconds == POLICY.max_wait
+
+
 def test_a_ticket_is_kept_with_its_time() -> None:
     decision = decide(ORDERING, Waiting("t", 7.0), POLICY)
     assert kept(decision).ticket == "t"

@@ -7,7 +7,7 @@ dropped; no exception passes through the operation, which so can't catch it by m
 import asyncio
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
@@ -21,7 +21,7 @@ from tallyframe.generations.steps.decide import combine
 from tallyframe.generations.steps.execute import RunDependencies, Step
 from tallyframe.generations.steps.results import read_result
 from tallyframe.generations.steps.rows import StepRows
-from tallyframe.generations.steps.values import Decision, Done, End, Fail, InDoubt, Leave, Snooze, Try
+from tallyframe.generations.steps.values import Decision, Done, End, Fail, InDoubt, Leave, Snooze, Try, Verdict
 from tallyframe.operations.base import Stored
 from tallyframe.providers.base import Media, Task
 from tallyframe.storages.base import StorageError
@@ -98,8 +98,8 @@ class RunContext:
         else:
             await asyncio.sleep(0)  # as the query above: a call beside this one is refused before anything is placed
         step, tries = partial(Step, self.dependencies, self.claim, self.rows), self.tries
-        steps = [step(name, task, tries.get(name, ())) for name, task in tasks.items()]
-        performing = {asyncio.create_task(each.perform()): each.name for each in steps}
+        steps = {name: step(name, task, tries.get(name, ())) for name, task in tasks.items()}
+        performing = {asyncio.create_task(each.perform()): name for name, each in steps.items()}
         results: dict[str, Mapping[str, Any]] = {}
         undone: dict[str, tuple[float, Decision]] = {}  # with the time (monotonic seconds) at which it was decided
         try:
@@ -117,29 +117,28 @@ class RunContext:
                         unkept = [decision.verdict] if decision.verdict else []
                         await self._want(combine(list(undone.values()), monotonic(), unkept))
                     if decision.verdict:
-                        await self.rows.keep(decision.verdict)
+                        await asyncio.shield(self._keep(decision.verdict))
                 if not finished:
                     for name in [name for name, at in due.items() if at <= monotonic()]:
                         del undone[name]
-                        performing[asyncio.create_task(self._look_again(name, tasks[name]))] = name
+                        performing[asyncio.create_task(steps[name].perform(again=True))] = name
         finally:
             await self._drop(performing)
         if undone:
             await self._want(combine(list(undone.values()), monotonic(), []))
         return results
 
-    async def _look_again(self, name: str, task: Task) -> Decision:
-        self.tries = await self.rows.tries()
-        return await Step(self.dependencies, self.claim, self.rows, name, task, self.tries.get(name, ())).perform()
-
     async def _drop(self, performing: "Mapping[asyncio.Task[Decision], str]") -> None:
         """Cancel what is still under way; orders at vendors go on, detached. What was decided just now is kept."""
         for each in performing:
             each.cancel()
-        for decision in await asyncio.gather(*performing, return_exceptions=True):
-            if not isinstance(decision, BaseException | Done) and decision.verdict:
-                with suppress(ClaimLost):  # a ticket is kept all the same, and so are the others'
-                    await asyncio.shield(self.rows.keep(decision.verdict))
+        decisions = await asyncio.gather(*performing, return_exceptions=True)
+        verdicts = [each.verdict for each in decisions if not isinstance(each, BaseException | Done) and each.verdict]
+        await asyncio.shield(asyncio.gather(*map(self._keep, verdicts), return_exceptions=True))  # each logs its error
+
+    def _keep(self, verdict: Verdict) -> "asyncio.Task[None]":
+        """Keep a verdict to the end, also when the run is cut meanwhile: it may be all that leads to a ticket."""
+        return self.dependencies.detached.finish(self.claim.id, self.rows.keep(verdict))
 
     async def _want(self, wish: Wish) -> Never:
         """Say what the run wants, and wait to be dropped."""

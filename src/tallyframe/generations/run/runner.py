@@ -151,9 +151,13 @@ class Runner:
                 # Up to a quarter more, so that what failed together doesn't come back together.
                 wait = jittered(seconds, 1.0, 1.25) if retried else seconds
                 leave = partial(lease.leave, self.db, claim, seconds=wait, counts=retried, verdicts=verdicts)
-                left = await retry_while_unavailable(leave)
+                rows = StepRows(self.db, claim)
+                try:
+                    left = await retry_while_unavailable(leave)
+                except (Unavailable, asyncio.CancelledError):
+                    rows.log_lost(verdicts)
+                    raise
                 if not left:
-                    rows = StepRows(self.db, claim)
                     for verdict in verdicts:
                         await rows.keep_late(verdict)
                 return outcome if left else LOST

@@ -144,7 +144,7 @@ def decide(asked: Asked, answer: Answer, policy: RetryPolicy) -> Decision:
             # Its bytes are gone with this try, and ordering again would buy it twice: so this is the end.
             return Fail(error, verdict_on(asked.name, this, "failed", error, is_final=True))
         case GenerationError() if asked.is_collect and _may_be_asked_again(asked, answer):
-            seconds = max(policy.collect_again, wanted_wait(answer))
+            seconds = min(max(policy.collect_again, wanted_wait(answer)), policy.max_wait)
             return Snooze(seconds, replace(still, poll_after=seconds))
         case ProviderError(in_doubt=doubtful, spent=spent) if doubtful or spent or _is_used_up(asked, answer):
             return _doubt(asked, this, answer, policy)

@@ -5,6 +5,7 @@ on. If a ticket comes, it is kept, so that it can be withdrawn; if a result come
 """
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -37,6 +38,7 @@ class DetachedCalls:
 
     def __init__(self) -> None:
         self._followed: dict[asyncio.Task[None], DetachedCall] = {}
+        self._finishing: dict[asyncio.Task[None], UUID] = {}  # by generation
 
     def follow(self, ordering: "asyncio.Task[Answer | GenerationError]", call: DetachedCall) -> None:
         """Record the answer to the order when it comes."""
@@ -44,18 +46,26 @@ class DetachedCalls:
         self._followed[task] = call
         task.add_done_callback(self._followed.pop)
 
+    def finish(self, generation_id: UUID, write: Coroutine[None, None, None]) -> "asyncio.Task[None]":
+        """Start a write of what a vendor has said; it goes on when whoever waits for it is cancelled."""
+        task = asyncio.create_task(write)
+        self._finishing[task] = generation_id
+        task.add_done_callback(self._finishing.pop)
+        return task
+
     def has(self, generation_id: UUID) -> bool:
-        """Whether an order of the generation is still under way that must not be placed again."""
-        calls = self._followed.values()
-        return any(call.generation_id == generation_id and not call.repeatable for call in calls)
+        """Whether an order is under way that nobody may place again, or an answer of the generation is being kept."""
+        calls = [call.generation_id for call in self._followed.values() if not call.repeatable]
+        return generation_id in calls or generation_id in self._finishing.values()
 
     async def aclose(self, seconds: float = PATIENCE) -> None:
         """Wait up to `seconds` for orders that are still under way, and give up the rest."""
-        if self._followed:
-            await asyncio.wait(self._followed, timeout=seconds)
-        for task in list(self._followed):
+        under_way = [*self._followed, *self._finishing]
+        if under_way:
+            await asyncio.wait(under_way, timeout=seconds)
+        for task in under_way:
             task.cancel()
-        await asyncio.gather(*self._followed, return_exceptions=True)
+        await asyncio.gather(*under_way, return_exceptions=True)
 
 
 async def _book(ordering: "asyncio.Task[Answer | GenerationError]", call: DetachedCall) -> None:

@@ -5,7 +5,7 @@ No transaction is ever open here. What is raised by adapters ends here: everythi
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import structlog
@@ -13,7 +13,7 @@ import structlog
 from tallyframe import observe
 from tallyframe.calls.gate import CallContext, Gate, Record, Refused
 from tallyframe.db import Database
-from tallyframe.errors import FailureCode, GenerationError, ProviderError
+from tallyframe.errors import FailureCode, GenerationError, ProviderError, Unavailable
 from tallyframe.generations.claim import Claim
 from tallyframe.generations.steps.decide import RetryPolicy, decide, doubt_about, plan, routes_of
 from tallyframe.generations.steps.detached import DetachedCall, DetachedCalls
@@ -40,6 +40,9 @@ log = structlog.get_logger()
 #: Seconds until an order that found no free slot at its provider tries again.
 SLOT_AGAIN = 2.0
 
+#: Seconds until a step is looked at again whose connection to the database was lost.
+INTERRUPTED = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class RunDependencies:
@@ -64,8 +67,20 @@ class Step:
     task: Task
     tries: Sequence[Try]
 
-    async def perform(self) -> Decision:
-        """Do what is next for the step, and return what came of it. Raises ClaimLost and Unavailable."""
+    async def perform(self, *, again: bool = False) -> Decision:
+        """Do what is next for the step, and return what came of it; `again`: what was kept of it since is read first.
+
+        A connection to the database that is lost in one step doesn't cost what the steps beside it have ordered: the
+        step is looked at again. Raises ClaimLost.
+        """
+        try:
+            step = replace(self, tries=(await self.rows.tries()).get(self.name, ())) if again else self
+            return await step._next()  # noqa: SLF001  # our own
+        except Unavailable as error:
+            log.warning("step_interrupted", step=self.name, error=str(error))
+            return Snooze(INTERRUPTED)
+
+    async def _next(self) -> Decision:
         planned = plan(self.name, self.tries, routes_of(self.dependencies.providers, self.task))
         match planned:
             case Collect(latest, route, others):

@@ -4,7 +4,8 @@
 next run knows whether to collect, to book a doubt, or to order.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
@@ -61,7 +62,11 @@ def keep_verdicts(generation: sa.FromClause) -> sa.Insert:
     }
     for name in ("error_code", "is_final", "operator_message", "ended_at"):
         changes[name] = sa.case((new.ended_at.is_not(None), new[name]), else_=_step[name])
-    return insert.on_conflict_do_update(index_elements=["generation_id", "name", "attempt"], set_=changes)
+    # A worker that had lost its claim may have stored the result meanwhile: nothing is said over that.
+    still_open = _step.state.not_in(("done", "orphaned", "withdrawn"))
+    return insert.on_conflict_do_update(
+        index_elements=["generation_id", "name", "attempt"], set_=changes, where=still_open
+    )
 
 
 def _intention() -> sa.Select[Any]:
@@ -113,6 +118,16 @@ class StepRows:
         except ClaimLost:
             await self.keep_late(verdict)
             raise
+        except (Unavailable, asyncio.CancelledError):
+            self.log_lost([verdict])
+            raise
+
+    def log_lost(self, verdicts: Sequence[Verdict]) -> None:
+        """Log the tickets that could not be kept: all that can still be done for them."""
+        for verdict in verdicts:
+            if verdict.ticket:
+                about = {"step": verdict.name, "attempt": verdict.attempt, "ticket": verdict.ticket}
+                log.error("ticket_lost", generation_id=str(self.claim.id), **about)
 
     async def keep_late(self, verdict: Verdict) -> None:
         """Keep the ticket of a verdict, if it has one, although the claim is lost."""
