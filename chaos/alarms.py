@@ -17,6 +17,8 @@ _EXPLAINED = {
     "late_answer_lost": "tallyframe.errors.Unavailable:",
     # The same for a ticket, after a minute.
     "ticket_lost": "tallyframe.errors.Unavailable:",
+    # A request that takes longer than a stopping API process waits: its database was frozen or slow.
+    "Exception in ASGI application\n": "asyncio.exceptions.CancelledError: Task cancelled, timeout graceful shutdown",
 }
 _TRACEBACK = "Traceback (most recent call last)"
 _UNHEARD = "exception was never retrieved"  # asyncio's words for a task or a future whose exception was ignored

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from time import time
 from typing import Any
 from uuid import UUID
 
 import msgpack
 import pytest
+from redis.asyncio.client import Pipeline
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tallyframe.ids import new_id
 from tallyframe.outbox.jobs import JobWorker
@@ -121,6 +124,35 @@ async def test_without_redis_a_poll_says_so_and_costs_no_slot(redis: JobQueue, w
             await lost.start_jobs([b"somebody"])
     assert lost.job_counter == 0
     await nowhere.aclose(close_connection_pool=True)
+
+
+@pytest.mark.parametrize("runs_elsewhere", [True, False])
+async def test_a_line_that_is_cut_while_a_job_is_started_costs_no_slot_and_gives_back_none_twice(
+    runs_elsewhere: bool,  # noqa: FBT001  # a parameter of the test
+    redis: JobQueue,
+    worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await enqueue(redis, ref := new_id())
+    job_id = f"erase_project_files:{ref}:1"
+    if runs_elsewhere:
+        await redis.set(f"arq:in-progress:{job_id}", b"1")
+    reset, this = Pipeline.reset, asyncio.current_task()
+
+    async def cut(pipeline: Pipeline) -> None:
+        await reset(pipeline)  # type: ignore[no-untyped-call]
+        if asyncio.current_task() is this:  # and not in the job that was started
+            raise RedisConnectionError
+
+    worker.go_on.clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(Pipeline, "reset", cut)
+        for _ in range(3):  # more often than there are slots
+            with suppress(*REDIS_AWAY):
+                await worker.jobs.start_jobs([job_id.encode()])
+    await asyncio.sleep(0.1)
+    assert worker.jobs.job_counter == len(worker.called) == 0
+    worker.go_on.set()
 
 
 async def test_only_so_many_run_at_once_and_the_next_comes_when_one_has_ended(redis: JobQueue, worker: Worker) -> None:

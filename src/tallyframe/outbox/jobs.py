@@ -43,6 +43,7 @@ class JobWorker(Worker):
             job_deserializer=unpack,
             log_results=False,
         )
+        self._ended = 0  # jobs that have given back their slot
 
     async def poll(self) -> None:
         """Start jobs that are due while slots are free, and forget those that have ended. Raises REDIS_AWAY."""
@@ -51,16 +52,23 @@ class JobWorker(Worker):
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         """Start each job by itself, so that one entry that can't be read keeps no other from being started."""
         for job_id in job_ids:
-            known = len(self.tasks)
+            running, taken = set(self.tasks.values()), self.job_counter + self._ended
             try:
                 await super().start_jobs([job_id])
             except Exception as error:
-                if len(self.tasks) == known:  # arq has taken a slot for a job that it then failed to start
-                    self._release_sem_dec_counter_on_complete()
+                is_started = not running.issuperset(self.tasks.values())
+                if self.job_counter + self._ended > taken and not is_started:
+                    # arq has taken a slot for a job that it then failed to start, and has not given it back.
+                    super()._release_sem_dec_counter_on_complete()
                 if isinstance(error, REDIS_AWAY):
                     raise
                 log.warning("job_dropped", error=type(error).__name__)
                 await self.pool.zrem(QUEUE, job_id)
+
+    def _release_sem_dec_counter_on_complete(self) -> None:
+        """Give back the slot of a job that has ended; arq calls this."""
+        super()._release_sem_dec_counter_on_complete()
+        self._ended += 1
 
     async def heart_beat(self) -> None:
         """Do nothing: workers show that they live in Postgres, and there are no cron jobs."""
@@ -75,6 +83,9 @@ class JobWorker(Worker):
                 task.cancel()
             if cut:
                 await asyncio.wait(cut, timeout=HAND_OVER)
+        for task in self.tasks.values():
+            if task.done() and not task.cancelled() and (error := task.exception()):
+                log.warning("job_interrupted", error=type(error).__name__)  # its outbox row is still there
 
 
 def _function(kind: str, run: Run) -> Function:
