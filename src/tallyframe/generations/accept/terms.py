@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
-from tallyframe.errors import ValidationFailed
+from tallyframe.errors import Internal, ValidationFailed
 from tallyframe.generations.accept.submit import Order
+from tallyframe.json_values import dump, load
 from tallyframe.operations.base import Operation, Operations, OrderLimits
 from tallyframe.providers.base import Offers
 
@@ -50,19 +51,23 @@ class Terms:
         """Return the order that these fields ask for.
 
         `again`: they are the input that an order was kept with, which may be placed again if it can still be made.
-        Raises ValidationFailed and pydantic's ValidationError.
+        Raises ValidationFailed and pydantic's ValidationError; Internal for an order that a worker could not read.
         """
         if again:
-            order = operation.Input.model_validate(dict(fields))
+            order = load(operation.Input, dict(fields))
             operation.check(order, self.offers, self.limits)
         else:
             order = operation.accept(fields, self.offers, self.limits)
+        try:
+            kept = dump(order, by_alias=True)
+        except ValueError:  # a mistake in the operation's model: nothing is debited for what would fail
+            raise Internal(f"The fields of {operation.name!r} are not the same when they are read back.") from None
         return Order(
             user_id=buyer.id,
             account_id=buyer.account_id,
             operation=operation.name,
             slot=operation.slot,
-            input=order.model_dump(mode="json", by_alias=True),
+            input=kept,
             credits=operation.price(order, self.prices),
             max_active=self.max_active,
             max_age=self.max_age,

@@ -24,6 +24,7 @@ from tallyframe.generations.steps.execute import RunDependencies
 from tallyframe.generations.steps.rows import StepRows
 from tallyframe.generations.steps.values import End, Leave
 from tallyframe.jitter import jittered
+from tallyframe.json_values import load
 from tallyframe.lost import sqlstate
 from tallyframe.operations.base import Operation, Operations, Result
 
@@ -188,7 +189,7 @@ async def _uncut(move: Coroutine[None, None, str]) -> str:
 
 
 async def _operate(operation: Operation[Any], claim: Claim, context: RunContext) -> Result:
-    result = await operation.run(operation.Input.model_validate(claim.input), context)
+    result = await operation.run(load(operation.Input, claim.input), context)
     gives = {"media"} if result.outputs else set()
     gives |= {"data"} if result.data is not None else set()
     if gives != operation.gives:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from tallyframe.errors import FailureCode, GenerationError
 from tallyframe.generations.claim import Claim, ClaimLost
 from tallyframe.generations.steps.rows import StepRows
+from tallyframe.json_values import load
 from tallyframe.operations.base import Stored
 from tallyframe.providers.base import Data, Media, Task, TextTask, VisionTask
 from tallyframe.storages.base import EXTENSIONS, Storage, StorageError
@@ -59,7 +60,7 @@ async def keep_result(
 def read_result(task: Task, result: Mapping[str, Any]) -> Stored | BaseModel:
     """Return the file, or the instance of the task's model, that `keep_result` has kept."""
     if "data" in result and isinstance(task, TextTask | VisionTask):
-        answer: BaseModel = task.answer.model_validate(result["data"])
+        answer: BaseModel = load(task.answer, result["data"])
         return answer
     return Stored(**{name: result[name] for name in Stored.__dataclass_fields__})
 
