@@ -1,7 +1,7 @@
 """Outbox kinds → lane and handler. New background work is a handler here and a line of `HANDLERS`.
 
-A lane is work that shares slots. Each worker process has both, so neither can delay the other: a worker full of videos
-still erases and withdraws.
+A lane is work that shares slots. Each worker process has all three, so none can delay another: a worker full of videos
+still erases, and so does one whose withdrawals wait for a vendor that hangs.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,6 +19,7 @@ from tallyframe.generations.end.withdraw import withdraw
 from tallyframe.generations.run.dispatch import Dispatcher
 from tallyframe.generations.run.runner import Runner
 from tallyframe.generations.tables import ERASE_GENERATION, ERASE_PROJECT, WITHDRAW
+from tallyframe.outbox.relay import QUEUE, WITHDRAWALS
 from tallyframe.outbox.tables import RUN_GENERATION
 from tallyframe.storages.base import StorageError
 from tallyframe.webhooks.apply import apply_stored
@@ -32,7 +33,8 @@ class Lane(Enum):
     """Which of a worker's slots the work takes, and how a worker learns of it."""
 
     GENERATIONS = auto()  # TALLYFRAME_WORKER_CONCURRENCY slots; one wake-up for all, and Postgres tells what is next
-    OTHER = auto()  # TALLYFRAME_WORKER_OTHER_SLOTS slots; an arq job for each outbox row
+    WITHDRAWALS = auto()  # TALLYFRAME_WORKER_OTHER_SLOTS slots; an arq job for each outbox row, in WITHDRAWALS
+    OTHER = auto()  # as many slots again; an arq job for each outbox row, in QUEUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +77,17 @@ Handler = Callable[[Tools, UUID], Awaitable[None]]
 
 HANDLERS: Mapping[str, tuple[Lane, Handler]] = {
     RUN_GENERATION: (Lane.GENERATIONS, look_for_generations),
-    WITHDRAW: (Lane.OTHER, withdraw_generation),
+    WITHDRAW: (Lane.WITHDRAWALS, withdraw_generation),
     ERASE_PROJECT: (Lane.OTHER, erase_project),
     ERASE_GENERATION: (Lane.OTHER, erase_generation),
     APPLY_WEBHOOK: (Lane.OTHER, apply_webhook),
 }
 
-#: The kinds that the relay enqueues row by row.
-JOB_KINDS = tuple(kind for kind, (lane, _) in HANDLERS.items() if lane is Lane.OTHER)
+#: The kinds that the relay enqueues row by row, by queue.
+QUEUES: Mapping[str, tuple[str, ...]] = {
+    queue: tuple(kind for kind, (each, _) in HANDLERS.items() if each is lane)
+    for queue, lane in ((QUEUE, Lane.OTHER), (WITHDRAWALS, Lane.WITHDRAWALS))
+}
 
 
 async def run(tools: Tools, kind: str, ref: UUID) -> None:

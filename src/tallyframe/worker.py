@@ -9,7 +9,7 @@ import os
 import platform
 import secrets
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +32,7 @@ from tallyframe.generations.steps.execute import RunDependencies
 from tallyframe.idempotency.keys import prune as prune_keys
 from tallyframe.ledger.digest.daily import digest_of_the_day
 from tallyframe.operations.registry import operations
-from tallyframe.outbox.jobs import JobWorker
+from tallyframe.outbox.jobs import JobWorker, Run
 from tallyframe.outbox.relay import REDIS_AWAY, JobQueue, connect, relay
 from tallyframe.providers.base import Providers
 from tallyframe.providers.registry import build_providers, close_providers
@@ -68,7 +68,7 @@ class Parts:
     redis: JobQueue
     runner: Runner
     dispatcher: Dispatcher  # the lane of generations
-    jobs: JobWorker  # the other lane
+    jobs: Sequence[JobWorker]  # the other lanes
     auditor: Auditor
     presence: Heartbeat
 
@@ -86,7 +86,7 @@ async def run_worker(settings: Settings) -> None:
         await stopping.wait()
     finally:
         grace = settings.workers.shutdown_grace
-        await asyncio.gather(parts.dispatcher.aclose(grace), parts.jobs.aclose(grace))
+        await asyncio.gather(parts.dispatcher.aclose(grace), *(jobs.aclose(grace) for jobs in parts.jobs))
         await parts.runner.dependencies.detached.aclose()
         ended.set()
         for loop in loops:
@@ -122,10 +122,15 @@ def _build(settings: Settings) -> Parts:
         redis=redis,
         runner=runner,
         dispatcher=dispatcher,
-        jobs=JobWorker(redis, lanes.HANDLERS, run_job, slots=settings.workers.other_slots),
+        jobs=job_workers(redis, run_job, settings.workers.other_slots),
         auditor=Auditor(audit_db, runner.dependencies.storages, audit_limits),
         presence=Heartbeat(db, runner.worker, settings.workers.concurrency),
     )
+
+
+def job_workers(redis: JobQueue, run: Run, slots: int) -> list[JobWorker]:
+    """Return what runs the jobs of each queue; all know all kinds, because older versions have but one queue."""
+    return [JobWorker(redis, lanes.HANDLERS, run, slots=slots, queue=queue) for queue in lanes.QUEUES]
 
 
 def _loops(settings: Settings, parts: Parts) -> list[tuple[str, float, Work]]:
@@ -134,8 +139,8 @@ def _loops(settings: Settings, parts: Parts) -> list[tuple[str, float, Work]]:
     return [
         ("presence", RENEW_EVERY, parts.presence.renew),
         ("wake_ups", POLL_EVERY, lambda: dispatcher.poll(redis)),
-        ("jobs", POLL_EVERY, parts.jobs.poll),
-        ("relay", RELAY_EVERY, lambda: relay(db, redis, lanes.JOB_KINDS)),
+        *(("jobs", POLL_EVERY, jobs.poll) for jobs in parts.jobs),
+        ("relay", RELAY_EVERY, lambda: relay(db, redis, lanes.QUEUES)),
         ("look", LOOK_EVERY, dispatcher.look),  # by which all is done that Redis doesn't tell of
         ("sweep", SWEEP_EVERY, lambda: sweep(db)),
         ("tidy", TIDY_EVERY, lambda: tidy(db, settings.providers.timeout, settings.retention.ai_operations_days)),

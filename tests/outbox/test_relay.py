@@ -19,6 +19,7 @@ from tallyframe.outbox.relay import (
 )
 
 KINDS = ("withdraw", "erase_project_files")
+QUEUES = {QUEUE: KINDS}
 PUT = """
     INSERT INTO outbox (kind, ref, due_at)
     SELECT $1, gen_random_uuid(), now() + make_interval(secs => $3) FROM generate_series(1, $2)"""
@@ -36,14 +37,14 @@ async def rings(owner: Any) -> dict[str, int]:
 async def test_generations_that_are_due_are_one_wake_up(worker_db: Database, redis: JobQueue, owner: Any) -> None:
     await put(owner, "run_generation", 500)
     for _ in range(3):
-        assert await relay(worker_db, redis, KINDS) == 0
+        assert await relay(worker_db, redis, QUEUES) == 0
         assert await redis.keys() == [WAKE_UP.encode()]
     assert await rings(owner) == {"run_generation": 0}
 
 
 async def test_generations_that_wait_wake_nobody(worker_db: Database, redis: JobQueue, owner: Any) -> None:
     await put(owner, "run_generation", 3, due_in=60)
-    assert await relay(worker_db, redis, KINDS) == 0
+    assert await relay(worker_db, redis, QUEUES) == 0
     assert await redis.keys() == []
 
 
@@ -51,16 +52,16 @@ async def test_jobs_are_not_behind_generations(worker_db: Database, redis: JobQu
     await put(owner, "run_generation", 1000, due_in=-60)
     await put(owner, "withdraw")
     await put(owner, "erase_project_files")
-    assert await relay(worker_db, redis, KINDS) == 2
+    assert await relay(worker_db, redis, QUEUES) == 2
     assert sorted(job.function for job in await redis.queued_jobs()) == ["erase_project_files", "withdraw"]
     assert await rings(owner) == {"run_generation": 0, "withdraw": 1, "erase_project_files": 1}
 
 
 async def test_a_job_is_enqueued_again_only_after_a_while(worker_db: Database, redis: JobQueue, owner: Any) -> None:
     await put(owner, "withdraw")
-    assert [await relay(worker_db, redis, KINDS) for _ in range(2)] == [1, 0]
+    assert [await relay(worker_db, redis, QUEUES) for _ in range(2)] == [1, 0]
     await owner.execute("UPDATE outbox SET due_at = now()")
-    assert await relay(worker_db, redis, KINDS) == 1
+    assert await relay(worker_db, redis, QUEUES) == 1
     assert await redis.zcard(QUEUE) == 2
 
 
@@ -69,7 +70,7 @@ async def test_kinds_that_no_handler_is_known_for_are_left_to_who_knows_one(
 ) -> None:
     await put(owner, "of_the_next_version")
     await put(owner, "withdraw")
-    assert await relay(worker_db, redis, KINDS) == 1
+    assert await relay(worker_db, redis, QUEUES) == 1
     assert await rings(owner) == {"of_the_next_version": 0, "withdraw": 1}
 
 
@@ -77,11 +78,11 @@ async def test_redis_holds_only_so_many_and_of_the_others_no_try_is_counted(
     worker_db: Database, redis: JobQueue, owner: Any
 ) -> None:
     await put(owner, "withdraw", QUEUE_LIMIT + 50)
-    assert [await relay(worker_db, redis, KINDS) for _ in range(2)] == [QUEUE_LIMIT, 0]
+    assert [await relay(worker_db, redis, QUEUES) for _ in range(2)] == [QUEUE_LIMIT, 0]
     assert await redis.zcard(QUEUE) == QUEUE_LIMIT
     assert await rings(owner) == {"withdraw": QUEUE_LIMIT}
     await redis.zpopmin(QUEUE, 20)
-    assert await relay(worker_db, redis, KINDS) == 20
+    assert await relay(worker_db, redis, QUEUES) == 20
 
 
 async def test_what_was_enqueued_for_days_keeps_nobody_else_waiting(
@@ -89,7 +90,7 @@ async def test_what_was_enqueued_for_days_keeps_nobody_else_waiting(
 ) -> None:
     await owner.execute("INSERT INTO outbox (kind, ref, rings) VALUES ('erase_project_files', $1, 5000)", new_id())
     await put(owner, "withdraw")
-    assert await relay(worker_db, redis, KINDS) == 2
+    assert await relay(worker_db, redis, QUEUES) == 2
     wait = "SELECT extract(epoch FROM due_at - now()) FROM outbox WHERE rings > 5000"
     assert AGAIN_AFTER_MOST - 10 < await owner.fetchval(wait) <= AGAIN_AFTER_MOST
 

@@ -25,13 +25,13 @@ Run = Callable[[str, UUID], Awaitable[None]]
 
 
 class JobWorker(Worker):
-    """The jobs of one worker process, at most `slots` at once; `poll()` is to be called again and again."""
+    """The jobs of one worker process and queue, at most `slots` at once; `poll()` is to be called again and again."""
 
-    def __init__(self, redis: JobQueue, kinds: Iterable[str], run: Run, *, slots: int) -> None:
+    def __init__(self, redis: JobQueue, kinds: Iterable[str], run: Run, *, slots: int, queue: str = QUEUE) -> None:
         super().__init__(
             functions=[_function(kind, run) for kind in kinds],
             redis_pool=redis,
-            queue_name=QUEUE,
+            queue_name=queue,
             handle_signals=False,
             max_jobs=slots,
             job_timeout=JOB_TIMEOUT,
@@ -63,7 +63,7 @@ class JobWorker(Worker):
                 if isinstance(error, REDIS_AWAY):
                     raise
                 log.warning("job_dropped", error=type(error).__name__)
-                await self.pool.zrem(QUEUE, job_id)
+                await self.pool.zrem(self.queue_name, job_id)
 
     def _release_sem_dec_counter_on_complete(self) -> None:
         """Give back the slot of a job that has ended; arq calls this."""

@@ -6,7 +6,7 @@ enqueued, so nothing is locked during a call to Redis.
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from time import time
 from typing import Any
 
@@ -28,6 +28,8 @@ log = structlog.get_logger()
 JobQueue = ArqRedis
 
 QUEUE = "tallyframe:queue"
+#: A queue of their own for withdrawals: a vendor that hangs must not fill the queue of the others.
+WITHDRAWALS = "tallyframe:withdrawals"
 #: There is work for whoever has a free slot. One key for all generations, so wake-ups can't pile up.
 WAKE_UP = "tallyframe:wake"
 #: Milliseconds until a wake-up expires that no worker had a free slot for. A worker with a free slot looks anyway.
@@ -40,9 +42,9 @@ REDIS_AWAY = (RedisError, OSError, RuntimeError)
 AGAIN_AFTER = 5
 AGAIN_AFTER_MOST = 60
 _DOUBLINGS = 10  # more than it takes to get there; a row that can't be worked off for a day would else overflow
-#: Jobs that the relay keeps in Redis at most, of all kinds together. The others wait in Postgres. No try is counted for
-#: a row that isn't in the queue.
-QUEUE_LIMIT = 200
+#: Jobs that the relay keeps in one queue at most; in both, these are less than 100. The others wait in Postgres. No try
+#: is counted for a row that isn't in a queue.
+QUEUE_LIMIT = 45
 #: No job was enqueued after this time, in milliseconds since 1970: it is the year 2248.
 _LATEST = 2**43
 
@@ -120,18 +122,24 @@ async def take_wake_up(redis: ArqRedis) -> bool:
     return await redis.getdel(WAKE_UP) is not None
 
 
-async def relay(db: Database, redis: ArqRedis, kinds: Collection[str]) -> int:
-    """Wake a worker if any generation is due, and enqueue the due rows of `kinds`, oldest first; return how many.
+async def relay(db: Database, redis: ArqRedis, queues: Mapping[str, Collection[str]]) -> int:
+    """Wake a worker if any generation is due, and fill each queue with the due rows of its kinds; return how many.
 
     Raises Unavailable or REDIS_AWAY.
     """
     if (await db.run(_GENERATION_IS_DUE)).scalar_one():
         await put_wake_up(redis)
-    room = QUEUE_LIMIT - int(await redis.zcount(QUEUE, "-inf", time() * 1000))
+    return sum([await _fill(db, redis, queue, kinds) for queue, kinds in queues.items()])
+
+
+async def _fill(db: Database, redis: ArqRedis, queue: str, kinds: Collection[str]) -> int:
+    """Enqueue the due rows of `kinds`, oldest first, as far as there is room; return how many."""
+    room = QUEUE_LIMIT - int(await redis.zcount(queue, "-inf", time() * 1000))
     rows = (await db.run(_mark_enqueued(kinds, room))).all() if room > 0 else []
     for row in rows:
         # A new id each time: a worker that died between taking a job and claiming it blocks the old id for minutes.
-        await redis.enqueue_job(row.kind, str(row.ref), _job_id=f"{row.kind}:{row.ref}:{row.serial}.{row.rings}")
+        job_id = f"{row.kind}:{row.ref}:{row.serial}.{row.rings}"
+        await redis.enqueue_job(row.kind, str(row.ref), _job_id=job_id, _queue_name=queue)
     return len(rows)
 
 

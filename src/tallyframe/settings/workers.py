@@ -24,7 +24,7 @@ class WorkerSettings(Group):
     concurrency: int = Field(10, alias="TALLYFRAME_WORKER_CONCURRENCY", ge=1, le=1000)  # generations at once
     #: Of these, generations of one user; 0: four fifths.
     user_slots: int = Field(0, alias="TALLYFRAME_WORKER_USER_SLOTS", ge=0, le=1000)
-    #: Other jobs at once: erasing, withdrawing.
+    #: Other jobs at once, such as erasing; and as many withdrawals.
     other_slots: int = Field(4, alias="TALLYFRAME_WORKER_OTHER_SLOTS", ge=1, le=100)
     #: Seconds; a worker that has not renewed its lease for longer has lost its generation.
     lease_seconds: Seconds = Field(30.0, alias="TALLYFRAME_LEASE_SECONDS")

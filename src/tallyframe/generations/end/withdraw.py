@@ -1,5 +1,6 @@
 """⑥ A generation ended while a vendor was still at work on it: ask the vendor to stop, where it can, and book it."""
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
@@ -8,7 +9,7 @@ import structlog
 
 from tallyframe.calls.gate import CallContext, Refused
 from tallyframe.db import Database
-from tallyframe.errors import ProviderError
+from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.generations.end.sweep import is_over
 from tallyframe.generations.steps.decide import find_provider
 from tallyframe.generations.steps.execute import RunDependencies
@@ -19,6 +20,9 @@ log = structlog.get_logger()
 
 #: Tries after which we stop asking a vendor; they are 5, 10, 20, 40 and then 60 seconds apart.
 MOST_RINGS = 10
+
+#: Seconds that a vendor has for its answer; an order may take longer. Then the withdrawal makes way for others.
+CANCEL_SECONDS = 20.0
 
 STOPPED = "stopped at the vendor"
 NOT_STOPPED = "could not be stopped at the vendor, which may bill it"
@@ -39,7 +43,6 @@ async def withdraw(dependencies: RunDependencies, generation_id: UUID) -> str:
     rung: int | None = (await db.run(sa.select(outbox.c.rings).where(call))).scalar_one_or_none()
     if rung is None:
         return "not_taken"
-    again = False
     columns = (_step.generation_id, _step.name, _step.attempt, _step.provider, _step.model, _step.ticket)
     query = (
         sa.select(*columns, generations.c.operation)
@@ -48,25 +51,34 @@ async def withdraw(dependencies: RunDependencies, generation_id: UUID) -> str:
         .where(generations.c.finished_at.is_not(None))
         .order_by(_step.name, _step.attempt)
     )
-    for step in (await db.run(query)).all():
-        about = {"generation_id": str(generation_id), "step": step.name, "attempt": step.attempt}
-        try:
-            words = await _stop(dependencies, step) if rung <= MOST_RINGS else NOT_STOPPED
-        except ProviderError as error:
-            if rung < MOST_RINGS:
-                log.warning("withdraw_failed", **about, error=type(error).__name__)
-                again = True
-                continue
-            words = NOT_STOPPED
-        this = (_step.generation_id == generation_id) & (_step.name == step.name) & (_step.attempt == step.attempt)
-        ended = {"state": "withdrawn", "operator_message": words, "ended_at": sa.func.now()}
-        await db.run(sa.update(generation_steps).where(this, _OPEN).values(**ended))
-        log.info("withdrawn", **about, provider=step.provider, words=words)
-    if again:
+    steps = (await db.run(query)).all()
+    stopping = [_withdraw_step(dependencies, step, rung) for step in steps]
+    ended = await asyncio.gather(*stopping, return_exceptions=True)  # what fails for one cuts off no other
+    for error in ended:
+        if isinstance(error, BaseException):
+            raise error
+    if not all(ended):
         return "again"
     await _book_doubts(db, generation_id)
     await db.run(sa.delete(outbox).where(call))
     return "withdrawn"
+
+
+async def _withdraw_step(dependencies: RunDependencies, step: OpenTicket, rung: int) -> bool:
+    """Stop the work for one ticket, and book what came of it. False: the vendor is to be asked again."""
+    about = {"generation_id": str(step.generation_id), "step": step.name, "attempt": step.attempt}
+    try:
+        words = await _stop(dependencies, step) if rung <= MOST_RINGS else NOT_STOPPED
+    except ProviderError as error:
+        if rung < MOST_RINGS:
+            log.warning("withdraw_failed", **about, error=type(error).__name__)
+            return False
+        words = NOT_STOPPED
+    this = (_step.generation_id == step.generation_id) & (_step.name == step.name) & (_step.attempt == step.attempt)
+    ended = {"state": "withdrawn", "operator_message": words, "ended_at": sa.func.now()}
+    await dependencies.db.run(sa.update(generation_steps).where(this, _OPEN).values(**ended))
+    log.info("withdrawn", **about, provider=step.provider, words=words)
+    return True
 
 
 async def _stop(dependencies: RunDependencies, step: OpenTicket) -> str:
@@ -76,7 +88,12 @@ async def _stop(dependencies: RunDependencies, step: OpenTicket) -> str:
     if provider is None or entered is None or isinstance(entered, Refused):
         return NOT_STOPPED
     async with dependencies.gate.recording(entered):
-        return STOPPED if await provider.cancel(step.ticket) else NOT_STOPPED
+        try:
+            async with asyncio.timeout(CANCEL_SECONDS):
+                return STOPPED if await provider.cancel(step.ticket) else NOT_STOPPED
+        except TimeoutError:
+            said = f"No answer in {CANCEL_SECONDS:.0f} seconds."
+            raise ProviderError(FailureCode.PROVIDER_TIMEOUT, retryable=True, operator_message=said) from None
 
 
 async def _book_doubts(db: Database, generation_id: UUID) -> None:
