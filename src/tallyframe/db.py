@@ -195,7 +195,11 @@ class Database:
             yield connection
             await _driver(connection).execute("COMMIT")
         except Exception:
-            await _roll_back(connection)
+            try:
+                if not connection.invalidated:
+                    await _driver(connection).execute("ROLLBACK")
+            except LOST:
+                await connection.invalidate()
             raise
         except BaseException:  # we are being cancelled: nobody can say what state the connection is in
             await connection.invalidate()
@@ -257,14 +261,6 @@ USER_SETTING = "tallyframe.user_id"
 def _driver(connection: AsyncConnection) -> Any:  # noqa: ANN401  # asyncpg has no types
     """Return asyncpg's own connection."""
     return connection.sync_connection.connection.driver_connection  # type: ignore[union-attr]  # it is connected
-
-
-async def _roll_back(connection: AsyncConnection) -> None:
-    try:
-        if not connection.invalidated:
-            await _driver(connection).execute("ROLLBACK")
-    except LOST:
-        await connection.invalidate()
 
 
 T = TypeVar("T")

@@ -5,6 +5,7 @@ New orders go through `place`; an order that is repeated is kept already, so onl
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from uuid import UUID
@@ -137,7 +138,8 @@ async def place(once: Idempotent, wanted: Wanted, key: Key | None) -> UUID:
     Raises our errors: whatever is refused leaves nothing behind.
     """
     db, project_id = once.serving.db, wanted.project_id
-    async with stored(once.serving, once.user.id, wanted.pictures) as new_assets:
+    pictures = stored(once.serving, once.user.id, wanted.pictures) if wanted.pictures else nullcontext(())
+    async with pictures as new_assets:
         order = replace(wanted.order, new_assets=new_assets)
         if project_id:
             accepted = await submit_for(db, order, project_id, key)

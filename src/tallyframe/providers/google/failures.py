@@ -86,9 +86,13 @@ def retry_after(error: errors.APIError) -> float | None:
 
 def _answered(error: errors.APIError, billing: Literal["image", "video"], said: str) -> ProviderError:
     status = int(error.code or 0)
-    if status == HTTPStatus.BAD_REQUEST:
-        return _bad_request(error, said)
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
+    bad_key = any(detail.get("reason") == "API_KEY_INVALID" for detail in _details(error))
+    if status == HTTPStatus.BAD_REQUEST and (bad_key or error.status == "FAILED_PRECONDITION"):
+        verdict = NEVER_SENDABLE  # FAILED_PRECONDITION: the region, or billing is not enabled
+    elif status == HTTPStatus.BAD_REQUEST:
+        policy = is_about_policy(str(error.message))
+        verdict = Verdict(FailureCode.CONTENT_POLICY if policy else FailureCode.INVALID_INPUT)
+    elif status == HTTPStatus.TOO_MANY_REQUESTS:
         said = words(said, *_quotas(error))
         is_daily = any("PerDay" in quota for quota in _quotas(error))
         verdict = Verdict(FailureCode.PROVIDER_QUOTA, retryable=not is_daily, alarm=is_daily)
@@ -102,14 +106,6 @@ def _answered(error: errors.APIError, billing: Literal["image", "video"], said: 
     else:
         verdict = Verdict(FailureCode.PROVIDER_REJECTED, in_doubt=status < HTTPStatus.BAD_REQUEST)
     return verdict.error(said, retry_after(error))
-
-
-def _bad_request(error: errors.APIError, said: str) -> ProviderError:
-    bad_key = any(detail.get("reason") == "API_KEY_INVALID" for detail in _details(error))
-    if bad_key or error.status == "FAILED_PRECONDITION":  # the latter: the region, or billing is not enabled
-        return ProviderError(FailureCode.INTERNAL, operator_message=said, alarm=True)
-    policy = is_about_policy(str(error.message))
-    return ProviderError(FailureCode.CONTENT_POLICY if policy else FailureCode.INVALID_INPUT, operator_message=said)
 
 
 def _said(error: errors.APIError) -> str:
