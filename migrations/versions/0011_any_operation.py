@@ -4,7 +4,7 @@ Revision: 0011, after 0010. Processes of the version before go on while it runs 
 filled in, and the two asset columns of `projects`, which only they read and write, are kept in step with
 `project_media` by triggers until they are gone. Old and new workers go on with each other's steps of images and videos.
 
-It changes no rows that are there: that would take long, and everybody would wait. 0015 fills them.
+It neither changes nor reads rows that are there: that would take long, and everybody would wait. 0015 does.
 
 It can be taken back as long as there are only images and videos of projects; metadata of generations and the link from
 a generation to the one it replaces are lost. It is refused while there is a generation of any other operation, or one
@@ -51,8 +51,8 @@ def upgrade() -> None:
     )
     op.add_column("generations", sa.Column("replaces_id", sa.Uuid(), nullable=True))
     op.add_column("generations", sa.Column("deleted_at", sa.TIMESTAMP(timezone=True), nullable=True))
-    op.create_foreign_key(op.f("fk_generations_replaces_id"), "generations", "generations", ["replaces_id"], ["id"])
-    op.create_unique_constraint(op.f("uq_generations_replaces_id"), "generations", ["replaces_id"])
+    replaces = (op.f("fk_generations_replaces_id"), "generations", "generations", ["replaces_id"], ["id"])
+    op.create_foreign_key(*replaces, postgresql_not_valid=True)
     op.add_column("generation_steps", sa.Column("poll_at", sa.TIMESTAMP(timezone=True), nullable=True))
     op.add_column(
         "generation_steps",

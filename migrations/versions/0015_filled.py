@@ -7,7 +7,8 @@ waiting: rows in batches, indexes concurrently. The revisions before it are comm
 database stays at 0014 and serves the version before; the next try goes on from there.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ branch_labels = None
 depends_on = None
 
 BATCH = 1_000
+PAUSE = 0.5  # seconds from one walk to the next, while somebody else holds rows that are left
 #: Rows that somebody else is changing are left for the next walk, so that nobody waits for us who holds what we want.
 FILL_ASSETS = """
     WITH batch AS (SELECT id FROM assets WHERE id > :after ORDER BY id LIMIT :most),
@@ -28,6 +30,16 @@ FILL_ASSETS = """
                     FROM ours WHERE assets.id = ours.id)
     SELECT id FROM batch ORDER BY id DESC LIMIT 1"""
 ASSETS_LEFT = "SELECT EXISTS (SELECT FROM assets WHERE generation_id IS NOT NULL AND role IS NULL)"
+#: The version before left all of a deleted order but its prompt.
+FORGET_ORDERS = """
+    WITH batch AS (SELECT id FROM projects WHERE id > :after ORDER BY id LIMIT :most),
+         ours AS (SELECT g.id FROM generations g JOIN projects p ON p.id = g.project_id JOIN batch ON batch.id = p.id
+                  WHERE p.deleted_at IS NOT NULL AND g.input <> '{"prompt": ""}' FOR UPDATE OF g SKIP LOCKED),
+         forgotten AS (UPDATE generations SET input = '{"prompt": ""}' FROM ours WHERE generations.id = ours.id)
+    SELECT id FROM batch ORDER BY id DESC LIMIT 1"""
+ORDERS_LEFT = """
+    SELECT EXISTS (SELECT FROM generations g JOIN projects p ON p.id = g.project_id
+                   WHERE p.deleted_at IS NOT NULL AND g.input <> '{"prompt": ""}')"""
 #: Two statements: what is filled in must be seen as it is once the projects are locked.
 LOCK_PROJECTS = """
     WITH batch AS (SELECT id FROM projects WHERE id > :after ORDER BY id LIMIT :most),
@@ -47,6 +59,7 @@ INDEXES: Mapping[str, tuple[str, Sequence[str], str]] = {
         ("project_id", "slot"),
         "status IN ('pending', 'processing')",
     ),
+    "uq_generations_replaces_id": ("generations", ("replaces_id",), "replaces_id IS NOT NULL"),
 }
 IS_BROKEN = "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass(:name) AND NOT indisvalid)"
 
@@ -56,14 +69,15 @@ def upgrade() -> None:
     with op.get_context().autocommit_block():
         connection = op.get_bind()
         connection.execute(sa.text("SET ROLE tallyframe_worker"))
-        while connection.execute(sa.text(ASSETS_LEFT)).scalar_one():
-            _walk_assets(connection)
-        while connection.execute(sa.text(PROJECTS_LEFT)).scalar_one():
-            _walk_projects(connection)
+        _until_none_is_left(connection, ASSETS_LEFT, lambda: _walk(connection, FILL_ASSETS))
+        _until_none_is_left(connection, PROJECTS_LEFT, lambda: _walk_projects(connection))
+        _until_none_is_left(connection, ORDERS_LEFT, lambda: _walk(connection, FORGET_ORDERS))
         connection.execute(sa.text("RESET ROLE"))
         for name in INDEXES:
             _make_index(connection, name)
         op.execute("ALTER TABLE assets VALIDATE CONSTRAINT ck_assets_media_has_size")
+        # It reads rows as the owner, whom the policy `bookkeeping` shows all generations.
+        op.execute("ALTER TABLE generations VALIDATE CONSTRAINT fk_generations_replaces_id")
 
 
 def downgrade() -> None:
@@ -72,10 +86,16 @@ def downgrade() -> None:
         op.drop_index(name, table)
 
 
-def _walk_assets(connection: sa.Connection) -> None:
+def _until_none_is_left(connection: sa.Connection, left: str, walk: Callable[[], None]) -> None:
+    while connection.execute(sa.text(left)).scalar_one():
+        walk()
+        time.sleep(PAUSE)
+
+
+def _walk(connection: sa.Connection, statement: str) -> None:
     after: UUID | None = UUID(int=0)
     while after:
-        after = connection.execute(sa.text(FILL_ASSETS), {"after": after, "most": BATCH}).scalar_one_or_none()
+        after = connection.execute(sa.text(statement), {"after": after, "most": BATCH}).scalar_one_or_none()
 
 
 def _walk_projects(connection: sa.Connection) -> None:

@@ -14,6 +14,9 @@ from tallyframe.migrate import alembic_config, newest_revision
 from tests.conftest import owner_of, with_database
 
 TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+UNCHECKED = """
+    SELECT conname FROM pg_constraint WHERE NOT convalidated
+    UNION ALL SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid"""
 LEFT_OVERS = "SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
 
 
@@ -29,6 +32,8 @@ async def test_up_down_and_up_again(empty_url: str) -> None:
     config = alembic_config(empty_url)
     await asyncio.to_thread(command.upgrade, config, "head")
     await asyncio.to_thread(command.check, config)
+    async with owner_of(empty_url) as owner:
+        assert await owner.fetch(UNCHECKED) == []
     await asyncio.to_thread(command.downgrade, config, "base")
     async with owner_of(empty_url) as owner:
         assert await owner.fetchval(TABLES) == 0

@@ -153,6 +153,18 @@ BROKEN: dict[str, tuple[list[str], dict[str, str]]] = {
         ],
         {"deleted_is_erased": "event"},
     ),
+    "of the order of a deleted generation, all but the prompt is left": (
+        [
+            "UPDATE projects SET deleted_at = now() WHERE id = '{done_project}'",
+            "INSERT INTO outbox (kind, ref) VALUES ('erase_project', '{done_project}')",
+            """INSERT INTO generations (id, user_id, account_id, operation, input, credits, status, step, turn,
+                                        expires_at, started_at, finished_at, deleted_at)
+               SELECT '{event}', user_id, account_id, operation, '{{"prompt": "", "topic": "x"}}', 0, status,
+                      step, turn, expires_at, started_at, finished_at, now()
+               FROM generations WHERE id = '{done}'""",
+        ],
+        {"deleted_is_erased": "event"},
+    ),
     "an event of a webhook waits for an hour": (
         [
             """INSERT INTO webhook_events (id, source, event_id, type, status, body, received_at)

@@ -10,6 +10,7 @@ from tallyframe.credits import Credits
 from tallyframe.db import API_ROLE, Database
 from tallyframe.errors import InsufficientCredits
 from tallyframe.generations.accept.submit import Order, submit_many
+from tallyframe.ids import new_id
 from tallyframe.settings import Settings
 from tests.conftest import acting_as
 from tests.support.books import assert_books_balance
@@ -57,6 +58,27 @@ async def test_more_than_may_be_active_are_none(alice: Member, db: Database, wor
     assert await submit_many(db.as_user(alice.user.id), orders(alice, [1, 1, 1], max_active=2)) is None
     assert await world.remains() == before
     assert await submit_many(db.as_user(alice.user.id), []) == ()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"user_id": new_id()},
+        {"account_id": new_id()},
+        {"max_active": 9_999},
+        {"max_age": timedelta(hours=2)},
+        {"new_assets": [{"id": new_id()}]},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+async def test_what_one_statement_cant_tell_apart_is_refused(
+    alice: Member, db: Database, world: World, other: dict[str, Any]
+) -> None:
+    before = await world.remains()
+    first, second = orders(alice, [1, 1])
+    with pytest.raises(ValueError, match="placed together"):
+        await submit_many(db.as_user(alice.user.id), [first, replace(second, **other)])
+    assert await world.remains() == before
 
 
 async def test_the_api_orders_a_hundred_each_with_its_own_words(

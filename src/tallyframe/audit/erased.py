@@ -1,12 +1,13 @@
 """What was deleted: its words, data and files go soon after."""
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 
 from tallyframe.assets.tables import assets, erased_files
 from tallyframe.audit.base import Finding, Invariant, View
 from tallyframe.audit.looking import ago, counted, look_again, words
 from tallyframe.audit.steps import LONGEST, MOST_RINGS
-from tallyframe.generations.tables import ERASE_GENERATION, ERASE_PROJECT, generations
+from tallyframe.generations.tables import ERASE_GENERATION, ERASE_PROJECT, ERASED_INPUT, generations
 from tallyframe.outbox.rows import not_queued
 from tallyframe.outbox.tables import outbox
 from tallyframe.projects.tables import projects
@@ -24,7 +25,7 @@ class DeletedIsErased(Invariant):
 
     async def check(self, view: View) -> Finding:
         """Look, leaving workers their time."""
-        says = (_row.output.is_not(None)) | (sa.func.coalesce(_row.input["prompt"].astext, "") != "")
+        says = _row.output.is_not(None) | (_row.input != sa.cast(ERASED_INPUT, JSONB))
         of_project = sa.exists().where(_row.project_id == projects.c.id, says)
         alone = generations.c.project_id.is_(None)
         its_own = sa.exists().where(assets.c.generation_id == _row.id, assets.c.project_id.is_(None))

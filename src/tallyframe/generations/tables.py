@@ -17,7 +17,7 @@ generations = sa.Table(
     id_column("project_id", sa.ForeignKey("projects.id"), nullable=True, index=True),
     # Of a project's live generations, one per slot. What it shows as its own state is that of `main`.
     sa.Column("slot", sa.Text, nullable=False, server_default=MAIN),
-    id_column("replaces_id", sa.ForeignKey("generations.id"), nullable=True, unique=True),  # the failed one
+    id_column("replaces_id", sa.ForeignKey("generations.id"), nullable=True),  # the failed one
     id_column("user_id", sa.ForeignKey("users.id"), nullable=False),
     id_column("account_id", sa.ForeignKey("accounts.id"), nullable=False),
     sa.Column("operation", sa.Text, nullable=False),
@@ -61,6 +61,9 @@ generations = sa.Table(
         unique=True,
         postgresql_where=sa.text(f"status IN ({_live})"),
     ),
+    sa.Index(
+        "uq_generations_replaces_id", "replaces_id", unique=True, postgresql_where=sa.text("replaces_id IS NOT NULL")
+    ),
     sa.Index("ix_generations_live_by_user", "user_id", "turn", postgresql_where=sa.text(f"status IN ({_live})")),
 )
 
@@ -76,6 +79,9 @@ ERASE_PROJECT = "erase_project_files"
 
 #: The same for a deleted generation that has no project.
 ERASE_GENERATION = "erase_generation"
+
+#: What is left of the order of a deleted generation.
+ERASED_INPUT = {"prompt": ""}
 
 #: One row per try of a durable step. `intent` is committed before a vendor is called, `ticket` before anything waits.
 generation_steps = sa.Table(

@@ -123,10 +123,15 @@ async def submit_instead(
 async def submit_many(db: Database, orders: Sequence[Order]) -> Sequence[Accepted] | None:
     """Start a generation for each order, all of one user and without a project, in one statement: all or none.
 
-    None: so many generations would be too many. Raises InsufficientCredits when they can't be paid together.
+    None: so many generations would be too many. Raises InsufficientCredits when they can't be paid together, and
+    ValueError where an order is another user's or account's, has other limits, or comes with new pictures.
     """
     if not orders:
         return ()
+    if len({(each.user_id, each.account_id, each.max_active, each.max_age) for each in orders}) > 1:
+        raise ValueError("Orders that are placed together must be of one user and account, under the same limits.")
+    if any(each.new_assets for each in orders):
+        raise ValueError("Orders that are placed together can't bring new pictures.")
     accepted = [Accepted(None, new_id()) for _ in orders]
     first = orders[0]
     parameters = {

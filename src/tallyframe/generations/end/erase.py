@@ -13,7 +13,14 @@ from sqlalchemy.dialects.postgresql import JSONB
 from tallyframe.assets.tables import ORDERED, assets, erased_files
 from tallyframe.db import Database, Transaction, with_writes
 from tallyframe.generations.steps.results import KEY
-from tallyframe.generations.tables import ERASE_GENERATION, ERASE_PROJECT, IS_LIVE, generation_steps, generations
+from tallyframe.generations.tables import (
+    ERASE_GENERATION,
+    ERASE_PROJECT,
+    ERASED_INPUT,
+    IS_LIVE,
+    generation_steps,
+    generations,
+)
 from tallyframe.idempotency.keys import forget_answers
 from tallyframe.outbox.rows import complete_taken, enqueue, take
 from tallyframe.projects.tables import project_images, project_media, projects
@@ -150,7 +157,7 @@ def _still_named(asset_ids: Sequence[UUID], subject_id: UUID) -> sa.Select[UUID]
 
 async def _forget_words(transaction: Transaction, user_id: UUID, subject: Subject) -> None:
     """Forget what was ordered, what data came of it, and what the user was answered."""
-    nothing = {"input": {"prompt": ""}, "output": None, "metadata": {}}
+    nothing = {"input": ERASED_INPUT, "output": None, "metadata": {}}
     await transaction.execute(sa.update(generations).where(subject.generations()).values(**nothing))
     mine = sa.select(generations.c.id).where(subject.generations())
     data = generation_steps.c.generation_id.in_(mine) & generation_steps.c.result.has_key("data")
@@ -163,6 +170,7 @@ async def _forget_words(transaction: Transaction, user_id: UUID, subject: Subjec
 #: What steps may have stored and no asset has: their worker went away before it could say so, the generation was ended
 #: while they said so, or the result was only a step on the way. Workers of the version before, which may have begun the
 #: step, name files by the try, and don't note that they store one: so even a try that has failed may have left a file.
+#: A step whose result is data has none.
 _OTHERS = sa.text("""
     INSERT INTO erased_files (asset_id, project_id, storage, key)
     SELECT gen_random_uuid(), :subject, file.storage, file.key
@@ -171,6 +179,6 @@ _OTHERS = sa.text("""
         FROM generations g JOIN generation_steps s ON s.generation_id = g.id,
              unnest(s.fences || s.attempt) number,
              unnest(CAST(:storages AS text[])) storage, unnest(CAST(:endings AS text[])) ending
-        WHERE g.project_id = :subject OR g.id = :subject
+        WHERE (g.project_id = :subject OR g.id = :subject) AND (s.result IS NULL OR s.result ? 'key')
     ) AS file
     WHERE NOT EXISTS (SELECT FROM assets a WHERE a.storage = file.storage AND a.key = file.key)""")
