@@ -17,6 +17,7 @@ from tallyframe.commands.users import database
 from tallyframe.errors import ProviderError, Unavailable
 from tallyframe.lost import NotMigrated
 from tallyframe.migrate import read_revision
+from tallyframe.operations.registry import price_list
 from tallyframe.outbox.relay import WAKE_UP, connect
 from tallyframe.providers.base import Provider, Providers
 from tallyframe.providers.registry import build_providers, close_providers
@@ -49,7 +50,11 @@ Names = Sequence[str]  # what a check is about; usually one thing
 
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
-    """Make every check that the settings call for, all at once, and yield the findings in order."""
+    """Make every check that the settings call for, all at once, and yield the findings in order.
+
+    Raises SettingsError for prices of operations that aren't there.
+    """
+    price_list(settings)
     providers, storages = build_providers(settings), build_storages(settings)
     checks: list[tuple[Names, Check]] = [
         (["postgres"], lambda: _postgres(settings)),

@@ -31,7 +31,7 @@ from tallyframe.generations.steps.decide import RetryPolicy
 from tallyframe.generations.steps.execute import RunDependencies
 from tallyframe.idempotency.keys import prune as prune_keys
 from tallyframe.ledger.digest.daily import digest_of_the_day
-from tallyframe.operations.registry import operations
+from tallyframe.operations.registry import operations, price_list
 from tallyframe.outbox.jobs import JobWorker, Run
 from tallyframe.outbox.relay import REDIS_AWAY, JobQueue, connect, relay
 from tallyframe.providers.base import Providers
@@ -216,4 +216,5 @@ def build_runner(settings: Settings, db: Database) -> Runner:
         ),
     )
     name = f"{platform.node()}:{secrets.token_hex(2)}:{os.getpid()}"  # containers may share host name and number
+    price_list(settings)  # a price that the API would refuse stops a worker, too
     return Runner(dependencies, operations(settings), limits, name)

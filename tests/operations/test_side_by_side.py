@@ -278,3 +278,18 @@ async def test_a_result_that_can_not_be_kept_ends_it_with_a_refund_at_once(
         assert (shown["status"], shown["error"]["code"], shown["outputs"]) == ("failed", "internal", [])
         assert shown["output"] is None
     assert await assert_books_balance(db, owner) == {"failed": 2}
+
+
+async def test_the_receipt_names_the_provider_that_failed_and_not_the_last_that_was_asked(
+    alice: Member, bench: Bench, owner: Any
+) -> None:
+    made = await buy(alice, "reel", images=["a"])
+
+    async def fail() -> Answer:
+        await owner.execute("UPDATE generations SET provider = 'other', model = 'other-1'")  # asked by another step
+        raise final()
+
+    vendor = ByPrompt({"a": [fail]})
+    assert await run(bench, vendor, made) == "failed"
+    shown = await receipt(alice, made)
+    assert (shown["provider"], shown["model"]) == ("vendor", vendor.offers["image"].model)

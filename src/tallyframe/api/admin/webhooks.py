@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from tallyframe.accounts.users import User
 from tallyframe.admin import webhooks
@@ -14,7 +14,7 @@ from tallyframe.admin.log import Decision
 from tallyframe.api import cursors
 from tallyframe.api.admin.schemas import Because, Cursor, Limit, Name
 from tallyframe.api.services import Services, SystemServices, administrator
-from tallyframe.errors import NotFound
+from tallyframe.errors import NotFound, NotReplayable
 from tallyframe.operations.fields import Fields
 from tallyframe.webhooks.base import EventStatus
 
@@ -89,7 +89,11 @@ async def get_webhook(webhook_id: UUID, serving: SystemServices) -> AdminWebhook
 async def replay(webhook_id: UUID, because: Because, admin: Administrator, serving: SystemServices) -> ReplayedWebhook:
     """Apply an event, also one that has been applied: what it has changed before, it doesn't change again."""
     decision = Decision(admin.id, because.reason)
-    outcome = await webhooks.replay(serving.system, serving.sources, decision, webhook_id)
+    try:
+        outcome = await webhooks.replay(serving.system, serving.sources, decision, webhook_id)
+    except ValidationError as error:  # of what the other service has sent, and not of this request
+        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:3])
+        raise NotReplayable(f"What is kept of this event can't be applied: {wrong}.") from None
     for credential in outcome.stale:
         serving.callers.pop(credential, None)
     return ReplayedWebhook.model_validate({**await _shown(serving, webhook_id), "outcome": outcome.status})

@@ -50,10 +50,12 @@ async def succeed(db: Database, claim: Claim, result: Result) -> bool:
 async def fail(db: Database, claim: Claim, code: FailureCode, message: str, verdicts: Sequence[Verdict] = ()) -> bool:
     """End the claimed generation as failed and give the credits back; keep the verdicts of its steps.
 
-    False: the claim is no longer ours.
+    The provider of the last verdict is the one that its receipt names. False: the claim is no longer ours.
     """
+    last = verdicts[-1] if verdicts else None
     parameters: dict[str, Any] = {"claim_id": claim.id, "claim_fence": claim.fence, "entry_id": new_id()}
     parameters |= {"code": code.value, "words": message, "verdicts": [asdict(verdict) for verdict in verdicts]}
+    parameters |= {"by_provider": last and last.provider, "by_model": last and last.model}
     return (await db.run(_FAIL, parameters)).one_or_none() is not None
 
 
@@ -101,11 +103,17 @@ async def _refund(
 
 
 def _refunding(
-    which: "sa.ColumnElement[bool]", status: Status, also: ExtraWrites, open_ticket: Callable[[sa.CTE], sa.Subquery]
+    which: "sa.ColumnElement[bool]",
+    status: Status,
+    also: ExtraWrites,
+    open_ticket: Callable[[sa.CTE], sa.Subquery],
+    **values: "sa.ColumnElement[Any]",
 ) -> sa.Select[Any]:
     """Return the statement that ends the generation as failed or canceled, for `code`, `words` and `entry_id`."""
     code, words = (sa.bindparam(name, type_=sa.Text()) for name in ("code", "words"))
-    update = sa.update(generations).where(which).values(**_final(status), error_code=code, error_message=words)
+    update = (
+        sa.update(generations).where(which).values(**_final(status), error_code=code, error_message=words, **values)
+    )
     settled = update.returning(*_SETTLED).cte("settled")
     calls = [complete(RUN_GENERATION, settled), enqueue(WITHDRAW, open_ticket(settled))]
     show = _show(settled, sa.case((has_media(), "draft"), else_=status.value))
@@ -164,4 +172,8 @@ def _outputs(result: Result) -> sa.CTE:
 
 
 # Put together once: building SQL costs more than running it.
-_FAIL = _refunding(HELD, Status.FAILED, lambda settled: [keep_verdicts(settled)], _with_open_ticket_still)
+_BLAMED = {
+    name: sa.func.coalesce(sa.bindparam(f"by_{name}", type_=sa.Text()), generations.c[name])
+    for name in ("provider", "model")
+}
+_FAIL = _refunding(HELD, Status.FAILED, lambda settled: [keep_verdicts(settled)], _with_open_ticket_still, **_BLAMED)
