@@ -1,5 +1,6 @@
 """What comes in. Unknown fields are refused; every limit has a number."""
 
+import math
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -7,17 +8,28 @@ from uuid import UUID
 from pydantic import (
     AfterValidator,
     AwareDatetime,
+    BeforeValidator,
     Field,
     StringConstraints,
 )
 
+from tallyframe.json_values import MOST_LEVELS, is_too_deep
 from tallyframe.operations.fields import MAX_PICTURES, AspectRatio, Fields, Prompt, Seconds, Text, storable
 
 
+def _shallow(value: object) -> object:
+    """Refuse what is nested so deep that walking it would exhaust the stack."""
+    if is_too_deep(value):
+        raise ValueError(f"may be nested in {MOST_LEVELS} levels at most")
+    return value
+
+
 def _storable(value: Any) -> Any:  # noqa: ANN401  # any JSON value
-    """Refuse strings that Postgres can't store, wherever they stand."""
+    """Refuse what Postgres can't store, wherever it stands: some strings, and numbers that JSON hasn't (NaN)."""
     if isinstance(value, str):
         return storable(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must be a finite number")
     if isinstance(value, list):
         return [_storable(item) for item in value]
     return {storable(key): _storable(item) for key, item in value.items()} if isinstance(value, dict) else value
@@ -66,7 +78,7 @@ class NewGeneration(Fields):
     """An order for any operation of `GET /v1/operations`."""
 
     operation: Annotated[Text, Field(min_length=1, max_length=64)]
-    input: Annotated[dict[str, Any], AfterValidator(_storable)] = Field(
+    input: Annotated[dict[str, Any], BeforeValidator(_shallow), AfterValidator(_storable)] = Field(
         default={}, description="As `input_schema` of the operation says."
     )
     project_id: UUID | None = Field(None, description="The project that it is for; left out: none.")

@@ -96,7 +96,9 @@ def _http(request: Request, error: Exception) -> JSONResponse:
     if kind := by_status.get(error.status_code):
         return problem(kind(None if kind is NotFound else error.detail), request_id)
     if error.status_code == HTTPStatus.BAD_REQUEST:  # the framework's answer to a body that it can't parse
-        return _response(422, "validation_failed", error.detail, request_id, {"errors": []})
+        is_deep = isinstance(error.__cause__, RecursionError)
+        said = "The body is nested too deep." if is_deep else error.detail
+        return _response(422, "validation_failed", said, request_id, {"errors": []})
     phrase = HTTPStatus(error.status_code).phrase
     answer = _response(error.status_code, phrase.lower().replace(" ", "_"), error.detail, request_id, {})
     answer.headers.update(error.headers or {})
