@@ -14,8 +14,8 @@ BODIES = {
     "900 objects": (ORDER % ('{"a":' * 900 + "1" + "}" * 900), "50 levels"),
     "100,000 lists": (ORDER % ("[" * 100_000 + "]" * 100_000), "nested too deep"),
     "nothing else": ("[" * 100_000, "nested too deep"),
-    "metadata": ('{"operation": "image", "metadata": {"a": %s}}' % DEEP, "valid string"),
-    "another field": ('{"operation": %s}' % DEEP, "valid string"),
+    "metadata": ('{"operation": "image", "metadata": {"a": ' + DEEP + "}}", "valid string"),
+    "another field": ('{"operation": ' + DEEP + "}", "valid string"),
     "NaN": (ORDER % "[NaN]", "finite"),
     "Infinity": (ORDER % "1e400", "finite"),
 }

@@ -5,14 +5,18 @@ from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
 import pytest
-from pydantic import Field
+from pydantic import AliasChoices, ConfigDict, Field
 
 from tallyframe.api.bodies import read_pictures
 from tallyframe.db import Database
+from tallyframe.errors import ValidationFailed
 from tallyframe.operations.fields import Fields, Picture
-from tallyframe.operations.pictures import DEEPEST, most_pictures, replace_pictures
+from tallyframe.operations.pictures import DEEPEST, check_names, most_pictures, replace_pictures
+from tallyframe.operations.registry import operations
+from tallyframe.settings import Settings
 from tests.conftest import ClientFor, enroll
 from tests.operations.buying import ask_for, buy, places, receipt
+from tests.operations.dropped.album import Album
 from tests.support.books import assert_books_balance
 from tests.support.cast import Member
 from tests.support.drawn import GREEN, RED, picture
@@ -172,12 +176,61 @@ def test_what_is_nested_without_end_is_followed_so_far_and_then_left_to_be_refus
     pic = {"url": "https://example.com/a.png"}
     sent: dict[str, Any] = {"leaf": pic}
     for _ in range(DEEPEST - 1):
-        sent = {"left": sent, "picture": pic}
-    assert len(read_pictures(Node, sent)[1]) == DEEPEST
+        sent = {"left": sent}
+    assert len(read_pictures(Node, sent)[1]) == 1
     for _ in range(100):
         sent = {"left": sent}
     assert read_pictures(Node, sent) == (sent, [])
     assert most_pictures(Node) == 2
+
+
+def test_there_are_no_more_than_the_offer_says_in_all_nor_in_one_place() -> None:
+    pic = {"url": "https://example.com/a.png"}
+    three: dict[str, Any] = {"picture": pic, "left": {"picture": pic, "left": {"picture": pic}}}
+    mapping = {"by_name": {str(number): pic for number in range(500)}}
+    for model, sent, most in ((Node, three, 2), (Anything, mapping, 2), (Mapped, mapping, 4)):
+        with pytest.raises(ValidationFailed, match=f"There may be {most}"):
+            read_pictures(model, sent)
+    four = {str(number): pic for number in range(4)}
+    assert len(read_pictures(Mapped, {"by_name": four, "nested": [four] * 4})[1]) == most_pictures(Mapped) == 20
+
+
+class Mapped(Fields):
+    by_name: dict[str, Picture]
+    nested: list[dict[str, Picture]] = Field([])
+
+
+class Sent(Fields):
+    logo: Picture = Field(validation_alias="mark", serialization_alias="sign")
+
+
+def test_a_picture_is_found_by_the_name_by_which_it_is_read() -> None:
+    fields, found = read_pictures(Sent, {"mark": {"url": "https://example.com/a.png"}})
+    assert Sent.model_validate(fields).logo == found[0].id
+    check_names(Sent)
+    check_names(Anything)
+
+
+class Chosen(Fields):
+    logo: Picture = Field(validation_alias=AliasChoices("a", "b"))
+
+
+class Both(Fields):
+    model_config = ConfigDict(validate_by_name=True)
+    logo: Picture | None = Field(None, alias="mark")
+
+
+class Within(Fields):
+    inner: list[Both | str]
+
+
+@pytest.mark.parametrize("model", [Chosen, Both, Within])
+def test_one_that_could_be_sent_by_two_names_is_refused_at_the_start(
+    model: type[Fields], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Album, "Fields", model)
+    with pytest.raises(TypeError, match="logo has pictures, so a client may send it by one name only"):
+        operations(settings)
 
 
 async def ended(member: Member, bench: Bench, made: dict[str, Any], *said: Any) -> None:

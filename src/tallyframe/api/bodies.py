@@ -16,7 +16,7 @@ from tallyframe.api.incoming import AssetRef, NewProject, UrlRef
 from tallyframe.api.pictures import Given, given
 from tallyframe.errors import UnsupportedMedia, ValidationFailed
 from tallyframe.operations.fields import MAX_PICTURES
-from tallyframe.operations.pictures import replace_pictures
+from tallyframe.operations.pictures import most_pictures, replace_pictures
 
 MAX_FIELDS = 32
 
@@ -39,11 +39,13 @@ async def read(request: Request, max_upload_bytes: int) -> tuple[NewProject, Ima
 def read_pictures(model: type[BaseModel], sent: Mapping[str, Any]) -> tuple[dict[str, Any], list[Given]]:
     """Return the fields of any operation with ids in the place of pictures, and the pictures.
 
-    Raises RequestValidationError for what is no picture, and ValidationFailed for too many.
+    Raises RequestValidationError for what is no picture, and ValidationFailed for too many in one list or in all.
     """
-    pictures = list[Given]()
+    pictures, most = list[Given](), most_pictures(model)
 
     def take(item: object, place: tuple[str, ...]) -> UUID:
+        if len(pictures) == most:
+            raise ValidationFailed(f"There may be {most} pictures at most.")
         with below(*place):
             pictures.append(given(_source(_REFS.validate_python(item)), "/".join(("/input", *place))))
         return pictures[-1].id

@@ -1,11 +1,12 @@
 """Where an operation's fields hold pictures: by themselves, in lists, dicts, unions and models, at any depth."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from uuid import UUID
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from tallyframe.errors import ValidationFailed
 from tallyframe.operations.fields import MAX_PICTURES, IsPicture
@@ -28,10 +29,33 @@ def most_pictures(model: type[BaseModel]) -> int:
 def replace_pictures(model: type[BaseModel], sent: Mapping[str, Any], replace: Replace) -> dict[str, Any]:
     """Return the fields with each picture replaced. What hasn't the form of the model is left for it to refuse.
 
-    Raises ValidationFailed for a list with too many.
+    Raises ValidationFailed for a list or a mapping with too many.
     """
     replaced: dict[str, Any] = _replaced(model, sent, replace, ())
     return replaced
+
+
+def check_names(model: type[BaseModel]) -> None:
+    """Raise TypeError for a field with pictures that is sent by several names or by a path: one would be overlooked."""
+    for kind in _models(model, ()):
+        for name, info in kind.model_fields.items():
+            by_name = kind.model_config.get("populate_by_name") or kind.model_config.get("validate_by_name")
+            by_alias = kind.model_config.get("validate_by_alias") is not False
+            alias = info.validation_alias
+            is_one = alias is None or (isinstance(alias, str) and by_alias and not by_name)
+            if not is_one and _most(_fields(kind)[_sent_as(name, info)], ()):
+                raise TypeError(f"{kind.__name__}.{name} has pictures, so a client may send it by one name only.")
+
+
+def _models(annotation: Any, within: tuple[Any, ...]) -> Iterator[type[BaseModel]]:  # noqa: ANN401  # any annotation
+    """Find the model itself and all that its fields name."""
+    kind, _ = _plain(annotation)
+    if _is_model(kind) and kind not in within:
+        yield kind
+        for field in _fields(kind).values():
+            yield from _models(field, (*within, kind))
+    for part in get_args(kind):
+        yield from _models(part, within)
 
 
 def _most(annotation: Any, within: tuple[Any, ...]) -> int:  # noqa: ANN401  # any annotation
@@ -58,6 +82,8 @@ def _replaced(annotation: Any, value: Any, replace: Replace, at: tuple[str, ...]
         part = _fitting([part for part in get_args(kind) if part is not NoneType], value)
         return value if value is None or part is None else _replaced(part, value, replace, at)
     if isinstance(value, Mapping) and (_is_model(kind) or _is_mapping(kind)):
+        if _is_mapping(kind):
+            _refuse_more(len(value), _longest(notes), at)
         parts = _fields(kind) if _is_model(kind) else dict.fromkeys(value, get_args(kind)[-1])
         return {
             name: _replaced(parts[name], item, replace, (*at, name)) if name in parts else item
@@ -74,11 +100,15 @@ def _items(annotation: Any, items: list[Any], replace: Replace, at: tuple[str, .
     if get_origin(kind) is tuple and Ellipsis not in parts:
         pairs = list(zip(parts, items, strict=False))
         rest = items[len(pairs) :]
-    elif len(items) > (most := _longest(notes)):
-        raise ValidationFailed(f"There may be {most} at most.", pointer="".join(f"/{part}" for part in at))
     else:
+        _refuse_more(len(items), _longest(notes), at)
         pairs, rest = [(parts[0], item) for item in items], []
     return [_replaced(part, item, replace, (*at, str(place))) for place, (part, item) in enumerate(pairs)] + rest
+
+
+def _refuse_more(found: int, most: int, at: tuple[str, ...]) -> None:
+    if found > most:
+        raise ValidationFailed(f"There may be {most} at most.", pointer="".join(f"/{part}" for part in at))
 
 
 def _fitting(parts: list[Any], value: Any) -> Any:  # noqa: ANN401
@@ -122,8 +152,12 @@ def _plain(annotation: Any) -> tuple[Any, tuple[Any, ...]]:  # noqa: ANN401
 def _fields(model: type[BaseModel]) -> dict[str, Any]:
     """Return what each field may hold, by the name by which a client sends it."""
     model.model_rebuild()  # where it names models that were defined after it
-    fields = ((info.alias or name, info) for name, info in model.model_fields.items())
-    return {name: Annotated[info.annotation, *info.metadata, None] for name, info in fields}
+    fields = model.model_fields.items()
+    return {_sent_as(name, info): Annotated[info.annotation, *info.metadata, None] for name, info in fields}
+
+
+def _sent_as(name: str, info: FieldInfo) -> str:
+    return info.validation_alias if isinstance(info.validation_alias, str) else name
 
 
 def _is_picture(notes: tuple[Any, ...]) -> bool:

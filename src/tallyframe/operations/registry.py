@@ -6,6 +6,7 @@ from typing import Any
 from tallyframe.credits import Credits, whole_credits
 from tallyframe.operations.base import Operation, Operations
 from tallyframe.operations.image import Image
+from tallyframe.operations.pictures import check_names
 from tallyframe.operations.video import Video
 from tallyframe.settings import Settings, SettingsError
 
@@ -16,7 +17,9 @@ OPERATIONS: tuple[Operation[Any], ...] = (
 
 
 def operations(settings: Settings) -> Operations:
-    """Return those whose capabilities somebody serves here."""
+    """Return those whose capabilities somebody serves here. Raises TypeError for one whose pictures can't be found."""
+    for operation in OPERATIONS:
+        check_names(operation.fields)
     served = (each for each in OPERATIONS if all(settings.providers_for(capability) for capability in each.uses))
     return {operation.name: operation for operation in served}
 
