@@ -1,16 +1,20 @@
 -- What any operation needs: outputs with a role, versions of a project's media, and results that are there.
 -- Statements are separated by lines of "--;".
 
--- Workers of the version before leave the role out.
+-- The version before leaves the role out: workers of outputs, and the API of pictures that come with orders.
 CREATE FUNCTION asset_role() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    NEW.role := split_part(NEW.content_type, '/', 1);
-    NEW.position := 0;
+    IF NEW.generation_id IS NULL THEN
+        NEW.role := 'ordered';
+    ELSE
+        NEW.role := split_part(NEW.content_type, '/', 1);
+        NEW.position := 0;
+    END IF;
     RETURN NEW;
 END $$
 --;
 CREATE TRIGGER asset_role BEFORE INSERT ON assets
-    FOR EACH ROW WHEN (NEW.generation_id IS NOT NULL AND NEW.role IS NULL) EXECUTE FUNCTION asset_role()
+    FOR EACH ROW WHEN (coalesce(NEW.generation_id, NEW.project_id) IS NOT NULL AND NEW.role IS NULL) EXECUTE FUNCTION asset_role()
 --;
 
 CREATE TABLE project_media (

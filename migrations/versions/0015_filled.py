@@ -1,4 +1,4 @@
-"""Outputs from before 0011 get their role and their place among the media of their projects, while everybody works on.
+"""Files from before 0011 get their role, and outputs their place among the media of their projects, while all work on.
 
 Revision: 0015, after 0014.
 
@@ -24,12 +24,16 @@ PAUSE = 0.5  # seconds from one walk to the next, while somebody else holds rows
 #: Rows that somebody else is changing are left for the next walk, so that nobody waits for us who holds what we want.
 FILL_ASSETS = """
     WITH batch AS (SELECT id FROM assets WHERE id > :after ORDER BY id LIMIT :most),
-         ours AS (SELECT id FROM assets JOIN batch USING (id) WHERE generation_id IS NOT NULL AND role IS NULL
+         ours AS (SELECT id FROM assets JOIN batch USING (id)
+                  WHERE coalesce(generation_id, project_id) IS NOT NULL AND role IS NULL
                   FOR UPDATE OF assets SKIP LOCKED),
-         filled AS (UPDATE assets SET role = split_part(content_type, '/', 1), position = 0
+         filled AS (UPDATE assets
+                    SET role = CASE WHEN generation_id IS NULL THEN 'ordered' ELSE split_part(content_type, '/', 1) END,
+                        position = CASE WHEN generation_id IS NULL THEN NULL ELSE 0 END
                     FROM ours WHERE assets.id = ours.id)
     SELECT id FROM batch ORDER BY id DESC LIMIT 1"""
-ASSETS_LEFT = "SELECT EXISTS (SELECT FROM assets WHERE generation_id IS NOT NULL AND role IS NULL)"
+ASSETS_LEFT = """
+    SELECT EXISTS (SELECT FROM assets WHERE coalesce(generation_id, project_id) IS NOT NULL AND role IS NULL)"""
 #: The version before left all of a deleted order but its prompt.
 FORGET_ORDERS = """
     WITH batch AS (SELECT id FROM projects WHERE id > :after ORDER BY id LIMIT :most),

@@ -28,7 +28,11 @@ class DeletedIsErased(Invariant):
         says = _row.output.is_not(None) | (_row.input != sa.cast(ERASED_INPUT, JSONB))
         of_project = sa.exists().where(_row.project_id == projects.c.id, says)
         alone = generations.c.project_id.is_(None)
-        its_own = sa.exists().where(assets.c.generation_id == _row.id, assets.c.project_id.is_(None))
+        others = generations.alias("others")
+        names = sa.func.strpos(sa.cast(others.c.input, sa.Text), sa.cast(assets.c.id, sa.Text)) > 0
+        users = (others.c.user_id == assets.c.user_id) & others.c.deleted_at.is_(None) & names
+        is_used = sa.exists().where(users).correlate(assets)
+        its_own = sa.exists().where(assets.c.generation_id == _row.id, assets.c.project_id.is_(None), ~is_used)
         queries = (
             _left(projects, ERASE_PROJECT, of_project | sa.exists().where(assets.c.project_id == projects.c.id)),
             _left(generations, ERASE_GENERATION, says | its_own).where(alone),

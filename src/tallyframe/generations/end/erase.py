@@ -44,24 +44,19 @@ class Subject:
             return assets.c.project_id == self.id
         this = generations.alias("this")
         owner = sa.select(this.c.user_id).where(this.c.id == self.id).scalar_subquery()
-        ordered = (assets.c.user_id == owner) & _is_ordered() & _named_by(this, this.c.id == self.id)
-        return ((assets.c.generation_id == self.id) & assets.c.project_id.is_(None)) | ordered
+        maker = (generations.c.id == assets.c.generation_id) & generations.c.project_id.is_(None)
+        is_made = sa.exists().where(maker, generations.c.id != self.id, generations.c.deleted_at.is_(None))
+        # It came with an order, or with a project or generation that is gone; what was uploaded by itself stays.
+        came = sa.case((assets.c.generation_id.is_(None), assets.c.role == ORDERED), else_=~is_made.correlate(assets))
+        names = sa.func.strpos(sa.cast(this.c.input, sa.Text), sa.cast(assets.c.id, sa.Text)) > 0
+        named = sa.exists().where(this.c.id == self.id, names).correlate(assets)
+        own = (assets.c.generation_id == self.id) | (came & named)
+        return (assets.c.user_id == owner) & assets.c.project_id.is_(None) & own
 
     def owner(self) -> "sa.Select[UUID]":
         """Return the query for its user; no row unless it is deleted."""
         table = projects if self.kind == ERASE_PROJECT else generations
         return sa.select(table.c.user_id).where(table.c.id == self.id, table.c.deleted_at.is_not(None))
-
-
-def _is_ordered() -> "sa.ColumnElement[bool]":
-    """Return the condition that an asset came with orders that have no project."""
-    return (assets.c.role == ORDERED) & assets.c.project_id.is_(None) & assets.c.generation_id.is_(None)
-
-
-def _named_by(some: "sa.FromClause", condition: "sa.ColumnElement[bool]") -> "sa.ColumnElement[bool]":
-    """Return the condition that an asset's id stands in the input of one of `some` generations."""
-    names = sa.func.strpos(sa.cast(some.c.input, sa.Text), sa.cast(assets.c.id, sa.Text)) > 0
-    return sa.exists().where(condition, names).correlate(assets)
 
 
 async def delete(db: Database, user_id: UUID, project_id: UUID) -> bool:
@@ -109,20 +104,20 @@ async def erase(db: Database, storages: Mapping[str, Storage], subject: Subject)
 
 
 async def _release_rows(transaction: Transaction, subject: Subject, storages: Sequence[str]) -> None:
-    """Take the subject's files out of the tables; one that is still used goes with the project that uses it.
+    """Take the subject's files out of the tables; one that is still used goes with who uses it.
 
-    The lock on the assets makes orders that name one wait (their foreign key does), and the lock on the projects that
-    use one makes their own deletion wait, so that nobody inherits a picture who is just leaving.
+    The lock on the assets makes new projects that use one wait (their foreign key does). The locks on the projects and
+    generations that use one make their own deletion wait, so that nobody inherits a picture who is just leaving.
     """
     user_id = (await transaction.execute(subject.owner())).scalar_one_or_none()
     if user_id is None:  # it isn't deleted: whoever called for this was wrong
         return
-    ids = list((await transaction.execute(sa.select(assets.c.id).where(subject.files()).with_for_update())).scalars())
-    heirs = {row.asset_id: row.project_id for row in (await transaction.execute(_users(ids, subject.id))).all()}
+    files = sa.select(assets.c.id).where(subject.files()).order_by(assets.c.id).with_for_update()
+    ids = list((await transaction.execute(files)).scalars())
+    heirs = await _heirs(transaction, ids, user_id, subject) if ids else {}
     for asset_id, heir in heirs.items():
         await transaction.execute(sa.update(assets).where(assets.c.id == asset_id).values(project_id=heir))
-    kept = set((await transaction.execute(_still_named(ids, subject.id))).scalars())
-    gone = [asset_id for asset_id in ids if asset_id not in heirs and asset_id not in kept]
+    gone = [asset_id for asset_id in ids if asset_id not in heirs]
     unlink = (project_images.c.project_id == subject.id) | project_images.c.asset_id.in_(gone)
     await transaction.execute(sa.delete(project_images).where(unlink))
     await transaction.execute(sa.delete(project_media).where(project_media.c.project_id == subject.id))
@@ -137,22 +132,43 @@ async def _release_rows(transaction: Transaction, subject: Subject, storages: Se
     await _forget_words(transaction, user_id, subject)
 
 
-def _users(asset_ids: Sequence[UUID], subject_id: UUID) -> sa.Select[UUID, UUID]:
-    """Return the query for the projects that use these pictures, and aren't deleted or the subject."""
-    others = (projects.c.id != subject_id) & projects.c.deleted_at.is_(None)
-    return (
-        sa.select(project_images.c.asset_id, project_images.c.project_id)
-        .join(projects, projects.c.id == project_images.c.project_id)
-        .where(project_images.c.asset_id.in_(asset_ids), others)
-        .with_for_update(of=projects, read=True)
+async def _heirs(
+    transaction: Transaction, ids: Sequence[UUID], user_id: UUID, subject: Subject
+) -> dict[UUID, UUID | None]:
+    """Return the project that gets each of the files which is still used; it and its other users are locked.
+
+    None: only generations without a project name it. It goes when the last of them goes.
+    """
+    uses = (await transaction.execute(_uses(ids, user_id, subject))).all()
+    there = dict[sa.Table, set[UUID]]()
+    for table, names in ((projects, {row.project_id for row in uses}), (generations, {row.alone for row in uses})):
+        query = sa.select(table.c.id).where(table.c.id.in_(names - {None}), table.c.deleted_at.is_(None))
+        there[table] = set((await transaction.execute(query.with_for_update(read=True))).scalars())
+    heirs: dict[UUID, UUID | None] = {row.asset_id: None for row in uses if row.alone in there[generations]}
+    return heirs | {row.asset_id: row.project_id for row in uses if row.project_id in there[projects]}
+
+
+#: An id as it stands in an order: a string of its own.
+_ID = '"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"'
+
+
+def _uses(ids: Sequence[UUID], user_id: UUID, subject: Subject) -> sa.Select[UUID, UUID, UUID]:
+    """Return the query for who but the subject uses the files: projects, and orders, which may be placed again.
+
+    `alone` is the generation where it has no project. Each of the user's orders is read once, however many files.
+    """
+    row, picture = generations.c, project_images.c
+    found = sa.func.regexp_matches(sa.cast(row.input, sa.Text), _ID, "g")
+    names = found.table_valued(sa.column("ids", sa.ARRAY(sa.Text)), name="names").render_derived().lateral()
+    alone = sa.case((row.project_id.is_(None), row.id)).label("alone")
+    ordered = sa.select(sa.cast(names.c.ids[1], sa.Uuid()).label("asset_id"), row.project_id, alone)
+    ordered = ordered.join_from(generations, names, sa.true()).where(row.user_id == user_id, row.deleted_at.is_(None))
+    shown = sa.select(picture.asset_id, picture.project_id, sa.null().cast(sa.Uuid()))
+    uses = sa.union(ordered, shown.where(picture.asset_id.in_(ids))).subquery()
+    is_subject = (uses.c.project_id == subject.id) | (uses.c.alone == subject.id)
+    return sa.select(uses.c.asset_id, uses.c.project_id, uses.c.alone).where(
+        uses.c.asset_id.in_(ids), is_subject.is_not(True)
     )
-
-
-def _still_named(asset_ids: Sequence[UUID], subject_id: UUID) -> sa.Select[UUID]:
-    """Return the query for those that other generations of their user need, as one that was ordered again does."""
-    others = generations.alias("others")
-    theirs = (others.c.user_id == assets.c.user_id) & (others.c.id != subject_id) & others.c.deleted_at.is_(None)
-    return sa.select(assets.c.id).where(assets.c.id.in_(asset_ids), _is_ordered(), _named_by(others, theirs))
 
 
 async def _forget_words(transaction: Transaction, user_id: UUID, subject: Subject) -> None:
