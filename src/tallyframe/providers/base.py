@@ -5,6 +5,7 @@ with `collect`), or by raising `ProviderError`. A fast vendor never needs ticket
 a waiting generation is a row in the database and not a coroutine.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -206,3 +207,24 @@ Providers = Mapping[Capability, tuple[Provider, ...]]
 
 #: What can be ordered: the same, but without the providers.
 Offers = Mapping[Capability, tuple[Offer, ...]]
+
+
+def dump(made: BaseModel, *, by_alias: bool) -> dict[str, Any]:
+    """Return an instance as JSON values, of which `load` makes the same. Raises ValueError where there are none.
+
+    So it is known before anything depends on it. What is lost on the way: fields with `exclude`, secrets, an alias for
+    writing that isn't the one for reading, numbers that JSON hasn't (NaN).
+    """
+    values = made.model_dump(mode="json", by_alias=by_alias, round_trip=True)
+    json.dumps(values, allow_nan=False)
+    if load(type(made), values) != made:
+        raise ValueError("another value comes back")
+    return values
+
+
+def load(model: type[A], values: object) -> A:
+    """Return the instance that `dump` has written, by its fields' names or aliases. Raises ValidationError.
+
+    They are read as JSON, as which even a strict model takes a list for a tuple and a text for a date.
+    """
+    return model.model_validate_json(json.dumps(values), strict=False, by_alias=True, by_name=True)

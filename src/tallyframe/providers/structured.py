@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from tallyframe.errors import FailureCode, ProviderError
-from tallyframe.json_values import MOST_LEVELS, dump, is_too_deep
-from tallyframe.providers.base import Data
+from tallyframe.json_values import MOST_LEVELS, is_too_deep
+from tallyframe.providers.base import Data, dump
 
 _MOST_PROBLEMS = 5
 #: What OpenAI's strict mode knows nothing of; pydantic checks it afterwards.
@@ -66,7 +66,7 @@ def read_structured(text: str | None, model: type[BaseModel]) -> Data:
     if not text or not text.strip():
         raise _no_use("the answer is empty")
     try:
-        value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        value = json.loads(text, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError):
         raise _no_use(f"its {len(text):,} characters are no JSON") from None
     if is_too_deep(value):
@@ -77,29 +77,16 @@ def read_structured(text: str | None, model: type[BaseModel]) -> Data:
         found = error.errors(include_input=False, include_url=False, include_context=False)[:_MOST_PROBLEMS]
         places = ", ".join(f"{'.'.join(map(str, each['loc'])) or 'the whole'} ({each['type']})" for each in found)
         raise _no_use(f"it is not in the form of {model.__name__}: {places}") from None
-    return Data(_kept(answer))
-
-
-def _kept(answer: BaseModel) -> dict[str, Any]:
-    """Return the answer as it is kept, by the fields' names. An answer that is paid and can't be kept is `spent`.
-
-    That is a mistake in the model's code, which a second purchase would only repeat.
-    """
     try:
-        return dump(answer, by_alias=False)
-    except ValueError as error:
-        said = f"{type(answer).__name__} is not the same when it is read back ({type(error).__name__}): mend the model."
+        return Data(dump(answer, by_alias=False))
+    except ValueError as error:  # a mistake in the model's code, which a second purchase would only repeat
+        said = f"{model.__name__} is not the same when it is read back ({type(error).__name__}): mend the model."
         raise ProviderError(FailureCode.PROVIDER_REJECTED, spent=True, operator_message=said) from None
 
 
-def _refuse(constant: str) -> None:
-    """Refuse NaN and Infinity, which Python reads, and which are no JSON."""
-    raise ValueError(constant)
-
-
 def _finite(digits: str) -> float:
-    """Return the number. Raises ValueError for one that is too large, such as 1e400, which would be infinite."""
-    if math.isinf(number := float(digits)):
+    """Return the number. Raises ValueError for what JSON hasn't: NaN, Infinity, and 1e400, which would be infinite."""
+    if not math.isfinite(number := float(digits)):
         raise ValueError(digits)
     return number
 

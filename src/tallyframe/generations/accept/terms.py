@@ -8,9 +8,8 @@ from uuid import UUID
 
 from tallyframe.errors import Internal, ValidationFailed
 from tallyframe.generations.accept.submit import Order
-from tallyframe.json_values import dump, load
 from tallyframe.operations.base import Operation, Operations, OrderLimits
-from tallyframe.providers.base import Offers
+from tallyframe.providers.base import Offers, dump, load
 
 
 class Buyer(Protocol):

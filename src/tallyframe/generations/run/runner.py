@@ -24,9 +24,9 @@ from tallyframe.generations.steps.execute import RunDependencies
 from tallyframe.generations.steps.rows import StepRows
 from tallyframe.generations.steps.values import End, Leave
 from tallyframe.jitter import jittered
-from tallyframe.json_values import load
 from tallyframe.lost import sqlstate
 from tallyframe.operations.base import Operation, Operations, Result
+from tallyframe.providers.base import load
 
 log = structlog.get_logger()
 

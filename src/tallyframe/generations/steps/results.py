@@ -16,9 +16,8 @@ from pydantic import BaseModel
 from tallyframe.errors import FailureCode, GenerationError
 from tallyframe.generations.claim import Claim, ClaimLost
 from tallyframe.generations.steps.rows import StepRows
-from tallyframe.json_values import load
 from tallyframe.operations.base import Stored
-from tallyframe.providers.base import Data, Media, Task, TextTask, VisionTask
+from tallyframe.providers.base import Data, Media, Task, TextTask, VisionTask, load
 from tallyframe.storages.base import EXTENSIONS, Storage, StorageError
 
 log = structlog.get_logger()
