@@ -123,24 +123,22 @@ async def take_wake_up(redis: ArqRedis) -> bool:
 
 
 async def relay(db: Database, redis: ArqRedis, queues: Mapping[str, Collection[str]]) -> int:
-    """Wake a worker if any generation is due, and fill each queue with the due rows of its kinds; return how many.
+    """Wake a worker if any generation is due, and enqueue the due rows of each queue's kinds; return how many.
 
     Raises Unavailable or REDIS_AWAY.
     """
     if (await db.run(_GENERATION_IS_DUE)).scalar_one():
         await put_wake_up(redis)
-    return sum([await _fill(db, redis, queue, kinds) for queue, kinds in queues.items()])
-
-
-async def _fill(db: Database, redis: ArqRedis, queue: str, kinds: Collection[str]) -> int:
-    """Enqueue the due rows of `kinds`, oldest first, as far as there is room; return how many."""
-    room = QUEUE_LIMIT - int(await redis.zcount(queue, "-inf", time() * 1000))
-    rows = (await db.run(_mark_enqueued(kinds, room))).all() if room > 0 else []
-    for row in rows:
-        # A new id each time: a worker that died between taking a job and claiming it blocks the old id for minutes.
-        job_id = f"{row.kind}:{row.ref}:{row.serial}.{row.rings}"
-        await redis.enqueue_job(row.kind, str(row.ref), _job_id=job_id, _queue_name=queue)
-    return len(rows)
+    count = 0
+    for queue, kinds in queues.items():
+        room = QUEUE_LIMIT - int(await redis.zcount(queue, "-inf", time() * 1000))
+        rows = (await db.run(_mark_enqueued(kinds, room))).all() if room > 0 else []
+        for row in rows:
+            # A new id each time: a worker that died between taking a job and claiming it blocks the old id for minutes.
+            job_id = f"{row.kind}:{row.ref}:{row.serial}.{row.rings}"
+            await redis.enqueue_job(row.kind, str(row.ref), _job_id=job_id, _queue_name=queue)
+        count += len(rows)
+    return count
 
 
 _GENERATION_IS_DUE = sa.select(sa.exists().where(SHARES_WAKE_UP, outbox.c.due_at <= sa.func.now()))

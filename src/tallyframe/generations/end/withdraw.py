@@ -8,7 +8,6 @@ import sqlalchemy as sa
 import structlog
 
 from tallyframe.calls.gate import CallContext, Refused
-from tallyframe.db import Database
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.generations.end.sweep import is_over
 from tallyframe.generations.steps.decide import find_provider
@@ -52,53 +51,44 @@ async def withdraw(dependencies: RunDependencies, generation_id: UUID) -> str:
         .order_by(_step.name, _step.attempt)
     )
     steps = (await db.run(query)).all()
-    stopping = [_withdraw_step(dependencies, step, rung) for step in steps]
+    stopping = [_stop(dependencies, step, rung) for step in steps]
     ended = await asyncio.gather(*stopping, return_exceptions=True)  # what fails for one cuts off no other
     for error in ended:
         if isinstance(error, BaseException):
             raise error
     if not all(ended):
         return "again"
-    await _book_doubts(db, generation_id)
+    # Orders whose worker died before an answer came are in doubt: the vendor may have billed them.
+    over = sa.exists().where(generations.c.id == generation_id, is_over(generations.c.finished_at))
+    doubt = {"state": "in_doubt", "is_final": True, "operator_message": "never answered", "ended_at": sa.func.now()}
+    silent = (_step.generation_id == generation_id) & (_step.state == "intent")
+    await db.run(sa.update(generation_steps).where(silent, over).values(**doubt))
     await db.run(sa.delete(outbox).where(call))
     return "withdrawn"
 
 
-async def _withdraw_step(dependencies: RunDependencies, step: OpenTicket, rung: int) -> bool:
-    """Stop the work for one ticket, and book what came of it. False: the vendor is to be asked again."""
+async def _stop(dependencies: RunDependencies, step: OpenTicket, rung: int) -> bool:
+    """Ask the vendor to stop work on a ticket, and book what came of it. False: the vendor is to be asked again."""
     about = {"generation_id": str(step.generation_id), "step": step.name, "attempt": step.attempt}
+    provider, words = find_provider(dependencies.providers, step.provider), NOT_STOPPED
     try:
-        words = await _stop(dependencies, step) if rung <= MOST_RINGS else NOT_STOPPED
+        if provider and rung <= MOST_RINGS:
+            context = CallContext(step.generation_id, step.operation, step.name, step.attempt, "cancel")
+            entered = await dependencies.gate.enter(step.provider, step.model, context)
+            if not isinstance(entered, Refused):
+                async with dependencies.gate.recording(entered):
+                    try:
+                        async with asyncio.timeout(CANCEL_SECONDS):
+                            words = STOPPED if await provider.cancel(step.ticket) else NOT_STOPPED
+                    except TimeoutError:
+                        said = f"No answer in {CANCEL_SECONDS:.0f} seconds."
+                        raise ProviderError(FailureCode.PROVIDER_TIMEOUT, operator_message=said) from None
     except ProviderError as error:
         if rung < MOST_RINGS:
             log.warning("withdraw_failed", **about, error=type(error).__name__)
             return False
-        words = NOT_STOPPED
     this = (_step.generation_id == step.generation_id) & (_step.name == step.name) & (_step.attempt == step.attempt)
     ended = {"state": "withdrawn", "operator_message": words, "ended_at": sa.func.now()}
     await dependencies.db.run(sa.update(generation_steps).where(this, _OPEN).values(**ended))
     log.info("withdrawn", **about, provider=step.provider, words=words)
     return True
-
-
-async def _stop(dependencies: RunDependencies, step: OpenTicket) -> str:
-    provider = find_provider(dependencies.providers, step.provider)
-    context = CallContext(step.generation_id, step.operation, step.name, step.attempt, "cancel")
-    entered = await dependencies.gate.enter(step.provider, step.model, context) if provider else None
-    if provider is None or entered is None or isinstance(entered, Refused):
-        return NOT_STOPPED
-    async with dependencies.gate.recording(entered):
-        try:
-            async with asyncio.timeout(CANCEL_SECONDS):
-                return STOPPED if await provider.cancel(step.ticket) else NOT_STOPPED
-        except TimeoutError:
-            said = f"No answer in {CANCEL_SECONDS:.0f} seconds."
-            raise ProviderError(FailureCode.PROVIDER_TIMEOUT, retryable=True, operator_message=said) from None
-
-
-async def _book_doubts(db: Database, generation_id: UUID) -> None:
-    """Mark orders as in doubt whose worker died before an answer came: the vendor may have billed them."""
-    over = sa.exists().where(generations.c.id == generation_id, is_over(generations.c.finished_at))
-    doubt = {"state": "in_doubt", "is_final": True, "operator_message": "never answered", "ended_at": sa.func.now()}
-    silent = (_step.generation_id == generation_id) & (_step.state == "intent")
-    await db.run(sa.update(generation_steps).where(silent, over).values(**doubt))
