@@ -34,16 +34,6 @@ FILL_ASSETS = """
     SELECT id FROM batch ORDER BY id DESC LIMIT 1"""
 ASSETS_LEFT = """
     SELECT EXISTS (SELECT FROM assets WHERE coalesce(generation_id, project_id) IS NOT NULL AND role IS NULL)"""
-#: The version before left all of a deleted order but its prompt.
-FORGET_ORDERS = """
-    WITH batch AS (SELECT id FROM projects WHERE id > :after ORDER BY id LIMIT :most),
-         ours AS (SELECT g.id FROM generations g JOIN projects p ON p.id = g.project_id JOIN batch ON batch.id = p.id
-                  WHERE p.deleted_at IS NOT NULL AND g.input <> '{"prompt": ""}' FOR UPDATE OF g SKIP LOCKED),
-         forgotten AS (UPDATE generations SET input = '{"prompt": ""}' FROM ours WHERE generations.id = ours.id)
-    SELECT id FROM batch ORDER BY id DESC LIMIT 1"""
-ORDERS_LEFT = """
-    SELECT EXISTS (SELECT FROM generations g JOIN projects p ON p.id = g.project_id
-                   WHERE p.deleted_at IS NOT NULL AND g.input <> '{"prompt": ""}')"""
 #: Two statements: what is filled in must be seen as it is once the projects are locked.
 LOCK_PROJECTS = """
     WITH batch AS (SELECT id FROM projects WHERE id > :after ORDER BY id LIMIT :most),
@@ -75,7 +65,6 @@ def upgrade() -> None:
         connection.execute(sa.text("SET ROLE tallyframe_worker"))
         _until_none_is_left(connection, ASSETS_LEFT, lambda: _walk(connection, FILL_ASSETS))
         _until_none_is_left(connection, PROJECTS_LEFT, lambda: _walk_projects(connection))
-        _until_none_is_left(connection, ORDERS_LEFT, lambda: _walk(connection, FORGET_ORDERS))
         connection.execute(sa.text("RESET ROLE"))
         for name in INDEXES:
             _make_index(connection, name)
