@@ -78,7 +78,7 @@ def fake_of(capability: Capability) -> FakeGemini:
 def gemini_at(url: str, *capabilities: Capability, **access: Any) -> Gemini:
     """Make Gemini for these capabilities, or for all."""
     models = {each: MODEL if each == "image" else TEXT_MODEL for each in capabilities or CAPABILITIES}
-    return Gemini(GoogleAccess(**{"api_key": KEY, "base_url": url, "timeout": 10.0, **access}), models)
+    return Gemini(GoogleAccess(**{"api_key": KEY, "base_url": url, "timeout": 20.0, **access}), models)
 
 
 @asynccontextmanager

@@ -46,7 +46,7 @@ def try_of(attempt: int = 1) -> Call:
 
 
 def access(url: str, **over: Any) -> GoogleAccess:
-    return GoogleAccess(**{"api_key": KEY, "base_url": url, "timeout": 5.0, **over})
+    return GoogleAccess(**{"api_key": KEY, "base_url": url, "timeout": 20.0, **over})
 
 
 @asynccontextmanager
