@@ -51,6 +51,7 @@ class DetachedCalls:
         task = asyncio.create_task(write)
         self._finishing[task] = generation_id
         task.add_done_callback(self._finishing.pop)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever waited may have gone
         return task
 
     def has(self, generation_id: UUID) -> bool:
