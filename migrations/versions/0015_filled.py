@@ -63,7 +63,7 @@ def upgrade() -> None:
     with op.get_context().autocommit_block():
         connection = op.get_bind()
         connection.execute(sa.text("SET ROLE tallyframe_worker"))
-        _until_none_is_left(connection, ASSETS_LEFT, lambda: _walk(connection, FILL_ASSETS))
+        _until_none_is_left(connection, ASSETS_LEFT, lambda: _walk_assets(connection))
         _until_none_is_left(connection, PROJECTS_LEFT, lambda: _walk_projects(connection))
         connection.execute(sa.text("RESET ROLE"))
         for name in INDEXES:
@@ -85,10 +85,10 @@ def _until_none_is_left(connection: sa.Connection, left: str, walk: Callable[[],
         time.sleep(PAUSE)
 
 
-def _walk(connection: sa.Connection, statement: str) -> None:
+def _walk_assets(connection: sa.Connection) -> None:
     after: UUID | None = UUID(int=0)
     while after:
-        after = connection.execute(sa.text(statement), {"after": after, "most": BATCH}).scalar_one_or_none()
+        after = connection.execute(sa.text(FILL_ASSETS), {"after": after, "most": BATCH}).scalar_one_or_none()
 
 
 def _walk_projects(connection: sa.Connection) -> None:

@@ -86,6 +86,17 @@ async def test_a_call_that_comes_meanwhile_is_not_completed(bench: Bench, delete
     assert await owner.fetchval(CALLS) == 0
 
 
+async def test_who_comes_when_all_is_removed_lists_nothing_that_nobody_would_remove(
+    bench: Bench, deleted: Subject, owner: Any
+) -> None:
+    async def fail() -> None:
+        raise StorageError("away")
+
+    await bench.handle(ERASE_PROJECT, deleted.id)
+    await slowly(bench, deleted, fail)
+    assert await owner.fetchval("SELECT count(*) FROM erased_files") == 0
+
+
 async def test_ringing_meanwhile_changes_nothing(bench: Bench, deleted: Subject, owner: Any) -> None:
     await slowly(bench, deleted, lambda: owner.execute("UPDATE outbox SET rings = rings + 1, due_at = now()"))
     assert await owner.fetchval(CALLS) == 0

@@ -69,11 +69,12 @@ def _ours(request: Request, error: Exception) -> JSONResponse:
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError | ValidationError)  # noqa: S101  # how it is registered
-    kinds = {item["type"] for item in error.errors() if item["loc"] == ("body",)}
+    found = error.errors()
+    kinds = {item["type"] for item in found if item["loc"] == ("body",)}
     if "model_attributes_type" in kinds and "json" not in request.headers.get("content-type", ""):
         return problem(UnsupportedMedia("Send application/json."), request_id_of(request))
     said: dict[tuple[str, str], None] = {}  # of a union, each member may say the same
-    for item in error.errors():
+    for item in found:
         # The place of a JSON error is a number of characters.
         pointer = "" if item["type"] == "json_invalid" else _pointer(item["loc"])
         said[pointer, _SAID.get(item["type"], str(item["msg"]).removeprefix("Value error, "))] = None

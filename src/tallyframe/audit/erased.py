@@ -7,6 +7,7 @@ from tallyframe.assets.tables import assets, erased_files
 from tallyframe.audit.base import Finding, Invariant, View
 from tallyframe.audit.looking import ago, counted, look_again, words
 from tallyframe.audit.steps import LONGEST, MOST_RINGS
+from tallyframe.generations.end.erase import names_asset
 from tallyframe.generations.tables import ERASE_GENERATION, ERASE_PROJECT, ERASED_INPUT, generations
 from tallyframe.outbox.rows import not_queued
 from tallyframe.outbox.tables import outbox
@@ -33,8 +34,7 @@ class DeletedIsErased(Invariant):
         of_project = sa.exists().where(_row.project_id == projects.c.id, says)
         alone = generations.c.project_id.is_(None)
         others = generations.alias("others")
-        names = sa.func.strpos(sa.cast(others.c.input, sa.Text), sa.cast(assets.c.id, sa.Text)) > 0
-        users = (others.c.user_id == assets.c.user_id) & others.c.deleted_at.is_(None) & names
+        users = (others.c.user_id == assets.c.user_id) & others.c.deleted_at.is_(None) & names_asset(others)
         is_used = sa.exists().where(users).correlate(assets)
         its_own = sa.exists().where(assets.c.generation_id == _row.id, assets.c.project_id.is_(None), ~is_used)
         queries = (

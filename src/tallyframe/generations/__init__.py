@@ -8,8 +8,8 @@ POST /v1/projects, POST /v1/generations
              runner.py     the operation's run(), a heartbeat beside it                        no transaction open
              context.py    what run() works with: pictures, and steps by name
   steps/   ④ execute.py    one step: what is next, ask a provider, decide
-             decide.py     what a step does about its tries and about an answer                pure
-             routing.py    which providers may be asked; retry.py: when again
+             decide.py     what a step does about its tries and about an answer, and when again pure
+             values.py     what is decided from, and what is decided                           pure
              rows.py       what is kept of each try; results.py: files into the storage
              detached.py   orders that are under way when their run ends
   end/     ⑤ settle.py     succeeded: outputs · data                                           ONE statement

@@ -33,7 +33,7 @@ def take(kind: str, ref: UUID) -> sa.Executable:
     return sa.update(outbox).where(this).values(_NEW_SERIAL).returning(outbox.c.serial)
 
 
-def complete_taken(kind: str, ref: UUID, serial: int | None) -> sa.Delete:
+def complete_taken(kind: str, ref: UUID, serial: int) -> sa.Delete:
     """Return the delete of a call, unless somebody has taken it, or called again, since `take` returned this serial."""
     return complete_where(kind, (outbox.c.ref == ref) & (outbox.c.serial == serial))
 

@@ -48,8 +48,7 @@ class Subject:
         is_made = sa.exists().where(maker, generations.c.id != self.id, generations.c.deleted_at.is_(None))
         # It came with an order, or with a project or generation that is gone; what was uploaded by itself stays.
         came = sa.case((assets.c.generation_id.is_(None), assets.c.role == ORDERED), else_=~is_made.correlate(assets))
-        names = sa.func.strpos(sa.cast(this.c.input, sa.Text), sa.cast(assets.c.id, sa.Text)) > 0
-        named = sa.exists().where(this.c.id == self.id, names).correlate(assets)
+        named = sa.exists().where(this.c.id == self.id, names_asset(this)).correlate(assets)
         own = (assets.c.generation_id == self.id) | (came & named)
         return (assets.c.user_id == owner) & assets.c.project_id.is_(None) & own
 
@@ -57,6 +56,11 @@ class Subject:
         """Return the query for its user; no row unless it is deleted."""
         table = projects if self.kind == ERASE_PROJECT else generations
         return sa.select(table.c.user_id).where(table.c.id == self.id, table.c.deleted_at.is_not(None))
+
+
+def names_asset(orders: "sa.FromClause") -> "sa.ColumnElement[bool]":
+    """Return the condition that the input of a row of generations names the asset of an outer query."""
+    return sa.func.strpos(sa.cast(orders.c.input, sa.Text), sa.cast(assets.c.id, sa.Text)) > 0
 
 
 async def delete(db: Database, user_id: UUID, project_id: UUID) -> bool:
@@ -95,6 +99,8 @@ async def erase(db: Database, storages: Mapping[str, Storage], subject: Subject)
     """
     async with db.transaction() as transaction:
         serial = (await transaction.execute(take(subject.kind, subject.id))).scalar_one_or_none()
+        if serial is None:  # somebody else has removed it all; what we listed now, nobody would be called to remove
+            return
         await _release_rows(transaction, subject, list(storages))
     files = await db.run(sa.select(erased_files).where(erased_files.c.project_id == subject.id))
     for row in files.all():

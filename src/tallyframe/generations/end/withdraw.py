@@ -14,6 +14,7 @@ from tallyframe.generations.steps.decide import find_provider
 from tallyframe.generations.steps.execute import RunDependencies
 from tallyframe.generations.tables import WITHDRAW, generation_steps, generations
 from tallyframe.outbox.tables import outbox
+from tallyframe.providers.base import Provider
 
 log = structlog.get_logger()
 
@@ -77,12 +78,7 @@ async def _stop(dependencies: RunDependencies, step: OpenTicket, rung: int) -> b
             entered = await dependencies.gate.enter(step.provider, step.model, context)
             if not isinstance(entered, Refused):
                 async with dependencies.gate.recording(entered):
-                    try:
-                        async with asyncio.timeout(CANCEL_SECONDS):
-                            words = STOPPED if await provider.cancel(step.ticket) else NOT_STOPPED
-                    except TimeoutError:
-                        said = f"No answer in {CANCEL_SECONDS:.0f} seconds."
-                        raise ProviderError(FailureCode.PROVIDER_TIMEOUT, operator_message=said) from None
+                    words = STOPPED if await _cancel(provider, step.ticket) else NOT_STOPPED
     except ProviderError as error:
         if rung < MOST_RINGS:
             log.warning("withdraw_failed", **about, error=type(error).__name__)
@@ -92,3 +88,13 @@ async def _stop(dependencies: RunDependencies, step: OpenTicket, rung: int) -> b
     await dependencies.db.run(sa.update(generation_steps).where(this, _OPEN).values(**ended))
     log.info("withdrawn", **about, provider=step.provider, words=words)
     return True
+
+
+async def _cancel(provider: Provider, ticket: str) -> bool:
+    """Ask the vendor to stop; tell whether it has. Raises ProviderError, also where no answer comes in time."""
+    try:
+        async with asyncio.timeout(CANCEL_SECONDS):
+            return await provider.cancel(ticket)
+    except TimeoutError:
+        said = f"No answer in {CANCEL_SECONDS:.0f} seconds."
+        raise ProviderError(FailureCode.PROVIDER_TIMEOUT, operator_message=said) from None

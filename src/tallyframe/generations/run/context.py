@@ -41,18 +41,18 @@ _NAME = re.compile(r"[a-z0-9_]{1,60}")
 class RunContext:
     """The operation's `Context` for one claimed generation. `wish` is done when the run is to leave or to end."""
 
-    dependencies: RunDependencies
-    claim: Claim
-    rows: StepRows
+    _dependencies: RunDependencies
+    _claim: Claim
+    _rows: StepRows
     wish: "asyncio.Future[Wish]" = field(default_factory=asyncio.Future)
-    tries: dict[str, list[Try]] | None = None  # by step, once they have been read
-    named: set[str] = field(default_factory=set)
-    asking: asyncio.Task[Any] | None = None  # who asks for steps right now
-    is_misused: bool = False
+    _tries: dict[str, list[Try]] | None = None  # by step, once they have been read
+    _named: set[str] = field(default_factory=set)
+    _asking: asyncio.Task[Any] | None = None  # who asks for steps right now
+    _is_misused: bool = False
 
     def input(self, picture: UUID | Stored) -> "Picture":
         """Return a reference to a picture of the order, by its id, or to a file that a step before has made."""
-        return Picture(self.dependencies, self.claim.user_id, picture)
+        return Picture(self._dependencies, self._claim.user_id, picture)
 
     async def step(self, name: str, task: Task) -> Any:  # noqa: ANN401  # Stored, or an instance of the task's model
         """Have one task done, once, and return its result."""
@@ -66,22 +66,22 @@ class RunContext:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Refuse calls beside each other: the first that left would cut off what the others have just ordered."""
-        if self.asking:
-            self.is_misused = True
-            self.asking.cancel()  # what it has placed by now is followed as a detached call
-        if self.is_misused:
+        if self._asking:
+            self._is_misused = True
+            self._asking.cancel()  # what it has placed by now is followed as a detached call
+        if self._is_misused:
             raise RuntimeError("Steps that are done side by side are asked for by one call of context.steps().")
-        self.asking = asyncio.current_task()
+        self._asking = asyncio.current_task()
         try:
             yield
         finally:
-            self.asking = None
+            self._asking = None
 
     async def _steps(self, tasks: Mapping[str, Task]) -> dict[str, Any]:
         for name in tasks:
-            if name in self.named or not _NAME.fullmatch(name):
+            if name in self._named or not _NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is no name for a step, or one that this run has had already")
-            self.named.add(name)
+            self._named.add(name)
         try:
             results = await self._perform(tasks)
         except ClaimLost:
@@ -93,11 +93,11 @@ class RunContext:
 
         While some take long, those that wait are looked at again when they are due: no ticket waits for a slow order.
         """
-        if self.tries is None:
-            self.tries = await self.rows.tries()
+        if self._tries is None:
+            self._tries = await self._rows.tries()
         else:
             await asyncio.sleep(0)  # as the query above: a call beside this one is refused before anything is placed
-        step, tries = partial(Step, self.dependencies, self.claim, self.rows), self.tries
+        step, tries = partial(Step, self._dependencies, self._claim, self._rows), self._tries
         steps = {name: step(name, task, tries.get(name, ())) for name, task in tasks.items()}
         performing = {asyncio.create_task(each.perform()): name for name, each in steps.items()}
         results: dict[str, Mapping[str, Any]] = {}
@@ -138,7 +138,7 @@ class RunContext:
 
     def _keep(self, verdict: Verdict) -> "asyncio.Task[None]":
         """Keep a verdict to the end, also when the run is cut meanwhile: it may be all that leads to a ticket."""
-        return self.dependencies.detached.finish(self.claim.id, self.rows.keep(verdict))
+        return self._dependencies.detached.finish(self._claim.id, self._rows.keep(verdict))
 
     async def _want(self, wish: Wish) -> Never:
         """Say what the run wants, and wait to be dropped."""

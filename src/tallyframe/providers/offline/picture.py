@@ -66,9 +66,7 @@ def open_picture(media: Media, bounds: tuple[int, int]) -> Image.Image:
 
 def arrange(ratios: Sequence[float], stage: Box, gap: int) -> list[Box]:
     """Place pictures of these width-to-height ratios in a grid on the stage, each whole and as large as can be."""
-    grids = [_grid(ratios, columns, stage, gap) for columns in range(1, len(ratios) + 1)]
-    areas = [[(right - left) * (bottom - top) for left, top, right, bottom in grid] for grid in grids]
-    return grids[areas.index(max(areas, key=min))] if grids else []
+    return max((_grid(ratios, columns, stage, gap) for columns in range(1, len(ratios) + 1)), key=_smallest, default=[])
 
 
 def _grid(ratios: Sequence[float], columns: int, stage: Box, gap: int) -> list[Box]:
@@ -85,3 +83,7 @@ def _grid(ratios: Sequence[float], columns: int, stage: Box, gap: int) -> list[B
         left, top = round(x - width / 2), round(y - height / 2)
         boxes.append((left, top, left + round(width), top + round(height)))
     return boxes
+
+
+def _smallest(boxes: Sequence[Box]) -> int:
+    return min((right - left) * (bottom - top) for left, top, right, bottom in boxes)

@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
 from tallyframe.errors import FailureCode, ProviderError
-from tallyframe.providers.base import Data, TextTask, Usage, VisionTask
+from tallyframe.providers.base import Data, Media, TextTask, Usage, VisionTask
 from tallyframe.providers.offline.answers import make_up
 from tallyframe.providers.offline.cards import Cards
 from tallyframe.providers.offline.looking import look_at
@@ -44,13 +45,16 @@ async def write(task: WordTask, cards: Cards, usage: Usage) -> Data:
         usage.output_tokens = _tokens(wrong)
         return read_structured(wrong, task.answer)
     given = [await each.read() for each in task.inputs]
-    facts = await asyncio.to_thread(lambda: [look_at(each) for each in given])
-    answer = await asyncio.to_thread(make_up, task.answer, cards.prompt, facts)
+    answer = await asyncio.to_thread(_answer, task, cards.prompt, given)
     tokens = _tokens(json.dumps(answer.value))
     usage.output_tokens = min(tokens, task.max_output_tokens)
     if tokens > task.max_output_tokens:
         raise _cut(f"It takes more than {task.max_output_tokens} tokens.")
     return answer
+
+
+def _answer(task: WordTask, prompt: str, given: Sequence[Media]) -> Data:
+    return make_up(task.answer, prompt, [look_at(each) for each in given])
 
 
 def _tokens(text: str) -> int:
