@@ -1,4 +1,4 @@
-"""② What an order's generation hangs on: a new project, a slot of one that is there, or nothing but the user's room.
+"""② What an order is for: a new project, a slot of an existing one, or no project; and whether it may be placed.
 
 Each is a CTE that has one row, with the project's `id` (null without a project), or none where the order is refused.
 """
@@ -71,21 +71,21 @@ NO_PROJECT = sa.select(sa.null().cast(sa.Uuid()).label("id")).where(_has_room())
 #: A project whose main slot is free; it shows the new generation from now on.
 IDLE_PROJECT = _as_text(f"{_ORDERED} {_ROOM} RETURNING id", "generation_id", "project_id", "user_id")
 #: The same, of a user who still exists, whose latest generation is still the ended one.
-UNANSWERED_PROJECT = _as_text(
+REPLACED_IN_MAIN = _as_text(
     f"{_ORDERED} {_ROOM} AND generation_id = :ended_id AND {_EXISTS} RETURNING id",
     *("generation_id", "project_id", "user_id", "ended_id"),
 )
-#: A project whose other slots are nobody's business: the index on live generations per slot decides.
+#: A project, for a slot other than its main one: the index on live generations per slot says whether that is free.
 ANY_PROJECT = _as_text(f"{_TOUCHED} {_ROOM} RETURNING id", "project_id", "user_id")
 #: The same, of a user who still exists, in place of an ended generation of such a slot.
-ANSWERED_PROJECT = _as_text(
+REPLACED_IN_SLOT = _as_text(
     f"""{_TOUCHED} {_ROOM} AND {_EXISTS}
       AND EXISTS (SELECT FROM generations WHERE id = :ended_id AND project_id = :project_id AND finished_at IS NOT NULL)
     RETURNING id""",
     *("project_id", "user_id", "ended_id"),
 )
 #: In place of an ended generation without a project. The lock keeps it from being deleted meanwhile.
-ENDED = _as_text(
+REPLACED_ALONE = _as_text(
     f"""
     SELECT project_id AS id FROM generations
     WHERE id = :ended_id AND user_id = :user_id AND project_id IS NULL AND finished_at IS NOT NULL

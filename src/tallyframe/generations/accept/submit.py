@@ -114,8 +114,8 @@ async def submit_instead(
     `submit_for`, or the place has been taken, or the user has been deleted. Raises InsufficientCredits, and
     RequestInProgress where a key that `also` keeps is taken.
     """
-    in_project = subjects.UNANSWERED_PROJECT if order.slot == MAIN else subjects.ANSWERED_PROJECT
-    subject = in_project if accepted.project_id else subjects.ENDED
+    in_project = subjects.REPLACED_IN_MAIN if order.slot == MAIN else subjects.REPLACED_IN_SLOT
+    subject = in_project if accepted.project_id else subjects.REPLACED_ALONE
     statement = _statement(subject, also(subject), replaces=True)
     return await _accept(db, statement, accepted, order, {"ended_id": ended_id}, None)
 
