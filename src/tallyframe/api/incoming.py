@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from tallyframe.json_values import MOST_LEVELS, is_too_deep
-from tallyframe.operations.fields import MAX_PICTURES, AspectRatio, Fields, Prompt, Seconds, Text, storable
+from tallyframe.operations.fields import MAX_PICTURES, NO_NUL, NOT_TEXT, AspectRatio, Fields, Prompt, Seconds, Text
 
 
 def _shallow(value: object) -> object:
@@ -24,15 +24,26 @@ def _shallow(value: object) -> object:
     return value
 
 
+def _text(value: str) -> str:
+    """Refuse what `Text` refuses, but with a ValueError, as a validator must."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(NOT_TEXT) from None
+    if "\x00" in value:
+        raise ValueError(NOT_TEXT)
+    return value
+
+
 def _storable(value: Any) -> Any:  # noqa: ANN401  # any JSON value
     """Refuse what Postgres can't store, wherever it stands: some strings, and numbers that JSON hasn't (NaN)."""
     if isinstance(value, str):
-        return storable(value)
+        return _text(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("must be a finite number")
     if isinstance(value, list):
         return [_storable(item) for item in value]
-    return {storable(key): _storable(item) for key, item in value.items()} if isinstance(value, dict) else value
+    return {_text(key): _storable(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 Metadata = Annotated[
@@ -102,9 +113,9 @@ NO_WISHES = NewVideo()
 class NewApiKey(Fields):
     """A name for a new key."""
 
-    name: Annotated[
-        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80), AfterValidator(storable)
-    ] = "API key"
+    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80, pattern=NO_NUL)] = (
+        "API key"
+    )
 
 
 UNNAMED = NewApiKey()

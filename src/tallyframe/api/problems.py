@@ -12,14 +12,17 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from tallyframe.errors import Internal, NotFound, TallyframeError, TooLarge, Unavailable, UnsupportedMedia
+from tallyframe.operations.fields import NO_NUL, NOT_TEXT
 
 log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
 BUG = HTTPStatus.INTERNAL_SERVER_ERROR
 
-#: What pydantic says about Python classes, said about JSON, by the type of its error.
+#: What pydantic says about Python classes and patterns, said about JSON, by the pattern or the type of its error.
 _SAID = {
+    NO_NUL: NOT_TEXT,
+    "string_unicode": NOT_TEXT,
     "json_invalid": "This is not JSON",
     "model_type": "This must be a JSON object",
     "model_attributes_type": "This must be a JSON object",
@@ -77,7 +80,8 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     for item in found:
         # The place of a JSON error is a number of characters.
         pointer = "" if item["type"] == "json_invalid" else _pointer(item["loc"])
-        said[pointer, _SAID.get(item["type"], str(item["msg"]).removeprefix("Value error, "))] = None
+        kind = item.get("ctx", {}).get("pattern", item["type"])
+        said[pointer, _SAID.get(kind, str(item["msg"]).removeprefix("Value error, "))] = None
     errors = [{"pointer": pointer, "detail": words} for pointer, words in list(said)[:20]]
     detail = "; ".join(f"{item['pointer'] or 'body'}: {item['detail']}" for item in errors[:3])
     return _response(422, "validation_failed", detail, request_id_of(request), {"errors": errors})
