@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import Call, Data, ImageTask, Media, Task, TextTask, Ticket, VideoTask, VisionTask
 from tallyframe.providers.offline import OfflineProvider, tickets
-from tallyframe.providers.offline.cards import read_cards
+from tallyframe.providers.offline.provider import read_cards
 from tests.support.drawn import picture
 from tests.support.tasks import Given
 

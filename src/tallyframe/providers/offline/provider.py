@@ -1,17 +1,30 @@
-"""Answers tasks: obeys the cards, gives tickets, and leaves the drawing to threads."""
+"""Answers tasks as the test cards in their prompts order, gives tickets, and leaves the drawing to threads."""
 
 import asyncio
+import math
+import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from tallyframe.catalog import Capability
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import Answer, Call, ImageTask, Offer, Task, Ticket, VideoTask
 from tallyframe.providers.offline import tickets
-from tallyframe.providers.offline.cards import Cards, read_cards
 from tallyframe.providers.offline.film import VIDEO_SIZES, shoot_video
 from tallyframe.providers.offline.picture import IMAGE_SIZES, draw_image
-from tallyframe.providers.offline.writing import note_input, write
+from tallyframe.providers.offline.writing import Flaw, note_input, write
+
+MAX_SECONDS = 600.0  # longer delays and hangs are cut to this
+
+_CARD = re.compile(
+    r"\[(fail|flaky|delay|hang|empty|refuse|cut|malformed|ignore-schema)(?::([^\[\]]*))?\]", re.IGNORECASE
+)
+_KNOWN = (
+    f"The test cards are [fail:CODE] with one of {', '.join(FailureCode)}; [flaky:TRIES], [delay:SECONDS], "
+    "[hang:SECONDS] and [empty]; for text and vision also [refuse], [cut], [malformed] and [ignore-schema]."
+)
 
 _VIDEO_POLL_SECONDS = 0.2  # a video without a delay is ready at once; this only keeps askers from spinning
 
@@ -23,6 +36,35 @@ OFFERS: Mapping[Capability, Offer] = {
     "text": Offer(max_images=0, model=_MODEL),
     "vision": Offer(max_images=10, model=_MODEL),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Cards:
+    """What a prompt asks for, and what the cards in it order."""
+
+    prompt: str  # without the cards
+    fail: FailureCode | None = None
+    flaky: int = 0  # this many tries fail first
+    delay: float | None = None  # seconds from the order to the result
+    hang: float = 0.0  # seconds until the order is answered at all
+    empty: bool = False
+    flaws: frozenset[Flaw] = frozenset()  # of text and vision; for media they do nothing
+
+    def check_try(self, attempt: int) -> None:
+        """Raise a retryable ProviderError if this try, counted from 1, is one that a flaky card fails."""
+        if attempt <= self.flaky:
+            raise ProviderError(FailureCode.PROVIDER_UNAVAILABLE, retryable=True, operator_message="Test card [flaky].")
+
+    def check_verdict(self) -> None:
+        """Raise the final ProviderError that a fail or an empty card orders, if there is one."""
+        if self.fail is not None:
+            raise ProviderError(self.fail, operator_message=f"Test card [fail:{self.fail}].")
+        if self.empty:
+            raise ProviderError(
+                FailureCode.PROVIDER_REJECTED,
+                "The provider returned no result.",
+                operator_message="Test card [empty].",
+            )
 
 
 class OfflineProvider:
@@ -87,8 +129,58 @@ class OfflineProvider:
 async def _make(task: Task, cards: Cards, call: Call) -> Answer:
     """Make what was ordered."""
     if not isinstance(task, ImageTask | VideoTask):
-        return await write(task, cards, call.usage)
+        return await write(task, cards.prompt, cards.flaws, call.usage)
     given = [await picture.read() for picture in task.inputs]
     if isinstance(task, VideoTask):
         return await asyncio.to_thread(shoot_video, task, given[0] if given else None, cards.prompt)
     return await asyncio.to_thread(draw_image, task, given, cards.prompt)
+
+
+def read_cards(prompt: str) -> Cards:
+    """Take the cards out of a prompt. Of two of a kind the later counts.
+
+    Raises ProviderError (invalid_input) for a card whose value makes no sense.
+    """
+    orders: dict[str, Any] = {"flaws": frozenset()}
+    for card in _CARD.finditer(prompt):
+        name, value = card[1].lower(), (card[2] or "").strip().lower()
+        try:
+            if name in _FLAWS:
+                _nothing(value)
+                orders["flaws"] |= {Flaw(name)}
+            else:
+                orders[name] = _READERS[name](value)
+        except ValueError:
+            # The value is part of the prompt, which an error never carries: so it is not quoted here.
+            raise ProviderError(FailureCode.INVALID_INPUT, f"This [{name}] card is not valid. {_KNOWN}") from None
+    return Cards(prompt=" ".join(_CARD.sub(" ", prompt).split()), **orders)
+
+
+def _seconds(value: str) -> float:
+    seconds = float(value)
+    if not math.isfinite(seconds) or seconds < 0:
+        raise ValueError
+    return min(seconds, MAX_SECONDS)
+
+
+def _count(value: str) -> int:
+    count = int(value)
+    if count < 0:
+        raise ValueError
+    return count
+
+
+def _nothing(value: str) -> bool:
+    if value:
+        raise ValueError
+    return True
+
+
+_FLAWS = frozenset(each.value for each in Flaw)
+_READERS: dict[str, Callable[[str], object]] = {
+    "fail": FailureCode,
+    "flaky": _count,
+    "delay": _seconds,
+    "hang": _seconds,
+    "empty": _nothing,
+}

@@ -1,15 +1,15 @@
-"""Text and vision: made-up answers, what they would use at a vendor, and the cards that only these know."""
+"""Text and vision: made-up answers, what they would use at a vendor, and the flaws that answers of models have."""
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from enum import StrEnum
 from math import ceil
 from typing import Any
 
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import Data, Media, TextTask, Usage, VisionTask
 from tallyframe.providers.offline.answers import make_up
-from tallyframe.providers.offline.cards import Cards
 from tallyframe.providers.offline.looking import look_at
 from tallyframe.providers.structured import read_structured
 
@@ -22,6 +22,15 @@ _OTHER_SCHEMA = json.dumps([{"note": "This is JSON, but in a form of its own."}]
 WordTask = TextTask[Any] | VisionTask[Any]
 
 
+class Flaw(StrEnum):
+    """What models get wrong. Each has a test card of its name."""
+
+    REFUSE = "refuse"
+    CUT = "cut"
+    MALFORMED = "malformed"
+    IGNORE_SCHEMA = "ignore-schema"
+
+
 def note_input(task: WordTask, usage: Usage) -> None:
     """Note what a vendor would have read, and that it has written nothing yet. In tokens."""
     read = len(task.instructions) + len(task.prompt)
@@ -29,23 +38,23 @@ def note_input(task: WordTask, usage: Usage) -> None:
     usage.output_tokens = 0
 
 
-async def write(task: WordTask, cards: Cards, usage: Usage) -> Data:
-    """Look at the pictures, answer as the cards order, and note the tokens of the answer.
+async def write(task: WordTask, prompt: str, flaws: Collection[Flaw], usage: Usage) -> Data:
+    """Look at the pictures, answer the prompt (without cards), and note the tokens of the answer.
 
-    Raises ProviderError: content_policy and provider_rejected as the cards say; provider_rejected where the answer
+    Raises ProviderError: content_policy or provider_rejected for an answer with a flaw; provider_rejected where it
     would be longer than `max_output_tokens`, or the model is too odd; invalid_input if a picture can't be decoded.
     """
-    if cards.refuse:
+    if Flaw.REFUSE in flaws:
         raise ProviderError(FailureCode.CONTENT_POLICY, operator_message="Test card [refuse].")
-    if cards.cut:
+    if Flaw.CUT in flaws:
         usage.output_tokens = task.max_output_tokens
         raise _cut("Test card [cut].")
-    if cards.malformed or cards.ignore_schema:
-        wrong = _MALFORMED if cards.malformed else _OTHER_SCHEMA
+    if Flaw.MALFORMED in flaws or Flaw.IGNORE_SCHEMA in flaws:
+        wrong = _MALFORMED if Flaw.MALFORMED in flaws else _OTHER_SCHEMA
         usage.output_tokens = _tokens(wrong)
         return read_structured(wrong, task.answer)
     given = [await each.read() for each in task.inputs]
-    answer = await asyncio.to_thread(_answer, task, cards.prompt, given)
+    answer = await asyncio.to_thread(_answer, task, prompt, given)
     tokens = _tokens(json.dumps(answer.value))
     usage.output_tokens = min(tokens, task.max_output_tokens)
     if tokens > task.max_output_tokens:
