@@ -33,7 +33,7 @@ from tallyframe.generations.steps.values import (
     Verdict,
     Waiting,
 )
-from tallyframe.providers.base import Provider, Providers, Task
+from tallyframe.providers.base import Provider, Providers
 
 IN_DOUBT = "We lost track of what the provider did with this. Your credits are back; you can order it again."
 
@@ -67,12 +67,6 @@ class RetryPolicy:
 def wanted_wait(error: GenerationError) -> float:
     """Return the seconds that the vendor asked to be left alone; 0 when it didn't."""
     return error.retry_after or 0.0 if isinstance(error, ProviderError) else 0.0
-
-
-def routes_of(providers: Providers, task: Task) -> list[Route]:
-    """Return a route for each provider of the task's capability, in order."""
-    offered = [(provider, provider.offers[task.capability]) for provider in providers.get(task.capability, ())]
-    return [Route(provider, offer, task.fits(offer)) for provider, offer in offered]
 
 
 def able(routes: Sequence[Route], *, without: Collection[str] = ()) -> list[Route]:

@@ -15,7 +15,7 @@ from tallyframe.calls.gate import CallContext, Gate, Record, Refused
 from tallyframe.db import Database
 from tallyframe.errors import FailureCode, GenerationError, ProviderError, Unavailable
 from tallyframe.generations.claim import Claim
-from tallyframe.generations.steps.decide import RetryPolicy, decide, doubt_about, plan, routes_of
+from tallyframe.generations.steps.decide import RetryPolicy, decide, doubt_about, plan
 from tallyframe.generations.steps.detached import DetachedCall, DetachedCalls
 from tallyframe.generations.steps.results import keep_result
 from tallyframe.generations.steps.rows import StepRows
@@ -81,7 +81,7 @@ class Step:
             return Snooze(INTERRUPTED)
 
     async def _next(self) -> Decision:
-        planned = plan(self.name, self.tries, routes_of(self.dependencies.providers, self.task))
+        planned = plan(self.name, self.tries, self._routes())
         match planned:
             case Collect(latest, route, others):
                 return await self._collect(latest, route, others)
@@ -90,6 +90,12 @@ class Step:
                     await self.rows.keep(doubt_about(self.name, doubtful))
                 return await self._order(routes)
         return planned
+
+    def _routes(self) -> list[Route]:
+        """Return a route for each provider of the task's capability, in order."""
+        capability = self.task.capability
+        offered = [(each, each.offers[capability]) for each in self.dependencies.providers.get(capability, ())]
+        return [Route(provider, offer, self.task.fits(offer)) for provider, offer in offered]
 
     async def _order(self, routes: Sequence[Route]) -> Decision:
         """Order from the first provider whose circuit is closed."""
