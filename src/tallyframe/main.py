@@ -42,11 +42,11 @@ from tallyframe.api.admin import (
     users as admin_users,
     webhooks as admin_webhooks,
 )
+from tallyframe.api.dependencies import Services
 from tallyframe.api.middleware import Edge
-from tallyframe.api.services import Services
 from tallyframe.assets.fetch import fetch_picture
 from tallyframe.db import ADMIN_ROLE, API_ROLE, Database
-from tallyframe.generations.accept.terms import Terms
+from tallyframe.generations.accept.submit import Terms
 from tallyframe.logs import configure_logs
 from tallyframe.operations.base import OrderLimits
 from tallyframe.operations.registry import operations, price_list

@@ -4,8 +4,8 @@ from tests.support.cast import Member
 from tests.support.tracing import Function, Trail, follow_failing_order
 from tests.support.working import Bench
 
-MOST_FILES = 29
-MOST_SWITCHES = 50
+MOST_FILES = 24
+MOST_SWITCHES = 45
 
 
 async def test_a_failing_order_can_be_followed(alice: Member, bench: Bench) -> None:

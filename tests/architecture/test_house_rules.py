@@ -12,7 +12,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 #: Every operation has a price, so a new file in operations/ belongs to these.
 MONEY = [
     SOURCE / "credits.py",
-    SOURCE / "generations" / "accept" / "terms.py",
+    SOURCE / "generations" / "accept" / "submit.py",
     *(path for path in (SOURCE / "operations").glob("*.py") if path.stem not in {"__init__", "base", "registry"}),
     *(SOURCE / "ledger").rglob("*.py"),
 ]

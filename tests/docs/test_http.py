@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tallyframe.api import incoming, orders, services
+from tallyframe.api import dependencies, incoming, orders
 from tallyframe.assets import fetch, picture_formats
 from tallyframe.errors import TallyframeError
 from tallyframe.main import create_app
-from tallyframe.operations import capabilities, fields
+from tallyframe.operations import base, fields
 from tallyframe.settings import load_settings
 from tests.support.variables import variables
 
@@ -48,12 +48,12 @@ def test_every_setting_it_names_exists() -> None:
 def test_the_limits_are_those_of_the_code() -> None:
     settings = load_settings()
     assert f"images` | 0 to {fields.MAX_PICTURES} pictures" in FLAT
-    first, second, third = (f"`{ratio}`" for ratio in capabilities.FAVOURITE_RATIOS)
+    first, second, third = (f"`{ratio}`" for ratio in base.FAVOURITE_RATIOS)
     assert f"the first of {first}, {second} and {third} that is offered" in FLAT
-    assert f"the longest offered length of up to {capabilities.FAVOURITE_SECONDS} seconds" in FLAT
+    assert f"the longest offered length of up to {base.FAVOURITE_SECONDS} seconds" in FLAT
     assert f"{picture_formats.MAX_SIDE:,} pixels a side" in FLAT
     assert f"up to {fetch.MAX_REDIRECTS} redirects, {fetch.MAX_URL:,} characters" in FLAT
     assert f"ports {' and '.join(map(str, fetch.PORTS))}" in FLAT
-    assert f"within {services.REMEMBER:g} seconds in all others" in FLAT
+    assert f"within {dependencies.REMEMBER:g} seconds in all others" in FLAT
     assert f"({settings.limits.max_upload_bytes / 2**20:g} MiB)" in FLAT
     assert f"({settings.limits.max_image_pixels / 1e6:g} million)" in FLAT

@@ -9,7 +9,7 @@ import pytest
 
 from tallyframe.db import Database
 from tallyframe.errors import ValidationFailed
-from tallyframe.operations import capabilities
+from tallyframe.operations import base
 from tallyframe.providers.base import Offer
 from tallyframe.settings import Settings
 from tests.conftest import enroll, serving
@@ -39,7 +39,7 @@ TALL = Offer(("9:16",), (3,))
 def test_the_shape_is_the_one_asked_for_or_the_first_favourite(
     offers: list[Offer], asked: str | None, chosen: str
 ) -> None:
-    assert capabilities.choose_ratio(offers, asked) == chosen
+    assert base.choose_ratio(offers, asked) == chosen
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_the_shape_is_the_one_asked_for_or_the_first_favourite(
 def test_the_length_is_the_one_asked_for_or_near_the_favourite(
     offers: list[Offer], asked: int | None, longest: int, chosen: int
 ) -> None:
-    assert capabilities.choose_seconds(offers, "9:16", asked, longest) == chosen
+    assert base.choose_seconds(offers, "9:16", asked, longest) == chosen
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_shape_that_nobody_makes_is_refused_with_those_that_are_made(
     offers: list[Offer], ratio: str, words: str
 ) -> None:
     with pytest.raises(ValidationFailed) as refusal:
-        capabilities.check_shape(offers, ratio)
+        base.check_shape(offers, ratio)
     assert refusal.value.detail == words
     assert refusal.value.data == {"errors": [{"pointer": "/aspect_ratio", "detail": words}]}
 
@@ -100,17 +100,17 @@ def test_a_length_that_nobody_makes_is_refused_with_those_that_are_made(
     offers: list[Offer], seconds: int, longest: int, words: str
 ) -> None:
     with pytest.raises(ValidationFailed) as refusal:
-        capabilities.check_video(offers, "9:16", seconds, longest)
+        base.check_video(offers, "9:16", seconds, longest)
     assert refusal.value.detail == words
     assert refusal.value.data == {"errors": [{"pointer": "/duration_seconds", "detail": words}]}
 
 
 def test_what_somebody_makes_is_let_through() -> None:
-    capabilities.check_shape([TALL, Offer(("1:1",))], "1:1")
-    capabilities.check_video([VEO, OMNI], "16:9", 5, 8)
-    capabilities.check_video([VEO, OMNI], "9:16", 10, 10)
+    base.check_shape([TALL, Offer(("1:1",))], "1:1")
+    base.check_video([VEO, OMNI], "16:9", 5, 8)
+    base.check_video([VEO, OMNI], "9:16", 10, 10)
     with pytest.raises(ValidationFailed):
-        capabilities.check_video([VEO], "1:1", 6, 8)
+        base.check_video([VEO], "1:1", 6, 8)
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, create_model
 
 from tallyframe.api import bodies, incoming, schemas, views
-from tallyframe.api.idempotent import canonical
+from tallyframe.api.dependencies import canonical
 from tallyframe.generations import queries
 from tests.conftest import ClientFor, enroll
 from tests.idempotency.test_once import ORDER, ask, count, replayed

@@ -6,7 +6,7 @@ from fastapi import Response
 
 from tallyframe.accounts.users import User
 from tallyframe.api import schemas, views
-from tallyframe.api.services import Services
+from tallyframe.api.dependencies import Services
 from tallyframe.errors import NotFound
 from tallyframe.generations import queries
 

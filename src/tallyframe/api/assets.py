@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 
 from tallyframe.api import forms, pictures, schemas, views
-from tallyframe.api.idempotent import IdempotentRequest
+from tallyframe.api.dependencies import IdempotentRequest
 from tallyframe.assets import rows
 from tallyframe.errors import NotFound, Unavailable
 from tallyframe.idempotency.keys import Key

@@ -5,7 +5,7 @@ from uuid import UUID
 from fastapi import APIRouter
 
 from tallyframe.api import cursors, schemas, views
-from tallyframe.api.services import SystemServices
+from tallyframe.api.dependencies import SystemServices
 from tallyframe.generations import queries
 
 router = APIRouter(prefix="/v1/explore", tags=["explore"])

@@ -4,7 +4,7 @@ import asyncio
 
 from fastapi import APIRouter, Response
 
-from tallyframe.api.services import Services, SystemServices
+from tallyframe.api.dependencies import Services, SystemServices
 from tallyframe.errors import Unavailable
 from tallyframe.lost import NotMigrated
 from tallyframe.migrate import read_revision

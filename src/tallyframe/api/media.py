@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import FileResponse, Response
 
-from tallyframe.api.services import SystemServices
+from tallyframe.api.dependencies import SystemServices
 from tallyframe.errors import NotFound
 from tallyframe.storages.base import EXTENSIONS
 

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, disable_cre
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from starlette.responses import Response
 
-from tallyframe.api.services import SystemServices
+from tallyframe.api.dependencies import SystemServices
 from tallyframe.audit import rows as audit_rows
 from tallyframe.audit.invariants import INVARIANTS
 from tallyframe.audit.rows import Checked

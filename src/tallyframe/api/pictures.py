@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 
-from tallyframe.api.services import Services
+from tallyframe.api.dependencies import Services
 from tallyframe.assets.pictures import clean
 from tallyframe.assets.rows import Asset, find
 from tallyframe.errors import NotFound, Unavailable, ValidationFailed

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from tallyframe.api.services import SystemServices
+from tallyframe.api.dependencies import SystemServices
 from tallyframe.errors import NotFound, TooLarge
 from tallyframe.webhooks.base import OutcomeStatus
 from tallyframe.webhooks.receive import receive

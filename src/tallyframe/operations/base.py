@@ -1,7 +1,11 @@
-"""The shape of an operation: what it asks for, what it costs, how it is run, and what its run is given to work with."""
+"""The shape of an operation: what it asks for, what it costs, how it is run, and what its run is given to work with.
 
+At the end: what operations choose from the providers' offers, or refuse, before an order is paid.
+"""
+
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, overload
 from uuid import UUID
@@ -10,7 +14,8 @@ from pydantic import BaseModel
 
 from tallyframe.catalog import Capability
 from tallyframe.credits import Credits
-from tallyframe.providers.base import ImageTask, InputRef, Offers, Task, TextTask, VideoTask, VisionTask
+from tallyframe.errors import Internal, ValidationFailed
+from tallyframe.providers.base import ImageTask, InputRef, Offer, Offers, Task, TextTask, VideoTask, VisionTask
 
 A = TypeVar("A", bound=BaseModel)
 I = TypeVar("I", bound=BaseModel)  # noqa: E741  # the operation's Input
@@ -122,6 +127,29 @@ class Operation(ABC, Generic[I]):
     def check(self, order: I, offers: Offers, limits: OrderLimits) -> None:
         """Raise ValidationFailed for what no provider makes here; also asked when an order is placed again."""
 
+    def write(self, order: I) -> dict[str, Any]:
+        """Return the JSON values in which the order is kept, and of which `read` makes the same.
+
+        Raises Internal where it doesn't: nothing is debited for what would fail. That is a mistake in the model. It
+        loses fields with `exclude`, secrets, numbers that JSON hasn't (NaN), or has other aliases for writing.
+        """
+        kept = order.model_dump(mode="json", by_alias=True, round_trip=True)
+        try:
+            is_same = self.read(kept) == order
+        except ValueError:
+            is_same = False
+        if not is_same:
+            raise Internal(f"The fields of {self.name!r} are not the same when they are read back.")
+        return kept
+
+    def read(self, kept: Mapping[str, Any]) -> I:
+        """Return the order that was kept in these JSON values. Raises ValidationError, and ValueError for NaN.
+
+        They are read as JSON, as which even a strict model takes a list for a tuple and a text for a date.
+        """
+        text = json.dumps(kept, allow_nan=False)
+        return self.Input.model_validate_json(text, strict=False, by_alias=True, by_name=True)
+
     def price(self, order: I, prices: Mapping[str, int]) -> Credits:  # noqa: ARG002  # for those with several prices
         """Return what this order costs; pure. `prices` has the credits of each operation."""
         return Credits(prices[self.name])
@@ -133,3 +161,61 @@ class Operation(ABC, Generic[I]):
 
 #: What can be bought, by name.
 Operations = Mapping[str, Operation[Any]]
+
+
+#: What an order gets that names none, as far as it is offered.
+FAVOURITE_RATIOS = ("1:1", "9:16", "16:9")
+FAVOURITE_SECONDS = 6
+
+
+def choose_ratio(offers: Sequence[Offer], asked: str | None) -> str:
+    """Return the aspect ratio asked for, or the first favourite that is offered.
+
+    Raises ValidationFailed where no provider makes what was asked for.
+    """
+    if asked:
+        check_shape(offers, asked)
+        return asked
+    offered = _ratios(offers)
+    return next(ratio for ratio in (*FAVOURITE_RATIOS, *offered) if ratio in offered)
+
+
+def choose_seconds(offers: Sequence[Offer], ratio: str, asked: int | None, longest: int) -> int:
+    """Return the length asked for, or the offered one that is nearest below the favourite and `longest`."""
+    offered = _seconds(offers, ratio, longest) or [FAVOURITE_SECONDS]
+    usual = [seconds for seconds in offered if seconds <= FAVOURITE_SECONDS]
+    return asked or (max(usual) if usual else min(offered))
+
+
+def check_shape(offers: Sequence[Offer], ratio: str) -> None:
+    """Raise ValidationFailed unless some provider makes this aspect ratio."""
+    if not any(ratio in offer.aspect_ratios for offer in offers):
+        ratios = _listed(_ratios(offers))
+        raise ValidationFailed(f"The aspect ratio {ratio} is not offered here: {ratios}.", pointer="/aspect_ratio")
+
+
+def check_video(offers: Sequence[Offer], ratio: str, seconds: int, longest: int) -> None:
+    """Raise ValidationFailed unless some provider makes a video of this aspect ratio and length."""
+    check_shape(offers, ratio)
+    if seconds > longest or not any(ratio in offer.aspect_ratios and seconds in offer.seconds for offer in offers):
+        lengths = _seconds(offers, ratio, longest)
+        said = f"can't be made in {longest} seconds or less"
+        if lengths:
+            is_range = len(lengths) > 1 and lengths == list(range(lengths[0], lengths[-1] + 1))
+            words = f"{lengths[0]} to {lengths[-1]}" if is_range else _listed(map(str, lengths))
+            said = f"lasts {words} seconds"
+        raise ValidationFailed(f"A video of {ratio} {said} here.", pointer="/duration_seconds")
+
+
+def _ratios(offers: Sequence[Offer]) -> list[str]:
+    return list(dict.fromkeys(ratio for offer in offers for ratio in offer.aspect_ratios))
+
+
+def _seconds(offers: Sequence[Offer], ratio: str, longest: int) -> list[int]:
+    able = (offer for offer in offers if ratio in offer.aspect_ratios)
+    return sorted({seconds for offer in able for seconds in offer.seconds if seconds <= longest})
+
+
+def _listed(words: Iterable[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} or {last}" if most else last

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tallyframe.operations import capabilities, fields
-from tallyframe.operations.base import Context, Operation, OrderLimits, Output, Result
+from tallyframe.operations import fields
+from tallyframe.operations.base import Context, Operation, OrderLimits, Output, Result, check_shape, choose_ratio
 from tallyframe.operations.fields import MAX_PICTURES, AspectRatio, Picture, Prompt
 from tallyframe.providers.base import ImageTask, Offers
 
@@ -47,12 +47,12 @@ class Image(Operation[ImageInput]):
         Raises ValidationFailed for a shape that no provider makes here.
         """
         asked = ImageFields.model_validate(dict(fields))
-        ratio = capabilities.choose_ratio(offers["image"], asked.aspect_ratio)
+        ratio = choose_ratio(offers["image"], asked.aspect_ratio)
         return ImageInput.model_validate({**asked.model_dump(), "aspect_ratio": ratio})
 
     def check(self, order: ImageInput, offers: Offers, limits: OrderLimits) -> None:  # noqa: ARG002  # none for images
         """Raise ValidationFailed for a shape that no provider makes here."""
-        capabilities.check_shape(offers["image"], order.aspect_ratio)
+        check_shape(offers["image"], order.aspect_ratio)
 
     async def run(self, order: ImageInput, context: Context) -> Result:
         """Have the image made from the prompt and the pictures."""

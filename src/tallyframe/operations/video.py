@@ -6,8 +6,17 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tallyframe.operations import capabilities, fields
-from tallyframe.operations.base import Context, Operation, OrderLimits, Output, Result
+from tallyframe.operations import fields
+from tallyframe.operations.base import (
+    Context,
+    Operation,
+    OrderLimits,
+    Output,
+    Result,
+    check_video,
+    choose_ratio,
+    choose_seconds,
+)
 from tallyframe.operations.fields import AspectRatio, Picture, Prompt, Seconds
 from tallyframe.providers.base import Offers, VideoTask
 
@@ -46,8 +55,8 @@ class Video(Operation[VideoInput]):
     def accept(self, fields: Mapping[str, Any], offers: Offers, limits: OrderLimits) -> VideoInput:
         """Return the order with its shape and length: as asked for, or what is usual and offered."""
         asked = VideoFields.model_validate(dict(fields))
-        ratio = capabilities.choose_ratio(offers["video"], asked.aspect_ratio)
-        seconds = capabilities.choose_seconds(offers["video"], ratio, asked.duration_seconds, limits.max_video_seconds)
+        ratio = choose_ratio(offers["video"], asked.aspect_ratio)
+        seconds = choose_seconds(offers["video"], ratio, asked.duration_seconds, limits.max_video_seconds)
         first_frame = asked.images[0] if asked.images else None
         shape = {"aspect_ratio": ratio, "duration_seconds": seconds}
         order = VideoInput.model_validate({"prompt": asked.prompt, **shape, "first_frame": first_frame})
@@ -57,7 +66,7 @@ class Video(Operation[VideoInput]):
     def check(self, order: VideoInput, offers: Offers, limits: OrderLimits) -> None:
         """Raise ValidationFailed for a shape and length that no provider makes here."""
         longest = limits.max_video_seconds
-        capabilities.check_video(offers["video"], order.aspect_ratio, order.duration_seconds, longest)
+        check_video(offers["video"], order.aspect_ratio, order.duration_seconds, longest)
 
     async def run(self, order: VideoInput, context: Context) -> Result:
         """Have the video made, from the first frame when there is one."""

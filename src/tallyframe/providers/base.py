@@ -209,22 +209,21 @@ Providers = Mapping[Capability, tuple[Provider, ...]]
 Offers = Mapping[Capability, tuple[Offer, ...]]
 
 
-def dump(made: BaseModel, *, by_alias: bool) -> dict[str, Any]:
-    """Return an instance as JSON values, of which `load` makes the same. Raises ValueError where there are none.
+def dump(answer: BaseModel) -> dict[str, Any]:
+    """Return an answer as JSON values, of which `load` makes the same. Raises ValueError where there are none.
 
-    So it is known before anything depends on it. What is lost on the way: fields with `exclude`, secrets, an alias for
-    writing that isn't the one for reading, numbers that JSON hasn't (NaN).
+    So it is known before anything depends on it. What is lost on the way: fields with `exclude`, secrets, numbers that
+    JSON hasn't (NaN).
     """
-    values = made.model_dump(mode="json", by_alias=by_alias, round_trip=True)
-    json.dumps(values, allow_nan=False)
-    if load(type(made), values) != made:
+    values = answer.model_dump(mode="json", by_alias=False, round_trip=True)
+    if load(type(answer), values) != answer:
         raise ValueError("another value comes back")
     return values
 
 
 def load(model: type[A], values: object) -> A:
-    """Return the instance that `dump` has written, by its fields' names or aliases. Raises ValidationError.
+    """Return the answer that `dump` has written. Raises ValidationError, and ValueError for NaN.
 
     They are read as JSON, as which even a strict model takes a list for a tuple and a text for a date.
     """
-    return model.model_validate_json(json.dumps(values), strict=False, by_alias=True, by_name=True)
+    return model.model_validate_json(json.dumps(values, allow_nan=False), strict=False, by_alias=True, by_name=True)

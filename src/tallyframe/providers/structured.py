@@ -78,7 +78,7 @@ def read_structured(text: str | None, model: type[BaseModel]) -> Data:
         places = ", ".join(f"{'.'.join(map(str, each['loc'])) or 'the whole'} ({each['type']})" for each in found)
         raise _no_use(f"it is not in the form of {model.__name__}: {places}") from None
     try:
-        return Data(dump(answer, by_alias=False))
+        return Data(dump(answer))
     except ValueError as error:  # a mistake in the model's code, which a second purchase would only repeat
         said = f"{model.__name__} is not the same when it is read back ({type(error).__name__}): mend the model."
         raise ProviderError(FailureCode.PROVIDER_REJECTED, spent=True, operator_message=said) from None

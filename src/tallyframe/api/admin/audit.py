@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
-from tallyframe.api.services import SystemServices, administrator
+from tallyframe.api.dependencies import SystemServices, administrator
 from tallyframe.audit import rows
 from tallyframe.audit.base import MOST, Invariant
 from tallyframe.audit.invariants import INVARIANTS

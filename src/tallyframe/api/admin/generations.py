@@ -23,9 +23,8 @@ from tallyframe.api.admin.schemas import (
     Resolution,
     Retry,
 )
-from tallyframe.api.idempotent import IdempotentRequest
+from tallyframe.api.dependencies import IdempotentRequest, Services, SystemServices, administrator
 from tallyframe.api.schemas import Charge
-from tallyframe.api.services import Services, SystemServices, administrator
 from tallyframe.credits import Credits
 from tallyframe.errors import (
     Generating,

@@ -11,7 +11,7 @@ from tallyframe.admin import log
 from tallyframe.admin.log import Action
 from tallyframe.api import cursors
 from tallyframe.api.admin.schemas import Cursor, Limit
-from tallyframe.api.services import SystemServices, administrator
+from tallyframe.api.dependencies import SystemServices, administrator
 from tallyframe.operations.fields import Fields
 
 router = APIRouter(prefix="/v1/admin/log", tags=["admin"], dependencies=[Depends(administrator)])

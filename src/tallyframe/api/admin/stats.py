@@ -17,8 +17,8 @@ from tallyframe.api.admin.stats_schemas import (
     Stats,
     WorkersUse,
 )
+from tallyframe.api.dependencies import SystemServices, administrator
 from tallyframe.api.incoming import Moment
-from tallyframe.api.services import SystemServices, administrator
 from tallyframe.db import Reader
 from tallyframe.errors import ValidationFailed
 from tallyframe.operations.fields import Fields

@@ -14,9 +14,8 @@ from tallyframe.admin.log import Decision
 from tallyframe.admin.pages import Row, Window
 from tallyframe.api import cursors
 from tallyframe.api.admin.schemas import Because, Cursor, Limit
-from tallyframe.api.idempotent import IdempotentRequest
+from tallyframe.api.dependencies import IdempotentRequest, Services, SystemServices, administrator
 from tallyframe.api.schemas import Entry
-from tallyframe.api.services import Services, SystemServices, administrator
 from tallyframe.credits import MAX_CREDITS
 from tallyframe.errors import NotFound, UserDeleted
 from tallyframe.generations import queries

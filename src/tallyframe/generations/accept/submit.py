@@ -1,14 +1,13 @@
-"""② Accept an order: project, pictures, generation, debit and outbox row in ONE statement, all or nothing.
+"""① Fields become an order, on the terms that are in force here. ② It is accepted by ONE statement, all or nothing.
 
-The statement's first part makes, changes or finds the row of the `subject`: a project, or the user's room for another
-generation. All other writes take their rows from it, so without that row nothing is debited.
+That statement writes project, pictures, generation, debit and outbox row; `statements.py` puts it together.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -16,27 +15,22 @@ from sqlalchemy.exc import DBAPIError
 
 from tallyframe.assets.tables import ORDERED, assets
 from tallyframe.credits import Credits
-from tallyframe.db import Database, insert_per_row, with_writes
-from tallyframe.errors import InsufficientCredits, NotFound
-from tallyframe.generations.accept import subjects
-from tallyframe.generations.tables import generations
+from tallyframe.db import Database, insert_per_row
+from tallyframe.errors import InsufficientCredits, NotFound, ValidationFailed
+from tallyframe.generations.accept import statements
 from tallyframe.idempotency import keys
 from tallyframe.idempotency.keys import Key
 from tallyframe.ids import new_id
 from tallyframe.ledger import entries
 from tallyframe.lost import constraint, sqlstate
-from tallyframe.operations.base import MAIN
-from tallyframe.outbox.rows import enqueue
-from tallyframe.outbox.tables import RUN_GENERATION
+from tallyframe.operations.base import MAIN, Operation, Operations, OrderLimits
 from tallyframe.projects.tables import project_images
+from tallyframe.providers.base import Offers
 
 #: The SQLSTATE for a foreign key that leads nowhere: a picture was deleted since it was looked up.
 PICTURE_GONE = "23503"
 #: What refuses a second live generation of a slot, and a second order in place of the same failed one.
 TAKEN = frozenset({"uq_generations_one_live_per_slot", "uq_generations_replaces_id"})
-
-#: Seconds until the relay wakes a worker. The API does so right after the commit, which is usually enough.
-RELAY_GRACE = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,14 +69,71 @@ class Accepted:
     generation_id: UUID
 
 
+class Buyer(Protocol):
+    """Who pays."""
+
+    @property
+    def id(self) -> UUID:
+        """The user's id."""
+        ...
+
+    @property
+    def account_id(self) -> UUID:
+        """The user's credit account."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The operations that are served here, what their providers make, and the limits. `prices` has credits by name."""
+
+    operations: Operations
+    offers: Offers
+    prices: Mapping[str, int]
+    limits: OrderLimits
+    max_active: int  # generations of one user that have not ended
+    max_age: timedelta  # from acceptance to `expired`
+
+    def operation(self, name: str, *, pointer: str) -> Operation[Any]:
+        """Return the operation of that name. Raises ValidationFailed where there is none."""
+        if name not in self.operations:
+            names = ", ".join(self.operations)
+            raise ValidationFailed(f"There is no operation {name!r} here. There are: {names}.", pointer=pointer)
+        return self.operations[name]
+
+    def accept(
+        self, buyer: Buyer, operation: Operation[Any], fields: Mapping[str, Any], *, again: bool = False
+    ) -> Order:
+        """Return the order that these fields ask for.
+
+        `again`: they are the input that an order was kept with, which may be placed again if it can still be made.
+        Raises ValidationFailed and pydantic's ValidationError; Internal for an order that a worker could not read.
+        """
+        if again:
+            order = operation.read(fields)
+            operation.check(order, self.offers, self.limits)
+        else:
+            order = operation.accept(fields, self.offers, self.limits)
+        return Order(
+            user_id=buyer.id,
+            account_id=buyer.account_id,
+            operation=operation.name,
+            slot=operation.slot,
+            input=operation.write(order),
+            credits=operation.price(order, self.prices),
+            max_active=self.max_active,
+            max_age=self.max_age,
+        )
+
+
 async def submit(db: Database, order: Order, project: NewProject | None, key: Key | None = None) -> Accepted | None:
     """Make the generation, with its project if there is to be one, and keep the key of the request that did.
 
     None: too many generations are active. Raises InsufficientCredits, and RequestInProgress where the key is taken.
     """
     accepted = Accepted(new_id() if project else None, new_id())
-    subject = subjects.NEW_PROJECT if project else subjects.NO_PROJECT
-    wanted = {name: getattr(project, name) for name in subjects.PROJECT} if project else {}
+    subject = statements.NEW_PROJECT if project else statements.NO_PROJECT
+    wanted = {name: getattr(project, name) for name in statements.PROJECT} if project else {}
     pictures = _assets(order, subject)
     for place, asset_id in enumerate(project.images if project else ()):
         row = {"project_id": subject.c.id, "position": place, "asset_id": asset_id}
@@ -96,7 +147,7 @@ async def submit_for(db: Database, order: Order, project_id: UUID, key: Key | No
     None: the slot isn't free, or the project is gone, or too many generations are active. Raises InsufficientCredits,
     and RequestInProgress where the key is taken.
     """
-    subject = subjects.IDLE_PROJECT if order.slot == MAIN else subjects.ANY_PROJECT
+    subject = statements.IDLE_PROJECT if order.slot == MAIN else statements.ANY_PROJECT
     statement = _with(_assets(order, subject), subject, key)
     return await _accept(db, statement, Accepted(project_id, new_id()), order, {}, key)
 
@@ -114,9 +165,9 @@ async def submit_instead(
     `submit_for`, or the place has been taken, or the user has been deleted. Raises InsufficientCredits, and
     RequestInProgress where a key that `also` keeps is taken.
     """
-    in_project = subjects.REPLACED_IN_MAIN if order.slot == MAIN else subjects.REPLACED_IN_SLOT
-    subject = in_project if accepted.project_id else subjects.REPLACED_ALONE
-    statement = _statement(subject, also(subject), replaces=True)
+    in_project = statements.REPLACED_IN_MAIN if order.slot == MAIN else statements.REPLACED_IN_SLOT
+    subject = in_project if accepted.project_id else statements.REPLACED_ALONE
+    statement = statements.accepting(subject, also(subject), replaces=True)
     return await _accept(db, statement, accepted, order, {"ended_id": ended_id}, None)
 
 
@@ -149,7 +200,7 @@ async def submit_many(db: Database, orders: Sequence[Order]) -> Sequence[Accepte
         "max_age": first.max_age,
     }
     try:
-        rows = (await db.run(_MANY, parameters)).all()
+        rows = (await db.run(statements.MANY, parameters)).all()
     except DBAPIError as error:
         if sqlstate(error) != entries.INSUFFICIENT_CREDITS:
             raise
@@ -171,7 +222,7 @@ async def _accept(  # by position, three callers
         "project_id": accepted.project_id,
         "generation_id": accepted.generation_id,
         "entry_id": new_id(),
-        **{f"order_{name}": getattr(order, name) for name in subjects.ORDER},
+        **{f"order_{name}": getattr(order, name) for name in statements.ORDER},
         "user_id": order.user_id,
         "room_for": 1,
         "max_active": order.max_active,
@@ -193,63 +244,10 @@ async def _accept(  # by position, three callers
 
 def _with(pictures: Sequence[sa.Insert], subject: sa.CTE, key: Key | None) -> sa.Executable:
     keyed = key is not None
-    return _statement(subject, pictures, keyed=keyed) if pictures else _READY[subject, keyed]
-
-
-def _statement(
-    subject: sa.CTE, writes: Sequence[sa.Insert] = (), *, keyed: bool = False, replaces: bool = False
-) -> sa.Executable:
-    ended = {"replaces_id": sa.bindparam("ended_id", type_=sa.Uuid())} if replaces else {}
-    insert = insert_per_row(
-        generations,
-        subject,
-        id=sa.bindparam("generation_id", type_=sa.Uuid()),
-        project_id=subject.c.id,
-        turn=subjects.turn(),
-        expires_at=sa.func.clock_timestamp() + sa.bindparam("max_age", type_=sa.Interval()),
-        **{name: sa.bindparam(f"order_{name}", type_=generations.c[name].type) for name in subjects.ORDER},
-        **ended,
-    )
-    generation = insert.returning(generations.c.id, generations.c.account_id, generations.c.credits).cte("generation")
-    paid = sa.select(generation, sa.bindparam("entry_id", type_=sa.Uuid()).label("entry_id")).subquery("paid")
-    once = [keys.keep(generation)] if keyed else []
-    result = sa.select(generation.c.id)
-    return with_writes(result, *once, *writes, entries.debit(paid), enqueue(RUN_GENERATION, generation, _in_a_moment()))
-
-
-def _in_a_moment() -> "sa.ColumnElement[Any]":
-    return sa.func.clock_timestamp() + sa.literal(timedelta(seconds=RELAY_GRACE), sa.Interval())
+    return statements.accepting(subject, pictures, keyed=keyed) if pictures else statements.READY[subject, keyed]
 
 
 def _assets(order: Order, subject: sa.CTE) -> list[sa.Insert]:
     """Return the inserts of new pictures; they go with the project or, without one, with the generation."""
     mine = {"user_id": order.user_id, "project_id": subject.c.id, "role": ORDERED}
     return [insert_per_row(assets, subject, **row, **mine) for row in order.new_assets]
-
-
-def _many() -> sa.Executable:
-    orders, room = subjects.MANY, subjects.NO_PROJECT
-    source = orders.join(room, sa.true())
-    insert = insert_per_row(
-        generations,
-        source,
-        id=orders.c.id,
-        user_id=sa.bindparam("user_id", type_=sa.Uuid()),
-        account_id=sa.bindparam("account_id", type_=sa.Uuid()),
-        turn=subjects.turn() + orders.c.place - 1,
-        expires_at=sa.func.clock_timestamp() + sa.bindparam("max_age", type_=sa.Interval()),
-        **{name: orders.c[name] for name in subjects.OF_MANY},
-    )
-    generation = insert.returning(generations.c.id, generations.c.account_id, generations.c.credits).cte("generation")
-    paid = sa.select(generation, orders.c.entry_id).join(orders, orders.c.id == generation.c.id)
-    writes = entries.debit(paid.subquery("paid")), enqueue(RUN_GENERATION, generation, _in_a_moment())
-    return with_writes(sa.select(generation.c.id), *writes)
-
-
-#: Put together once, with parameters, because building SQL costs more than running it; with and without a key.
-_READY = {
-    (subject, keyed): _statement(subject, keyed=keyed)
-    for subject in (subjects.NEW_PROJECT, subjects.NO_PROJECT, subjects.IDLE_PROJECT, subjects.ANY_PROJECT)
-    for keyed in (False, True)
-}
-_MANY = _many()

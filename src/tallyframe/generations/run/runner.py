@@ -26,7 +26,6 @@ from tallyframe.generations.steps.values import End, Leave
 from tallyframe.jitter import jittered
 from tallyframe.lost import sqlstate
 from tallyframe.operations.base import Operation, Operations, Result
-from tallyframe.providers.base import load
 
 log = structlog.get_logger()
 
@@ -189,7 +188,7 @@ async def _uncut(move: Coroutine[None, None, str]) -> str:
 
 
 async def _operate(operation: Operation[Any], claim: Claim, context: RunContext) -> Result:
-    result = await operation.run(load(operation.Input, claim.input), context)
+    result = await operation.run(operation.read(claim.input), context)
     gives = {"media"} if result.outputs else set()
     gives |= {"data"} if result.data is not None else set()
     if gives != operation.gives:

@@ -1,15 +1,27 @@
-"""② What an order is for: a new project, a slot of an existing one, or no project; and whether it may be placed.
+"""② The statements that accept orders.
 
-Each is a CTE that has one row, with the project's `id` (null without a project), or none where the order is refused.
+Their first part, the subject, is what an order is for: a new project, a slot of an existing one, or no project. It has
+one row, with the project's `id` (null without a project), or none where the order is refused. All other writes take
+their rows from it, so without that row nothing is debited.
 """
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+from tallyframe.db import insert_per_row, with_writes
 from tallyframe.generations.tables import IS_LIVE, generations
+from tallyframe.idempotency import keys
+from tallyframe.ledger import entries
+from tallyframe.outbox.rows import enqueue
+from tallyframe.outbox.tables import RUN_GENERATION
 from tallyframe.projects.tables import projects
+
+#: Seconds until the relay wakes a worker. The API does so right after the commit, which is usually enough.
+RELAY_GRACE = 2.0
 
 #: The columns of a generation that an order fills, and of a project that a new one does.
 ORDER = ("user_id", "account_id", "operation", "slot", "input", "metadata", "credits")
@@ -20,7 +32,7 @@ OF_MANY = ("operation", "slot", "input", "metadata", "credits")
 _MINE = (generations.c.user_id == sa.bindparam("user_id", type_=sa.Uuid())) & IS_LIVE
 
 
-def turn() -> "sa.ColumnElement[int]":
+def _turn() -> "sa.ColumnElement[int]":
     """Return the turn of a new generation: after the user's others, and not below the turn that is served now.
 
     Start-time fair queueing (Goyal, Vin, Cheng 1996), where each generation counts the same: each user's next order is
@@ -95,7 +107,7 @@ REPLACED_ALONE = _as_text(
 )
 
 
-def _many() -> sa.CTE:
+def _orders() -> sa.CTE:
     """Return one row per order, in their order; `place` counts from 1."""
     names: dict[str, sa.types.TypeEngine[Any]] = {
         "ids": sa.Uuid(),
@@ -119,4 +131,59 @@ def _many() -> sa.CTE:
     ).cte("orders")
 
 
+def accepting(
+    subject: sa.CTE, writes: Sequence[sa.Insert] = (), *, keyed: bool = False, replaces: bool = False
+) -> sa.Executable:
+    """Return the statement that accepts one order for the subject; `writes` hang on its row.
+
+    `keyed`: it keeps the key of a request, too; `replaces`: the generation is there in place of an ended one.
+    """
+    ended = {"replaces_id": sa.bindparam("ended_id", type_=sa.Uuid())} if replaces else {}
+    insert = insert_per_row(
+        generations,
+        subject,
+        id=sa.bindparam("generation_id", type_=sa.Uuid()),
+        project_id=subject.c.id,
+        turn=_turn(),
+        expires_at=sa.func.clock_timestamp() + sa.bindparam("max_age", type_=sa.Interval()),
+        **{name: sa.bindparam(f"order_{name}", type_=generations.c[name].type) for name in ORDER},
+        **ended,
+    )
+    generation = insert.returning(generations.c.id, generations.c.account_id, generations.c.credits).cte("generation")
+    paid = sa.select(generation, sa.bindparam("entry_id", type_=sa.Uuid()).label("entry_id")).subquery("paid")
+    once = [keys.keep(generation)] if keyed else []
+    result = sa.select(generation.c.id)
+    return with_writes(result, *once, *writes, entries.debit(paid), enqueue(RUN_GENERATION, generation, _in_a_moment()))
+
+
+def _in_a_moment() -> "sa.ColumnElement[Any]":
+    return sa.func.clock_timestamp() + sa.literal(timedelta(seconds=RELAY_GRACE), sa.Interval())
+
+
+def _many() -> sa.Executable:
+    orders, room = _orders(), NO_PROJECT
+    source = orders.join(room, sa.true())
+    insert = insert_per_row(
+        generations,
+        source,
+        id=orders.c.id,
+        user_id=sa.bindparam("user_id", type_=sa.Uuid()),
+        account_id=sa.bindparam("account_id", type_=sa.Uuid()),
+        turn=_turn() + orders.c.place - 1,
+        expires_at=sa.func.clock_timestamp() + sa.bindparam("max_age", type_=sa.Interval()),
+        **{name: orders.c[name] for name in OF_MANY},
+    )
+    generation = insert.returning(generations.c.id, generations.c.account_id, generations.c.credits).cte("generation")
+    paid = sa.select(generation, orders.c.entry_id).join(orders, orders.c.id == generation.c.id)
+    writes = entries.debit(paid.subquery("paid")), enqueue(RUN_GENERATION, generation, _in_a_moment())
+    return with_writes(sa.select(generation.c.id), *writes)
+
+
+#: Put together once, with parameters, because building SQL costs more than running it; with and without a key.
+READY = {
+    (subject, keyed): accepting(subject, keyed=keyed)
+    for subject in (NEW_PROJECT, NO_PROJECT, IDLE_PROJECT, ANY_PROJECT)
+    for keyed in (False, True)
+}
+#: Accepts many orders of one user without a project: all or none.
 MANY = _many()
