@@ -151,9 +151,9 @@ class Idempotent:
 
     request: Request
     response: Response
-    user: CurrentUser
-    serving: UserServices
-    key: KeyHeader = None
+    user: User
+    serving: Services
+    key: str | None
 
     async def answer(
         self,
@@ -216,7 +216,14 @@ class Idempotent:
         return kept, kept.ref
 
 
-IdempotentRequest = Annotated[Idempotent, Depends()]
+async def idempotent(  # async, as `services`
+    request: Request, response: Response, user: CurrentUser, serving: SystemServices, key: KeyHeader = None
+) -> Idempotent:
+    """Return the request with its key."""
+    return Idempotent(request, response, user, await services_of(user, serving), key)
+
+
+IdempotentRequest = Annotated[Idempotent, Depends(idempotent)]
 
 
 def _as_we_write_it(part: str) -> str:
