@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import httpx
 import pytest
+import structlog
 
 from tallyframe.commands.users import add_user
 from tallyframe.db import ADMIN_ROLE, WEBHOOKS_ROLE, WORKER_ROLE, Database
@@ -29,6 +30,10 @@ from tests.support.remains import World
 from tests.support.working import Bench
 
 TEMPLATE = "tallyframe_template"
+
+# By default structlog has rich draw each traceback with all its variables: a second of work per bug in a test.
+_plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _plain])
 
 #: Whoever runs the tests may have a key set; none of them may use it.
 for _name in ("GEMINI_API_KEY", "GOOGLE_API_KEY", "CLOUDINARY_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):

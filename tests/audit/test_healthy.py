@@ -67,7 +67,7 @@ async def place(member: Member, orders: int) -> None:
         url = f"/v1/projects/{project['id']}"
         if number % 5:
             while await is_generating(member, url):
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(1)
         match number % 5:
             case 0:
                 await member.http.post(f"{url}/cancel")
@@ -117,7 +117,7 @@ async def audit(audits: Audits, seen: Counter[str], found: list[str]) -> None:
             seen[invariant.name] += 1
             if finding.violations and not invariant.is_counted:
                 found.append(f"{invariant.name}: {finding}")
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.5)
 
 
 async def test_300_mixed_orders_and_no_alarm(rich: Member, bench: Bench, audits: Audits, owner: Any) -> None:

@@ -38,7 +38,7 @@ async def server(fake: FakeGemini) -> AsyncIterator[Vendor]:
 
 @pytest.fixture
 async def gemini(server: Vendor) -> AsyncIterator[GeminiImages]:
-    provider = GeminiImages(Google(GoogleAccess(KEY, server.url, timeout=5.0)), MODEL)
+    provider = GeminiImages(Google(GoogleAccess(KEY, server.url, timeout=20.0)), MODEL)
     yield provider
     await provider.aclose()
 

@@ -61,7 +61,7 @@ WITH_PICTURES = [(gemini, image), (gemini, vision), (omni, video), (veo, video)]
 @asynccontextmanager
 async def running(make: Make) -> AsyncIterator[tuple[Provider, FakeGoogle]]:
     async with google() as fake:
-        provider = make(GoogleAccess(KEY, fake.server.url, timeout=5.0), None)
+        provider = make(GoogleAccess(KEY, fake.server.url, timeout=20.0), None)
         yield provider, fake
         await provider.aclose()
     assert fake.complaints == []

@@ -39,7 +39,7 @@ async def server(fake: FakeGemini) -> AsyncIterator[Vendor]:
 
 
 def gemini_at(server: Vendor, credentials: Credentials | None = None) -> GeminiImages:
-    access = GoogleAccess("", server.url, timeout=5.0, vertex=True, project="p1")
+    access = GoogleAccess("", server.url, timeout=20.0, vertex=True, project="p1")
     return GeminiImages(Google(access, credentials=credentials), MODEL)
 
 
@@ -65,7 +65,7 @@ async def test_default_credentials_are_turned_into_a_token_once(
     account = tmp_path / "account.json"
     account.write_text(service_account(f"{server.url}/token"))
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(account))
-    google = Google(GoogleAccess("", server.url, timeout=5.0, vertex=True, project="p1"))
+    google = Google(GoogleAccess("", server.url, timeout=20.0, vertex=True, project="p1"))
     await google.ready()
     assert [sent.path for sent in server.requests] == ["/token"]
     for _ in range(2):

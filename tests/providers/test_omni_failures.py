@@ -166,7 +166,7 @@ async def test_failed_question_is_no_verdict_unless_it_can_never_be_answered(wha
     fake.instead["poll"].append(reply)
     async with omni(fake) as (videos, server):
         ticket = await ordered(videos)
-        asking = OmniVideos(omni_google(access(server.url, timeout=1.0 if reply.delay else 5.0)), fake.model)
+        asking = OmniVideos(omni_google(access(server.url, timeout=1.0 if reply.delay else 20.0)), fake.model)
         await failing(asking.collect(ticket, video(), try_of()), expected)
         await asking.aclose()
         assert len(server.requests) == 2
