@@ -149,6 +149,10 @@ def test_cards_are_taken_out_of_the_prompt() -> None:
     assert (cards.delay, cards.hang, cards.fail) == (2.5, 600.0, FailureCode.CONTENT_POLICY)
 
 
+def test_letters_that_only_look_like_those_of_a_card_are_text() -> None:
+    assert read_cards("[refu\u017fe] [fa\u0131l:internal]").prompt == "[refu\u017fe] [fa\u0131l:internal]"
+
+
 async def test_hang_card_holds_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
     naps: list[float] = []
 

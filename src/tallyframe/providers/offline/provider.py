@@ -1,4 +1,4 @@
-"""Answers tasks as the test cards in their prompts order, gives tickets, and leaves the drawing to threads."""
+"""Answers tasks. Obeys the test cards in their prompts, gives tickets, and leaves the drawing to threads."""
 
 import asyncio
 import math
@@ -18,9 +18,6 @@ from tallyframe.providers.offline.writing import Flaw, note_input, write
 
 MAX_SECONDS = 600.0  # longer delays and hangs are cut to this
 
-_CARD = re.compile(
-    r"\[(fail|flaky|delay|hang|empty|refuse|cut|malformed|ignore-schema)(?::([^\[\]]*))?\]", re.IGNORECASE
-)
 _KNOWN = (
     f"The test cards are [fail:CODE] with one of {', '.join(FailureCode)}; [flaky:TRIES], [delay:SECONDS], "
     "[hang:SECONDS] and [empty]; for text and vision also [refuse], [cut], [malformed] and [ignore-schema]."
@@ -65,6 +62,59 @@ class Cards:
                 "The provider returned no result.",
                 operator_message="Test card [empty].",
             )
+
+
+def read_cards(prompt: str) -> Cards:
+    """Take the cards out of a prompt. Of two of a kind the later counts.
+
+    Raises ProviderError (invalid_input) for a card whose value makes no sense.
+    """
+    orders: dict[str, Any] = {}
+    flaws: set[Flaw] = set()
+    for card in _CARD.finditer(prompt):
+        name, value = card[1].lower(), (card[2] or "").strip().lower()
+        try:
+            told = _READERS[name](value)
+        except ValueError:
+            # The value is part of the prompt, which an error never carries: so it is not quoted here.
+            raise ProviderError(FailureCode.INVALID_INPUT, f"This [{name}] card is not valid. {_KNOWN}") from None
+        if name in _FLAWS:
+            flaws.add(Flaw(name))
+        else:
+            orders[name] = told
+    return Cards(prompt=" ".join(_CARD.sub(" ", prompt).split()), flaws=frozenset(flaws), **orders)
+
+
+def _seconds(value: str) -> float:
+    seconds = float(value)
+    if not math.isfinite(seconds) or seconds < 0:
+        raise ValueError
+    return min(seconds, MAX_SECONDS)
+
+
+def _count(value: str) -> int:
+    count = int(value)
+    if count < 0:
+        raise ValueError
+    return count
+
+
+def _nothing(value: str) -> bool:
+    if value:
+        raise ValueError
+    return True
+
+
+_FLAWS = frozenset(each.value for each in Flaw)
+_READERS: dict[str, Callable[[str], object]] = {
+    "fail": FailureCode,
+    "flaky": _count,
+    "delay": _seconds,
+    "hang": _seconds,
+    "empty": _nothing,
+    **dict.fromkeys(_FLAWS, _nothing),
+}
+_CARD = re.compile(rf"\[({'|'.join(_READERS)})(?::([^\[\]]*))?\]", re.IGNORECASE | re.ASCII)
 
 
 class OfflineProvider:
@@ -134,53 +184,3 @@ async def _make(task: Task, cards: Cards, call: Call) -> Answer:
     if isinstance(task, VideoTask):
         return await asyncio.to_thread(shoot_video, task, given[0] if given else None, cards.prompt)
     return await asyncio.to_thread(draw_image, task, given, cards.prompt)
-
-
-def read_cards(prompt: str) -> Cards:
-    """Take the cards out of a prompt. Of two of a kind the later counts.
-
-    Raises ProviderError (invalid_input) for a card whose value makes no sense.
-    """
-    orders: dict[str, Any] = {"flaws": frozenset()}
-    for card in _CARD.finditer(prompt):
-        name, value = card[1].lower(), (card[2] or "").strip().lower()
-        try:
-            if name in _FLAWS:
-                _nothing(value)
-                orders["flaws"] |= {Flaw(name)}
-            else:
-                orders[name] = _READERS[name](value)
-        except ValueError:
-            # The value is part of the prompt, which an error never carries: so it is not quoted here.
-            raise ProviderError(FailureCode.INVALID_INPUT, f"This [{name}] card is not valid. {_KNOWN}") from None
-    return Cards(prompt=" ".join(_CARD.sub(" ", prompt).split()), **orders)
-
-
-def _seconds(value: str) -> float:
-    seconds = float(value)
-    if not math.isfinite(seconds) or seconds < 0:
-        raise ValueError
-    return min(seconds, MAX_SECONDS)
-
-
-def _count(value: str) -> int:
-    count = int(value)
-    if count < 0:
-        raise ValueError
-    return count
-
-
-def _nothing(value: str) -> bool:
-    if value:
-        raise ValueError
-    return True
-
-
-_FLAWS = frozenset(each.value for each in Flaw)
-_READERS: dict[str, Callable[[str], object]] = {
-    "fail": FailureCode,
-    "flaky": _count,
-    "delay": _seconds,
-    "hang": _seconds,
-    "empty": _nothing,
-}

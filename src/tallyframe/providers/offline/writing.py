@@ -1,4 +1,4 @@
-"""Text and vision: made-up answers, what they would use at a vendor, and the flaws that answers of models have."""
+"""Text and vision: made-up answers, what they would use at a vendor, and the flaws that a model's answer can have."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ WordTask = TextTask[Any] | VisionTask[Any]
 
 
 class Flaw(StrEnum):
-    """What models get wrong. Each has a test card of its name."""
+    """A way in which a model's answer is of no use. Each has a test card of the same name."""
 
     REFUSE = "refuse"
     CUT = "cut"
