@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from pydantic import ConfigDict, Field, SecretStr, computed_field
+from pydantic import ConfigDict, Field, SecretStr, computed_field, field_serializer
 
 from tests.operations.buying import ask_for, buy, receipt
 from tests.operations.dropped.note import Note, NoteInput
@@ -58,7 +58,15 @@ class Renamed(NoteInput):
     word: str = Field("", serialization_alias="words")
 
 
-@pytest.mark.parametrize("model", [Secret, Left, Renamed])
+class Unwritable(NoteInput):
+    word: str = Field("", exclude=True)
+
+    @field_serializer("topic")
+    def unwritable(self, _: str) -> bytes:
+        return b"\xff"  # no UTF-8, and so no JSON
+
+
+@pytest.mark.parametrize("model", [Secret, Left, Renamed, Unwritable])
 async def test_what_a_worker_could_not_read_is_refused_before_it_is_paid(
     model: type[NoteInput], alice: Member, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,7 +66,7 @@ async def create_project(request: Request, once: IdempotentRequest) -> schemas.P
         ids = [image.id for image in images]
         fields = asked.model_dump(include={"prompt", "aspect_ratio", "duration_seconds"}, exclude_none=True)
         fields |= {"images": ids} if ids else {}
-        order = terms.accept(once.user, operation, fields)
+        order = terms.order(once.user, operation, fields)
         shape = order.input.get("aspect_ratio")
         project = NewProject(asked.kind, asked.prompt, None, shape, asked.metadata, ids)
         return await place(once, Wanted(order, images, project), key)
@@ -88,7 +88,7 @@ async def create_video(
         kept = {name: row[name] for name in ("prompt", "aspect_ratio") if row[name]}
         fields = {**kept, **asked.model_dump(exclude_none=True), "images": [image.id for image in images]}
         terms = once.serving.terms
-        order = terms.accept(once.user, terms.operation("video", pointer=""), fields)
+        order = terms.order(once.user, terms.operation("video", pointer=""), fields)
         return await place(once, Wanted(order, images, project_id=project_id), key)
 
     project = await once.answer(schemas.Project, asked, create, partial(_rendered, once))
@@ -102,7 +102,7 @@ async def regenerate(project_id: UUID, once: IdempotentRequest) -> schemas.Proje
     async def create(key: Key | None) -> UUID:
         row = await _latest(once, project_id)
         terms = once.serving.terms
-        order = terms.accept(once.user, terms.operation(row["operation"], pointer=""), row["input"], again=True)
+        order = terms.order(once.user, terms.operation(row["operation"], pointer=""), row["input"], again=True)
         return await place(once, Wanted(order, project_id=project_id), key)
 
     project = await once.answer(schemas.Project, None, create, partial(_rendered, once))
@@ -118,7 +118,7 @@ async def create_generation(asked: incoming.NewGeneration, once: IdempotentReque
         operation = terms.operation(asked.operation, pointer="/operation")
         with bodies.below("input"):
             fields, pictures = bodies.read_pictures(operation.fields, asked.input)
-            order = terms.accept(once.user, operation, fields)
+            order = terms.order(once.user, operation, fields)
         if asked.max_credits is not None and order.credits > asked.max_credits:
             raise PriceChanged(credits=order.credits, max_credits=asked.max_credits)
         order = replace(order, metadata=asked.metadata)

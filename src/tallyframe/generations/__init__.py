@@ -1,8 +1,9 @@
 """How an order becomes a result, or its credits come back.
 
 POST /v1/projects, POST /v1/generations
-  accept/  ① submit.py     operation.accept(): shape, length and price                         pure
-           ② statements.py project · generation(pending) · debit · outbox row                  ONE statement → 202
+  accept/  ① submit.py     Terms.order(): shape, length and price                              pure
+           ② submit.py     submit(): project · generation(pending) · debit · outbox row        ONE statement → 202
+             statements.py the SQL of it
   run/     ④ dispatch.py   a free slot of a worker takes the next generation
              lease.py      pending → processing by a conditional UPDATE: lease, fence, attempt ONE statement
              runner.py     the operation's run(), a heartbeat beside it                        no transaction open

@@ -127,27 +127,27 @@ class Operation(ABC, Generic[I]):
     def check(self, order: I, offers: Offers, limits: OrderLimits) -> None:
         """Raise ValidationFailed for what no provider makes here; also asked when an order is placed again."""
 
-    def write(self, order: I) -> dict[str, Any]:
-        """Return the JSON values in which the order is kept, and of which `read` makes the same.
+    def to_json(self, order: I) -> dict[str, Any]:
+        """Return the order as JSON values, as it is kept. Raises Internal if `from_json` doesn't give an equal order.
 
-        Raises Internal where it doesn't: nothing is debited for what would fail. That is a mistake in the model. It
-        loses fields with `exclude`, secrets, numbers that JSON hasn't (NaN), or has other aliases for writing.
+        The model is wrong then: it has a field with `exclude`, a secret, NaN, or an alias for writing only. Nothing has
+        been debited so far.
         """
-        kept = order.model_dump(mode="json", by_alias=True, round_trip=True)
         try:
-            is_same = self.read(kept) == order
+            kept = order.model_dump(mode="json", by_alias=True, round_trip=True)
+            is_same = self.from_json(kept) == order
         except ValueError:
             is_same = False
         if not is_same:
             raise Internal(f"The fields of {self.name!r} are not the same when they are read back.")
         return kept
 
-    def read(self, kept: Mapping[str, Any]) -> I:
-        """Return the order that was kept in these JSON values. Raises ValidationError, and ValueError for NaN.
+    def from_json(self, kept: Mapping[str, Any]) -> I:
+        """Return the order that was kept as these JSON values. Raises ValidationError, and ValueError for NaN.
 
-        They are read as JSON, as which even a strict model takes a list for a tuple and a text for a date.
+        They are read as JSON, because then even a strict model takes a list for a tuple, and a text for a date.
         """
-        text = json.dumps(kept, allow_nan=False)
+        text = json.dumps(dict(kept), allow_nan=False)
         return self.Input.model_validate_json(text, strict=False, by_alias=True, by_name=True)
 
     def price(self, order: I, prices: Mapping[str, int]) -> Credits:  # noqa: ARG002  # for those with several prices

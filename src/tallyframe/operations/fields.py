@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 #: Characters of a prompt, and input pictures of an order, at most.
 MAX_PROMPT = 4000
 MAX_PICTURES = 4
-#: No NUL, which Postgres can't store as text. Halves of characters (surrogates) pydantic refuses by itself then.
+#: No NUL, which Postgres can't store as text. Where a text has any pattern, pydantic refuses lone surrogates by itself.
 NO_NUL = r"^[^\x00]*$"
 NOT_TEXT = "contains characters that are not text"
 

@@ -210,7 +210,7 @@ Offers = Mapping[Capability, tuple[Offer, ...]]
 
 
 def dump(answer: BaseModel) -> dict[str, Any]:
-    """Return an answer as JSON values, of which `load` makes the same. Raises ValueError where there are none.
+    """Return an answer as JSON values, which `load` turns back into an equal answer. Raises ValueError if not.
 
     So it is known before anything depends on it. What is lost on the way: fields with `exclude`, secrets, numbers that
     JSON hasn't (NaN).
@@ -224,6 +224,6 @@ def dump(answer: BaseModel) -> dict[str, Any]:
 def load(model: type[A], values: object) -> A:
     """Return the answer that `dump` has written. Raises ValidationError, and ValueError for NaN.
 
-    They are read as JSON, as which even a strict model takes a list for a tuple and a text for a date.
+    They are read as JSON, because then even a strict model takes a list for a tuple, and a text for a date.
     """
     return model.model_validate_json(json.dumps(values, allow_nan=False), strict=False, by_alias=True, by_name=True)

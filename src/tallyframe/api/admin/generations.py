@@ -131,7 +131,7 @@ async def _retried(serving: Services, admin: User, generation_id: UUID, wanted: 
 async def _order_again(serving: Services, decision: Decision, row: Row, key: Key | None) -> UUID:
     terms = serving.terms
     operation = terms.operation(row["generation_operation"], pointer="")
-    order = terms.accept(_Owner(row["owner_id"], row["account_id"]), operation, row["input"], again=True)
+    order = terms.order(_Owner(row["owner_id"], row["account_id"]), operation, row["input"], again=True)
     # For the price of the first time: the user agreed to that one, and isn't asked now.
     order = replace(order, credits=Credits(row["generation_credits"]), metadata=row["generation_metadata"])
     ended_id, project_id = row["generation_id"], row["generation_project_id"]

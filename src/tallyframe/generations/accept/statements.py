@@ -21,7 +21,7 @@ from tallyframe.outbox.tables import RUN_GENERATION
 from tallyframe.projects.tables import projects
 
 #: Seconds until the relay wakes a worker. The API does so right after the commit, which is usually enough.
-RELAY_GRACE = 2.0
+RELAY_GRACE = 2
 
 #: The columns of a generation that an order fills, and of a project that a new one does.
 ORDER = ("user_id", "account_id", "operation", "slot", "input", "metadata", "credits")
@@ -131,7 +131,7 @@ def _orders() -> sa.CTE:
     ).cte("orders")
 
 
-def accepting(
+def accept_statement(
     subject: sa.CTE, writes: Sequence[sa.Insert] = (), *, keyed: bool = False, replaces: bool = False
 ) -> sa.Executable:
     """Return the statement that accepts one order for the subject; `writes` hang on its row.
@@ -181,7 +181,7 @@ def _many() -> sa.Executable:
 
 #: Put together once, with parameters, because building SQL costs more than running it; with and without a key.
 READY = {
-    (subject, keyed): accepting(subject, keyed=keyed)
+    (subject, keyed): accept_statement(subject, keyed=keyed)
     for subject in (NEW_PROJECT, NO_PROJECT, IDLE_PROJECT, ANY_PROJECT)
     for keyed in (False, True)
 }

@@ -101,7 +101,7 @@ class Terms:
             raise ValidationFailed(f"There is no operation {name!r} here. There are: {names}.", pointer=pointer)
         return self.operations[name]
 
-    def accept(
+    def order(
         self, buyer: Buyer, operation: Operation[Any], fields: Mapping[str, Any], *, again: bool = False
     ) -> Order:
         """Return the order that these fields ask for.
@@ -110,7 +110,7 @@ class Terms:
         Raises ValidationFailed and pydantic's ValidationError; Internal for an order that a worker could not read.
         """
         if again:
-            order = operation.read(fields)
+            order = operation.from_json(fields)
             operation.check(order, self.offers, self.limits)
         else:
             order = operation.accept(fields, self.offers, self.limits)
@@ -119,7 +119,7 @@ class Terms:
             account_id=buyer.account_id,
             operation=operation.name,
             slot=operation.slot,
-            input=operation.write(order),
+            input=operation.to_json(order),
             credits=operation.price(order, self.prices),
             max_active=self.max_active,
             max_age=self.max_age,
@@ -138,7 +138,7 @@ async def submit(db: Database, order: Order, project: NewProject | None, key: Ke
     for place, asset_id in enumerate(project.images if project else ()):
         row = {"project_id": subject.c.id, "position": place, "asset_id": asset_id}
         pictures.append(insert_per_row(project_images, subject, **row))
-    return await _accept(db, _with(pictures, subject, key), accepted, order, wanted, key)
+    return await _accept(db, _statement(pictures, subject, key), accepted, order, wanted, key)
 
 
 async def submit_for(db: Database, order: Order, project_id: UUID, key: Key | None = None) -> Accepted | None:
@@ -148,7 +148,7 @@ async def submit_for(db: Database, order: Order, project_id: UUID, key: Key | No
     and RequestInProgress where the key is taken.
     """
     subject = statements.IDLE_PROJECT if order.slot == MAIN else statements.ANY_PROJECT
-    statement = _with(_assets(order, subject), subject, key)
+    statement = _statement(_assets(order, subject), subject, key)
     return await _accept(db, statement, Accepted(project_id, new_id()), order, {}, key)
 
 
@@ -167,7 +167,7 @@ async def submit_instead(
     """
     in_project = statements.REPLACED_IN_MAIN if order.slot == MAIN else statements.REPLACED_IN_SLOT
     subject = in_project if accepted.project_id else statements.REPLACED_ALONE
-    statement = statements.accepting(subject, also(subject), replaces=True)
+    statement = statements.accept_statement(subject, also(subject), replaces=True)
     return await _accept(db, statement, accepted, order, {"ended_id": ended_id}, None)
 
 
@@ -242,9 +242,9 @@ async def _accept(  # by position, three callers
     return accepted if row else None
 
 
-def _with(pictures: Sequence[sa.Insert], subject: sa.CTE, key: Key | None) -> sa.Executable:
+def _statement(pictures: Sequence[sa.Insert], subject: sa.CTE, key: Key | None) -> sa.Executable:
     keyed = key is not None
-    return statements.accepting(subject, pictures, keyed=keyed) if pictures else statements.READY[subject, keyed]
+    return statements.accept_statement(subject, pictures, keyed=keyed) if pictures else statements.READY[subject, keyed]
 
 
 def _assets(order: Order, subject: sa.CTE) -> list[sa.Insert]:

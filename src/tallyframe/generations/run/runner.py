@@ -188,7 +188,7 @@ async def _uncut(move: Coroutine[None, None, str]) -> str:
 
 
 async def _operate(operation: Operation[Any], claim: Claim, context: RunContext) -> Result:
-    result = await operation.run(operation.read(claim.input), context)
+    result = await operation.run(operation.from_json(claim.input), context)
     gives = {"media"} if result.outputs else set()
     gives |= {"data"} if result.data is not None else set()
     if gives != operation.gives:
