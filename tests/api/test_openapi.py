@@ -113,6 +113,14 @@ async def test_orders_are_told_as_json_and_as_form(document: dict[str, Any]) -> 
     assert set(upload) == {"multipart/form-data"}
 
 
+@pytest.mark.parametrize("model", ["NewProject", "NewGeneration"])
+async def test_metadata_is_a_map_of_texts(document: dict[str, Any], model: str) -> None:
+    metadata = document["components"]["schemas"][model]["properties"]["metadata"]
+    values = metadata["additionalProperties"]
+    assert (values["type"], values["maxLength"], metadata["maxProperties"]) == ("string", 512, 16)
+    assert "patternProperties" not in metadata
+
+
 async def test_who_needs_to_sign_in_is_told(document: dict[str, Any], anybody: httpx.AsyncClient) -> None:
     schemes = document["components"]["securitySchemes"]
     [name] = schemes

@@ -1,4 +1,4 @@
-"""What endpoints depend on: the services, who is asking, and whether the request has come before."""
+"""What endpoints depend on: the services, who is asking, and a request's `Idempotency-Key`."""
 
 import asyncio
 import re
@@ -219,7 +219,7 @@ class Idempotent:
 async def idempotent(  # async, as `services`
     request: Request, response: Response, user: CurrentUser, serving: SystemServices, key: KeyHeader = None
 ) -> Idempotent:
-    """Return the request with its key."""
+    """Return the request, on behalf of whoever is asking, with its Idempotency-Key if it has one."""
     return Idempotent(request, response, user, await services_of(user, serving), key)
 
 

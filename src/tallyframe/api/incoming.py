@@ -25,7 +25,7 @@ def _shallow(value: object) -> object:
 
 
 def _text(value: str) -> str:
-    """Refuse what `Text` refuses, but with a ValueError, as a validator must."""
+    """Refuse what `Text` refuses; for keys, whose pattern would replace `additionalProperties` in the API document."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -48,7 +48,7 @@ def _storable(value: Any) -> Any:  # noqa: ANN401  # any JSON value
 
 Metadata = Annotated[
     dict[
-        Annotated[Text, Field(min_length=1, max_length=64)],
+        Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_text)],
         Annotated[Text, Field(max_length=512)],
     ],
     Field(max_length=16),
