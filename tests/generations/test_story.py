@@ -126,6 +126,27 @@ async def test_cancel_refunds_and_the_late_worker_changes_nothing(alice: Member,
     assert await owner.fetchval("SELECT count(*) FROM assets") == 0
 
 
+async def test_a_result_that_came_after_the_claim_was_lost_is_delivered_by_the_next_run(
+    alice: Member, bench: Bench, owner: Any
+) -> None:
+    project = await alice.order("a cup")
+    runner = bench.runner()
+    storage = runner.dependencies.storages.current
+    original = storage.put
+
+    async def put(key: str, data: bytes, content_type: str) -> None:
+        await original(key, data, content_type)
+        await owner.execute("UPDATE generations SET fence = fence + 1, lease_until = now() - interval '1 second'")
+
+    storage.put = put  # type: ignore[method-assign]
+    [generation] = await bench.due()
+    assert await runner.run(generation) == "claim_lost"
+    assert await owner.fetchval("SELECT state FROM generation_steps") == "orphaned"
+    assert await runner.run(generation) == "succeeded"
+    assert [tuple(row) for row in await owner.fetch("SELECT attempt, state FROM generation_steps")] == [(1, "done")]
+    assert (await alice.project(project["id"]))["status"] == "draft"
+
+
 async def test_a_success_after_the_refund_is_kept_as_an_orphan(alice: Member, bench: Bench, owner: Any) -> None:
     project = await alice.order("a cup")
 

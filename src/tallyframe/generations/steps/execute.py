@@ -23,6 +23,7 @@ from tallyframe.generations.steps.values import (
     Asked,
     Collect,
     Decision,
+    Done,
     Kept,
     NotStored,
     Order,
@@ -89,6 +90,9 @@ class Step:
                 if doubtful:
                     await self.rows.keep(doubt_about(self.name, doubtful))
                 return await self._order(routes)
+            case Done(result) if self.tries[-1].state == "orphaned":
+                # It came to a run that had lost its claim just then. This one delivers it, so it is no orphan any more.
+                await self.rows.finish(self.name, self.tries[-1].attempt, result)
         return planned
 
     def _routes(self) -> list[Route]:
