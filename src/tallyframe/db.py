@@ -199,10 +199,10 @@ class Database:
                 if not connection.invalidated:
                     await _driver(connection).execute("ROLLBACK")
             except LOST:
-                await connection.invalidate()
+                await _discard(connection)
             raise
         except BaseException:  # we are being cancelled: nobody can say what state the connection is in
-            await connection.invalidate()
+            await _discard(connection)
             raise
         finally:
             await connection.close()
@@ -215,7 +215,7 @@ class Database:
                 # One trip, past SQLAlchemy, which would make three of it. The id is a UUID, so it can't inject.
                 await _driver(connection).execute(f"BEGIN; SELECT set_config('{USER_SETTING}', '{self._user}', true)")
             except BaseException as error:
-                await connection.invalidate()
+                await _discard(connection)
                 await connection.close()
                 # This connection gives no answer, and others may not either: so they are closed all at once.
                 if isinstance(error, TimeoutError) or not isinstance(error, LOST):
@@ -250,7 +250,20 @@ async def invalidate_on_timeout(connection: AsyncConnection) -> AsyncIterator[No
     try:
         yield
     except (TimeoutError, pg_errors.InternalClientError):
-        await connection.invalidate()
+        await _discard(connection)
+        raise
+
+
+async def _discard(connection: AsyncConnection) -> None:
+    """Throw the connection away, to the end even if we are canceled meanwhile.
+
+    SQLAlchemy closes it in a task of its own, to whose error nobody listens when its `invalidate` is cut off.
+    """
+    discarding = asyncio.create_task(connection.invalidate())
+    try:
+        await asyncio.shield(discarding)
+    except asyncio.CancelledError:
+        await asyncio.wait({discarding}, timeout=LINE_PATIENCE)
         raise
 
 

@@ -1,13 +1,17 @@
 """Lines on which nothing comes any more: who wants to end, ends, and who holds a lock lets it go."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator
 from time import monotonic
+from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import asyncpg
 
 from chaos.proxy import Proxy, link
 from tallyframe import db as rooms
@@ -46,6 +50,36 @@ async def test_closing_takes_away_what_is_in_use(database_url: str) -> None:
     await database.close()
     with pytest.raises(Unavailable):
         await asyncio.wait_for(busy, LIMIT)
+
+
+async def test_who_is_canceled_twice_leaves_no_error_that_nobody_hears(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never_heard(_: Any) -> None:
+        """What asyncpg does when its request to cancel a statement is answered only after the line was cut."""
+        await asyncio.sleep(1)
+        raise TimeoutError
+
+    monkeypatch.setattr(asyncpg.AsyncAdapt_asyncpg_connection, "_terminate_graceful_close", never_heard)
+    unheard: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context["message"]))
+    database = Database(database_url, role=API_ROLE, pool_size=1, statement_timeout=LIMIT)
+
+    async def hold() -> None:
+        async with database.as_user(uuid4()).transaction():
+            await asyncio.sleep(60)
+
+    running = asyncio.create_task(hold())
+    await asyncio.sleep(0.5)
+    for _ in range(2):  # the second time while the connection is being thrown away
+        running.cancel()
+        await asyncio.sleep(0.3)
+    await asyncio.gather(running, return_exceptions=True)
+    await asyncio.sleep(1)
+    gc.collect()
+    asyncio.get_running_loop().set_exception_handler(None)
+    await database.close()
+    assert unheard == []
 
 
 async def test_who_is_cut_off_before_its_commit_gives_its_locks_back(
