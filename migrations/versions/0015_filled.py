@@ -51,7 +51,7 @@ INDEXES: Mapping[str, tuple[str, Sequence[str], str]] = {
     "uq_generations_one_live_per_slot": (
         "generations",
         ("project_id", "slot"),
-        "status IN ('pending', 'processing')",
+        "project_id IS NOT NULL AND status IN ('pending', 'processing')",
     ),
     "uq_generations_replaces_id": ("generations", ("replaces_id",), "replaces_id IS NOT NULL"),
 }
