@@ -1,6 +1,7 @@
 """No entry of the queue, readable or not, ends a worker or takes one of its slots for good."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from time import time
@@ -9,6 +10,7 @@ from uuid import UUID
 
 import msgpack
 import pytest
+from arq.worker import Worker as ArqWorker
 from redis.asyncio.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -46,6 +48,29 @@ async def worker(redis: JobQueue) -> AsyncIterator[Worker]:
     yield made
     made.go_on.set()
     await made.jobs.aclose(1)
+
+
+async def test_a_job_that_is_cut_while_redis_is_away_leaves_no_error_that_nobody_hears(
+    redis: JobQueue, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any) -> None:
+        await asyncio.sleep(0.2)
+        raise RedisConnectionError("Connection closed by server.")
+
+    monkeypatch.setattr(ArqWorker, "finish_job", away)
+    unheard: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context["message"]))
+    await enqueue(redis, new_id())
+    while not worker.called:
+        await worker.jobs.poll()
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)  # by now it is being finished
+    await worker.jobs.aclose(0)
+    await asyncio.sleep(0.3)
+    worker.jobs.tasks.clear()
+    gc.collect()
+    asyncio.get_running_loop().set_exception_handler(None)
+    assert unheard == []
 
 
 async def enqueue(redis: JobQueue, ref: UUID, number: int = 1) -> None:

@@ -70,6 +70,16 @@ class JobWorker(Worker):
         super()._release_sem_dec_counter_on_complete()
         self._ended += 1
 
+    async def finish_job(self, *what: Any) -> None:  # noqa: ANN401  # as arq calls it
+        """Take the job out of the queue, as arq does. Where Redis is away it stays, and finds its row gone later.
+
+        arq calls this in a task of its own, whose error nobody hears when the job is cut meanwhile.
+        """
+        try:
+            await super().finish_job(*what)
+        except REDIS_AWAY as error:
+            log.warning("job_interrupted", error=type(error).__name__)
+
     async def heart_beat(self) -> None:
         """Do nothing: workers show that they live in Postgres, and there are no cron jobs."""
 
