@@ -1,4 +1,4 @@
-"""No false alarm: the auditor looks without a pause at a system that is at work, and finds nothing."""
+"""No false alarm: the auditor looks again and again at a system that is at work, and finds nothing."""
 
 import asyncio
 import random

@@ -1,7 +1,6 @@
 """No entry of the queue, readable or not, ends a worker or takes one of its slots for good."""
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from time import time
@@ -17,6 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from tallyframe.ids import new_id
 from tallyframe.outbox.jobs import JobWorker
 from tallyframe.outbox.relay import QUEUE, REDIS_AWAY, JobQueue, connect, unpack
+from tests.support.unheard import unheard
 
 NOW = 1_700_000_000_000
 GOOD: dict[str, Any] = {"t": None, "f": "erase_project_files", "a": ["x"], "k": {}, "et": NOW}
@@ -50,27 +50,41 @@ async def worker(redis: JobQueue) -> AsyncIterator[Worker]:
     await made.jobs.aclose(1)
 
 
+async def away(*_: Any) -> None:
+    """What arq's pipelines do while Redis goes away."""
+    await asyncio.sleep(0.2)
+    raise RedisConnectionError("Connection closed by server.")
+
+
 async def test_a_job_that_is_cut_while_redis_is_away_leaves_no_error_that_nobody_hears(
     redis: JobQueue, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(*_: Any) -> None:
-        await asyncio.sleep(0.2)
-        raise RedisConnectionError("Connection closed by server.")
-
     monkeypatch.setattr(ArqWorker, "finish_job", away)
-    unheard: list[str] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context["message"]))
-    await enqueue(redis, new_id())
-    while not worker.called:
+    with unheard() as reports:
+        await enqueue(redis, new_id())
+        while not worker.called:
+            await worker.jobs.poll()
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)  # by now it is being finished
+        await worker.jobs.aclose(0)
+        await asyncio.sleep(0.3)
+        worker.jobs.tasks.clear()
+    assert reports == []
+
+
+async def test_neither_does_one_that_can_not_be_read(
+    redis: JobQueue, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ArqWorker, "finish_failed_job", away)
+    with unheard() as reports:
+        await poison(redis, b"no msgpack")
         await worker.jobs.poll()
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.1)  # by now it is being finished
-    await worker.jobs.aclose(0)
-    await asyncio.sleep(0.3)
-    worker.jobs.tasks.clear()
-    gc.collect()
-    asyncio.get_running_loop().set_exception_handler(None)
-    assert unheard == []
+        await asyncio.sleep(0.1)  # by now it is being taken out
+        assert worker.jobs.tasks
+        await worker.jobs.aclose(0)
+        await asyncio.sleep(0.3)
+        worker.jobs.tasks.clear()
+    assert reports == []
 
 
 async def enqueue(redis: JobQueue, ref: UUID, number: int = 1) -> None:

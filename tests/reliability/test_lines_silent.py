@@ -1,7 +1,6 @@
 """Lines on which nothing comes any more: who wants to end, ends, and who holds a lock lets it go."""
 
 import asyncio
-import gc
 import logging
 from collections.abc import AsyncIterator
 from time import monotonic
@@ -18,6 +17,7 @@ from tallyframe import db as rooms
 from tallyframe.db import ADMIN_ROLE, API_ROLE, Database
 from tallyframe.errors import Unavailable
 from tests.support.cast import Member
+from tests.support.unheard import unheard
 
 LIMIT = 15  # seconds for one statement
 LOCKED = sa.select(sa.func.pg_advisory_xact_lock(0x7465_7374).cast(sa.Text))  # by this transaction, until it ends
@@ -61,25 +61,22 @@ async def test_who_is_canceled_twice_leaves_no_error_that_nobody_hears(
         raise TimeoutError
 
     monkeypatch.setattr(asyncpg.AsyncAdapt_asyncpg_connection, "_terminate_graceful_close", never_heard)
-    unheard: list[str] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context["message"]))
     database = Database(database_url, role=API_ROLE, pool_size=1, statement_timeout=LIMIT)
 
     async def hold() -> None:
         async with database.as_user(uuid4()).transaction():
             await asyncio.sleep(60)
 
-    running = asyncio.create_task(hold())
-    await asyncio.sleep(0.5)
-    for _ in range(2):  # the second time while the connection is being thrown away
-        running.cancel()
-        await asyncio.sleep(0.3)
-    await asyncio.gather(running, return_exceptions=True)
-    await asyncio.sleep(1)
-    gc.collect()
-    asyncio.get_running_loop().set_exception_handler(None)
+    with unheard() as reports:
+        running = asyncio.create_task(hold())
+        await asyncio.sleep(0.5)
+        for _ in range(2):  # the second time while the connection is being thrown away
+            running.cancel()
+            await asyncio.sleep(0.3)
+        await asyncio.gather(running, return_exceptions=True)
+        await asyncio.sleep(1)
     await database.close()
-    assert unheard == []
+    assert reports == []
 
 
 async def test_who_is_cut_off_before_its_commit_gives_its_locks_back(

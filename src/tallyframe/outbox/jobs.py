@@ -71,14 +71,12 @@ class JobWorker(Worker):
         self._ended += 1
 
     async def finish_job(self, *what: Any) -> None:  # noqa: ANN401  # as arq calls it
-        """Take the job out of the queue, as arq does. Where Redis is away it stays, and finds its row gone later.
+        """Take a job out of the queue that has run. Where Redis is away it stays, and finds its row gone later."""
+        await _heard(super().finish_job(*what))
 
-        arq calls this in a task of its own, whose error nobody hears when the job is cut meanwhile.
-        """
-        try:
-            await super().finish_job(*what)
-        except REDIS_AWAY as error:
-            log.warning("job_interrupted", error=type(error).__name__)
+    async def finish_failed_job(self, *what: Any) -> None:  # noqa: ANN401  # as arq calls it
+        """Take a job out of the queue that can't be run. Where Redis is away it stays, and is looked at again."""
+        await _heard(super().finish_failed_job(*what))
 
     async def heart_beat(self) -> None:
         """Do nothing: workers show that they live in Postgres, and there are no cron jobs."""
@@ -96,6 +94,14 @@ class JobWorker(Worker):
         for task in self.tasks.values():
             if task.done() and not task.cancelled() and (error := task.exception()):
                 log.warning("job_interrupted", error=type(error).__name__)  # its outbox row is still there
+
+
+async def _heard(finishing: Awaitable[None]) -> None:
+    """Log that Redis is away: arq finishes jobs in tasks of their own, whose errors nobody hears once a job is cut."""
+    try:
+        await finishing
+    except REDIS_AWAY as error:
+        log.warning("job_interrupted", error=type(error).__name__)
 
 
 def _function(kind: str, run: Run) -> Function:
