@@ -42,13 +42,15 @@ from tallyframe.api.admin import (
     users as admin_users,
     webhooks as admin_webhooks,
 )
+from tallyframe.api.connections import connection_limits
 from tallyframe.api.dependencies import Services
-from tallyframe.api.middleware import Edge
+from tallyframe.api.middleware import BodyLimits, Edge
 from tallyframe.assets.fetch import fetch_picture
 from tallyframe.db import ADMIN_ROLE, API_ROLE, Database
 from tallyframe.generations.accept.submit import Terms
 from tallyframe.logs import configure_logs
 from tallyframe.operations.base import OrderLimits
+from tallyframe.operations.fields import MAX_PICTURES
 from tallyframe.operations.registry import operations, price_list
 from tallyframe.outbox.relay import connect
 from tallyframe.providers.registry import offers
@@ -122,7 +124,7 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.server.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.server.cors_origins, **_CORS)
     # The last one added is the outermost: preflights, too, carry a request id.
-    app.add_middleware(Edge, max_body=4 * settings.limits.max_upload_bytes + FORM_OVERHEAD)
+    app.add_middleware(Edge, limits=_body_limits(settings))
     if settings.observability.otlp_endpoint:
         FastAPIInstrumentor.instrument_app(app)
     app.openapi = partial(_openapi, app)  # type: ignore[method-assign]  # how FastAPI wants it replaced
@@ -136,8 +138,19 @@ _CORS: dict[str, Any] = {
 }
 
 
+def _body_limits(settings: Settings) -> BodyLimits:
+    requests = settings.requests
+    return BodyLimits(
+        form_bytes=MAX_PICTURES * settings.limits.max_upload_bytes + FORM_OVERHEAD,
+        other_bytes=requests.max_json_bytes,
+        seconds=requests.body_timeout,
+        bytes_per_second=requests.min_body_rate,
+        bytes_in_flight=requests.max_bytes_in_flight,
+    )
+
+
 @asynccontextmanager
-async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[dict[str, Any]]:
     db = _database(settings, API_ROLE, settings.server.database_pool_size)
     system = _database(settings, ADMIN_ROLE, SYSTEM_POOL_SIZE)
     redis = connect(settings.server.redis_url.get_secret_value())
@@ -155,7 +168,7 @@ async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[None]:
         fetch=_fetch(settings),
         uploads=asyncio.Semaphore(settings.server.upload_threads),
     )
-    yield
+    yield {"connection_limits": connection_limits(settings.requests)}
     if jwks:
         await jwks.aclose()
     for storage in storages.by_name.values():

@@ -25,7 +25,7 @@ BAD_JSON: dict[str, tuple[str, str]] = {
     "a list": ("[]", ""),
     "null": ("null", ""),
     "not UTF-8": ('{"kind": "image", "prompt": "\xff"}', ""),
-    "nested without end": ("[" * 200_000, ""),
+    "nested without end": ("[" * 30_000, ""),
     "nested metadata": ('{"kind": "image", "prompt": "a", "metadata": ' + '{"a":' * 5000 + "1" + "}" * 5001, ""),
     "an unknown field": ('{"kind": "image", "prompt": "a cup", "credits": 0}', "/credits"),
     "an unknown surrogate": ('{"kind": "image", "prompt": "a cup", "\\ud800": 0}', ""),
@@ -94,7 +94,7 @@ BAD_FORMS: dict[str, tuple[dict[str, Any], list[tuple[str, bytes]], str]] = {
     "NUL in metadata": ({**ORDER, "metadata": '{"k": "\\u0000"}'}, [], "/metadata"),
     "a surrogate as value": ({**ORDER, "metadata": '{"k": "\\ud800"}'}, [], "/metadata"),
     "a surrogate as key": ({**ORDER, "metadata": '{"\\ud800": "v"}'}, [], "/metadata"),
-    "metadata nested without end": ({**ORDER, "metadata": "[" * 200_000}, [], "/metadata"),
+    "metadata nested without end": ({**ORDER, "metadata": "[" * 30_000}, [], "/metadata"),
     "an unknown field beside metadata": ({**ORDER, "metadata": "{}", "credits": "0"}, [], "/credits"),
     "images as text": ({**ORDER, "images": "cup.png"}, [], "/images"),
     "a file in another field": (ORDER, [("prompt_file", PHOTO)], "'images'"),
@@ -243,7 +243,7 @@ async def test_bodies_that_are_too_large(settings: Settings, alice: Member, befo
             announced = {**headers, "content-length": "1000000000"}
             answer = await client.post(path, content=endless(chunk), headers=announced)
             said = problem(answer, 413, "too_large", f"announced {path} {content_type}")["detail"]
-            assert "MiB" in said
+            assert ("MiB" if "form" in content_type else "64 KiB") in said
             assert taken == 0  # refused before anything was read
 
 

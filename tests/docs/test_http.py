@@ -31,7 +31,11 @@ def test_every_call_is_listed() -> None:
 
 def test_every_problem_code_is_listed_with_its_status() -> None:
     assert orders.PromptNotFound in kinds(TallyframeError)
-    codes = {(kind.code, str(kind.status)) for kind in kinds(TallyframeError)} | {("method_not_allowed", "405")}
+    codes = {(kind.code, str(kind.status)) for kind in kinds(TallyframeError)} | {
+        ("method_not_allowed", "405"),
+        ("bad_request", "400"),
+        ("headers_too_large", "431"),
+    }
     assert set(re.findall(r"^\| `(\w+)` \| (\d{3}) \|", PAGE, re.MULTILINE)) == codes
 
 

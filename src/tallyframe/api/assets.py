@@ -8,13 +8,13 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 
 from tallyframe.api import forms, pictures, schemas, views
-from tallyframe.api.dependencies import IdempotentRequest
+from tallyframe.api.dependencies import IdempotentRequest, SignedInFirst
 from tallyframe.assets import rows
 from tallyframe.errors import NotFound, Unavailable
 from tallyframe.idempotency.keys import Key
 from tallyframe.ids import new_id
 
-router = APIRouter(prefix="/v1/assets", tags=["assets"])
+router = APIRouter(prefix="/v1/assets", tags=["assets"], route_class=SignedInFirst)
 
 
 @router.post("", status_code=201, openapi_extra=forms.OPENAPI_FILE)

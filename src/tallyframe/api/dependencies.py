@@ -2,14 +2,16 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 from uuid import UUID
 
 import structlog
 from cachetools import TTLCache
 from fastapi import Depends, Header, Request, Response, Security
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ValidationError
 
@@ -63,18 +65,28 @@ async def services(request: Request) -> Services:  # async, so that it isn't sen
 #: The services for work that belongs to no user: `db` sees no rows of users, `system` sees those of all.
 SystemServices = Annotated[Services, Depends(services)]
 
+#: Where a request's scope keeps who is asking.
+_USER = "tallyframe.user"
+
 _bearer = HTTPBearer(auto_error=False, description="A session JWT of the configured issuer, or an API key (`tf_…`).")
 
 
 async def current_user(
-    serving: SystemServices, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+    request: Request,
+    serving: SystemServices,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
 ) -> User:
     """Return who is asking; on a subject's first sight, sign them up. Raises Unauthenticated or Unavailable."""
+    if known := request.scope.get(_USER):  # a `SignedInFirst` has asked before
+        return cast("User", known)
     if credentials is None or not credentials.credentials:
         raise Unauthenticated
+    if len(request.headers.getlist("authorization")) > 1:
+        raise Unauthenticated("The header Authorization is sent twice; send it once.")
     secret = credentials.credentials
     user = await (_by_key(serving, secret) if secret.startswith("tf_") else _by_token(serving, secret))
     structlog.contextvars.bind_contextvars(user_id=str(user.id))
+    request.scope[_USER] = user
     return user
 
 
@@ -95,6 +107,31 @@ async def administrator(user: CurrentUser) -> User:
     if user.role != "admin":
         raise Forbidden
     return user
+
+
+class SignedInFirst(APIRoute):
+    """A route that knows who is asking before it reads a body; the framework would read and parse the body first."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the framework's handler, after a check of the caller if the route needs one and takes a body."""
+        handle = super().get_route_handler()
+        needed = set(_calls(self.dependant))
+        if self.body_field is None or current_user not in needed:
+            return handle
+
+        async def handle_known(request: Request) -> Response:
+            user = await current_user(request, await services(request), await _bearer(request))
+            if administrator in needed:
+                await administrator(user)
+            return await handle(request)
+
+        return handle_known
+
+
+def _calls(dependant: Dependant) -> Iterator[object]:
+    for each in dependant.dependencies:
+        yield each.call
+        yield from _calls(each)
 
 
 async def _by_key(serving: Services, secret: str) -> User:
@@ -195,6 +232,8 @@ class Idempotent:
         """Return the key, sent bare or between quotes (a string of RFC 8941), with what the request asks for."""
         if self.key is None:
             return None
+        if len(self.request.headers.getlist("idempotency-key")) > 1:
+            raise ValidationFailed("Idempotency-Key: send it once, not twice.", pointer="/Idempotency-Key")
         bare = self.key.strip()
         quoted = len(bare) > 1 and bare[0] == bare[-1] == '"'
         text = bare[1:-1] if quoted else bare

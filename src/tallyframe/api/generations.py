@@ -8,7 +8,7 @@ import structlog
 from fastapi import APIRouter, Header, Query, Response
 
 from tallyframe.api import answers, cursors, schemas, views
-from tallyframe.api.dependencies import CurrentUser, SystemServices, UserServices
+from tallyframe.api.dependencies import CurrentUser, SignedInFirst, SystemServices, UserServices
 from tallyframe.api.forms import NoBody
 from tallyframe.errors import Generating, NotCancelable, NotDeletable, TallyframeError
 from tallyframe.generations import queries
@@ -21,7 +21,7 @@ from tallyframe.storages.base import StorageError
 
 log = structlog.get_logger()
 
-router = APIRouter(prefix="/v1", tags=["generations"])
+router = APIRouter(prefix="/v1", tags=["generations"], route_class=SignedInFirst)
 
 CANCELED = "You canceled this. Your credits are back."
 

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 
 from fastapi import APIRouter
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from starlette.responses import Response
 
@@ -31,6 +31,8 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the nu
 _registry = CollectorRegistry()
 REQUESTS = Counter("tallyframe_requests", "HTTP requests", ["method", "route", "status"], registry=_registry)
 SECONDS = Histogram("tallyframe_request_seconds", "Time to answer", ["method", "route"], registry=_registry)
+BYTES_IN_FLIGHT = Gauge("tallyframe_request_bytes", "Bytes of bodies under way", ["sender"], registry=_registry)
+CONNECTIONS_CLOSED = Counter("tallyframe_connections_closed", "Connections that we end", ["reason"], registry=_registry)
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # a registry hashes its collectors

@@ -1,24 +1,35 @@
 """Around every request: an id, a log line, metrics, security headers, a limit on the body, and an answer to a crash."""
 
+import asyncio
 import re
+from collections import Counter
+from dataclasses import dataclass
 from time import perf_counter
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tallyframe import observe
-from tallyframe.api.metrics import REQUESTS, SECONDS
+from tallyframe.api.metrics import BYTES_IN_FLIGHT, REQUESTS, SECONDS
 from tallyframe.api.problems import problem
-from tallyframe.errors import Internal
+from tallyframe.errors import Internal, TallyframeError, TooLarge, Unavailable
 from tallyframe.ids import new_id
 
 log = structlog.get_logger()
 
 _REQUEST_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
 _UNLOGGED = ("/healthz", "/readyz", "/metrics")
+
+_MIB = 1024 * 1024
+#: Seconds over which the speed of a body is measured.
+RATE_WINDOW = 10.0
+#: Where strangers send bodies that are read before anybody knows who they are. All of theirs together may take one part
+#: in so many of what a process takes in, so that they can't use up what signed-in callers need.
+WEBHOOKS = "/v1/webhooks/"
+MAX_WEBHOOK = 256 * 1024  # bytes; events are a few thousand
+STRANGERS_SHARE = 8
 
 SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -27,12 +38,31 @@ SAFE_HEADERS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """What a body may be, in bytes and seconds, and how much all of a process may be together."""
+
+    form_bytes: int
+    other_bytes: int
+    seconds: float
+    bytes_per_second: int  # as the mean of `RATE_WINDOW`
+    bytes_in_flight: int
+
+
+class RequestTimeout(TallyframeError):
+    """The request's body did not come in time. Send it again, over a faster connection."""
+
+    status = 408
+    code = "request_timeout"
+
+
 class Edge:
     """The one middleware. Plain ASGI, so that streaming and context variables work as without it."""
 
-    def __init__(self, app: ASGIApp, *, max_body: int) -> None:
+    def __init__(self, app: ASGIApp, *, limits: BodyLimits) -> None:
         self._app = app
-        self._max_body = max_body
+        self._limits = limits
+        self._in_flight = Counter[str]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; anything but HTTP passes through."""
@@ -41,6 +71,7 @@ class Edge:
         sent_id = Headers(scope=scope).get("x-request-id", "")
         request_id = scope["request_id"] = sent_id if _REQUEST_ID.fullmatch(sent_id) else str(new_id())
         started, status = perf_counter(), 0
+        body = Body(scope, receive, self._limits, self._in_flight)
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -57,7 +88,7 @@ class Edge:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             structlog.contextvars.unbind_contextvars("user_id")  # of the request before on this connection
             try:
-                await self._app(scope, _limited(scope, receive, self._max_body), answer)
+                await self._app(scope, body.receive, answer)
             except ClientDisconnect:  # in the middle of its request; there is nobody to answer
                 log.info("client_gone")
             except Exception as error:  # a bug; nothing above us would answer
@@ -67,6 +98,7 @@ class Edge:
                     raise
                 await problem(Internal(), request_id)(scope, receive, answer)
             finally:
+                body.close()
                 status, seconds = status or 499, perf_counter() - started
                 route = getattr(scope.get("route"), "path", "unmatched")
                 REQUESTS.labels(scope["method"], route, str(status)).inc()
@@ -77,18 +109,65 @@ class Edge:
         return None
 
 
-def _limited(scope: Scope, receive: Receive, limit: int) -> Receive:
-    """Return a `receive` that raises 413 once the body, or its announced length, is more than `limit` bytes."""
-    announced = Headers(scope=scope).get("content-length", "0")
-    seen = int(announced) if announced.isdigit() and int(announced) > limit else 0
+class Body:
+    """A request's body on its way in: how large it may be, how slow, and how much of it waits with others'."""
 
-    async def limited() -> Message:
-        nonlocal seen
-        if seen <= limit:
-            message = await receive()
-            seen += len(message.get("body", b""))
-        if seen > limit:
-            raise HTTPException(413, f"The request is larger than the {limit / 1024 / 1024:.0f} MiB that are accepted.")
+    def __init__(self, scope: Scope, receive: Receive, limits: BodyLimits, in_flight: Counter[str]) -> None:
+        headers = Headers(scope=scope)
+        self._receive = receive
+        self._limits = limits
+        self._in_flight = in_flight
+        self._from = "strangers" if scope["path"].startswith(WEBHOOKS) else "callers"
+        is_form = headers.get("content-type", "").lower().startswith("multipart/")
+        self._most = limits.form_bytes if is_form else limits.other_bytes
+        self._most = MAX_WEBHOOK if self._from == "strangers" else self._most
+        self._announced = int(length) if (length := headers.get("content-length", "")).isdecimal() else 0
+        self._taken = self._in_window = 0  # bytes
+        self._ends = self._window_ends = 0.0  # seconds of the loop's clock
+        self._is_complete = not self._announced and "transfer-encoding" not in headers
+
+    async def receive(self) -> Message:
+        """Return the next part. Raises TooLarge, RequestTimeout, or Unavailable while others fill the process."""
+        if self._is_complete:
+            return await self._receive()
+        if self._announced > self._most:
+            raise self._too_large()
+        try:
+            async with asyncio.timeout_at(self._deadline()):
+                message = await self._receive()
+        except TimeoutError:
+            raise RequestTimeout from None
+        self._take(len(message.get("body", b"")))
+        self._is_complete = not message.get("more_body", False)
         return message
 
-    return limited
+    def close(self) -> None:
+        """Count its bytes no more: the request has ended."""
+        self._count(-self._taken)
+
+    def _count(self, size: int) -> None:
+        if size:
+            self._in_flight[self._from] += size
+            BYTES_IN_FLIGHT.labels(self._from).set(self._in_flight[self._from])
+
+    def _deadline(self) -> float:
+        """Return when the next part must be here: at the end of the whole, or of ten seconds with too little."""
+        now = asyncio.get_running_loop().time()
+        self._ends = self._ends or now + self._limits.seconds
+        if not self._window_ends or self._in_window >= RATE_WINDOW * self._limits.bytes_per_second:
+            self._window_ends, self._in_window = now + RATE_WINDOW, 0
+        return min(self._ends, self._window_ends)
+
+    def _take(self, size: int) -> None:
+        self._taken += size
+        self._in_window += size
+        self._count(size)
+        if self._taken > self._most:
+            raise self._too_large()
+        share = self._limits.bytes_in_flight // (1 if self._from == "callers" else STRANGERS_SHARE)
+        if self._in_flight[self._from] > share:
+            raise Unavailable("Too many large requests are under way. Try again shortly.", retry_after=5)
+
+    def _too_large(self) -> TooLarge:
+        size = f"{self._most / _MIB:.0f} MiB" if self._most >= _MIB else f"{self._most // 1024} KiB"
+        return TooLarge(f"The body is larger than the {size} that are accepted here.")

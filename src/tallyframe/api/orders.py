@@ -13,7 +13,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 
 from tallyframe.api import answers, bodies, incoming, schemas, views
-from tallyframe.api.dependencies import Idempotent, IdempotentRequest
+from tallyframe.api.dependencies import Idempotent, IdempotentRequest, SignedInFirst
 from tallyframe.api.forms import NoBody
 from tallyframe.api.pictures import Given, given, stored
 from tallyframe.errors import (
@@ -29,7 +29,7 @@ from tallyframe.generations.accept.submit import NewProject, Order, submit, subm
 from tallyframe.idempotency.keys import Key
 from tallyframe.outbox.relay import wake
 
-router = APIRouter(prefix="/v1", tags=["orders"])
+router = APIRouter(prefix="/v1", tags=["orders"], route_class=SignedInFirst)
 
 
 class PromptNotFound(NotFound):

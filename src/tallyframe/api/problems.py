@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from tallyframe.errors import Internal, NotFound, TallyframeError, TooLarge, Unavailable, UnsupportedMedia
+from tallyframe.errors import Internal, NotFound, TallyframeError, Unavailable, UnsupportedMedia
 from tallyframe.operations.fields import NO_NUL, NOT_TEXT
 
 log = structlog.get_logger()
@@ -34,16 +34,20 @@ def problem(error: TallyframeError, request_id: str) -> JSONResponse:
     return _response(error.status, error.code, error.detail, request_id, error.data)
 
 
-def _response(status: int, code: str, detail: str, request_id: str, data: dict[str, Any]) -> JSONResponse:
-    body = {
+def problem_body(status: int, code: str, detail: str, request_id: str) -> dict[str, Any]:
+    """Return what RFC 9457 asks for, and our code and the request's id."""
+    return {
         "type": f"urn:tallyframe:problem:{code}",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         "code": code,
         "request_id": request_id,
-        **data,
     }
+
+
+def _response(status: int, code: str, detail: str, request_id: str, data: dict[str, Any]) -> JSONResponse:
+    body = problem_body(status, code, detail, request_id) | data
     headers = {"Retry-After": str(data["retry_after"])} if "retry_after" in data else {}
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
@@ -96,8 +100,10 @@ def _pointer(location: Sequence[str | int]) -> str:
 
 def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101  # how the handler is registered
+    if isinstance(error.__cause__, TallyframeError):  # ours, raised while the framework read the body
+        return _ours(request, error.__cause__)
     request_id = request_id_of(request)
-    by_status: dict[int, type[TallyframeError]] = {404: NotFound, 413: TooLarge, 415: UnsupportedMedia, 500: Internal}
+    by_status: dict[int, type[TallyframeError]] = {404: NotFound, 415: UnsupportedMedia, 500: Internal}
     if kind := by_status.get(error.status_code):
         return problem(kind(None if kind is NotFound else error.detail), request_id)
     if error.status_code == HTTPStatus.BAD_REQUEST:  # the framework's answer to a body that it can't parse

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Query, Response
 from tallyframe.accounts.users import User
 from tallyframe.api import cursors, schemas, views
 from tallyframe.api.answers import answer, found
-from tallyframe.api.dependencies import CurrentUser, Services, UserServices
+from tallyframe.api.dependencies import CurrentUser, Services, SignedInFirst, UserServices
 from tallyframe.api.forms import NoBody
 from tallyframe.errors import (
     Generating,
@@ -26,7 +26,7 @@ from tallyframe.storages.base import StorageError
 
 log = structlog.get_logger()
 
-router = APIRouter(prefix="/v1/projects", tags=["projects"])
+router = APIRouter(prefix="/v1/projects", tags=["projects"], route_class=SignedInFirst)
 
 CANCELED = "You canceled this. Your credits are back."
 

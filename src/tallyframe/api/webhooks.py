@@ -1,4 +1,4 @@
-"""What other services tell us, over HTTP: read up to a limit, then verified, stored and applied."""
+"""What other services tell us, over HTTP: verified, stored and applied."""
 
 from typing import Any
 
@@ -6,14 +6,11 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from tallyframe.api.dependencies import SystemServices
-from tallyframe.errors import NotFound, TooLarge
+from tallyframe.errors import NotFound
 from tallyframe.webhooks.base import OutcomeStatus
 from tallyframe.webhooks.receive import receive
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
-
-#: Bytes. Events are a few thousand; what anybody may send us unsigned is not read further than this.
-MAX_BODY = 256 * 1024
 
 _OPENAPI: dict[str, Any] = {
     "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
@@ -40,18 +37,7 @@ async def take_webhook(source: str, request: Request, serving: SystemServices) -
     """
     if source not in serving.sources:
         raise NotFound("There is no webhook of this name set up here.")
-    body = await _read(request)
-    outcome = await receive(serving.system, serving.sources, source, request.headers, body)
+    outcome = await receive(serving.system, serving.sources, source, request.headers, await request.body())
     for credential in outcome.stale:
         serving.callers.pop(credential, None)
     return Received(status=outcome.status)
-
-
-async def _read(request: Request) -> bytes:
-    """Return the body; raise TooLarge without reading on."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise TooLarge(f"The webhook is larger than the {MAX_BODY // 1024} KiB that are accepted.")
-    return body

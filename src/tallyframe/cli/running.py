@@ -55,6 +55,8 @@ def api(
         host=host,
         port=port,
         workers=workers,
+        http="tallyframe.api.connections:Connection",
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

@@ -15,6 +15,7 @@ from tallyframe.settings.limits import LimitSettings, RetentionSettings
 from tallyframe.settings.money import MoneySettings
 from tallyframe.settings.observability import ObservabilitySettings
 from tallyframe.settings.providers import ProviderSettings
+from tallyframe.settings.requests import RequestSettings
 from tallyframe.settings.server import ServerSettings
 from tallyframe.settings.sources import Variables
 from tallyframe.settings.storage import StorageSettings
@@ -30,6 +31,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", frozen=True)
 
     server: ServerSettings = ServerSettings()
+    requests: RequestSettings = RequestSettings()
     auth: AuthSettings = AuthSettings()
     money: MoneySettings = MoneySettings()
     limits: LimitSettings = LimitSettings()

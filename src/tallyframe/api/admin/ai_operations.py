@@ -9,13 +9,13 @@ from pydantic import BaseModel, Field
 
 from tallyframe.api import cursors
 from tallyframe.api.admin.schemas import Cursor, Limit, Name
-from tallyframe.api.dependencies import SystemServices, administrator
+from tallyframe.api.dependencies import SignedInFirst, SystemServices, administrator
 from tallyframe.api.incoming import Moment
 from tallyframe.calls import queries
 from tallyframe.errors import FailureCode, ValidationFailed
 from tallyframe.operations.fields import Fields
 
-router = APIRouter(prefix="/v1/admin", tags=["admin"], dependencies=[Depends(administrator)])
+router = APIRouter(prefix="/v1/admin", tags=["admin"], dependencies=[Depends(administrator)], route_class=SignedInFirst)
 
 #: Days that are looked at when `from` is left out: the log may have millions of rows.
 DEFAULT_DAYS = 7

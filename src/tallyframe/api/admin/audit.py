@@ -6,13 +6,13 @@ from typing import Any
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
-from tallyframe.api.dependencies import SystemServices, administrator
+from tallyframe.api.dependencies import SignedInFirst, SystemServices, administrator
 from tallyframe.audit import rows
 from tallyframe.audit.base import MOST, Invariant
 from tallyframe.audit.invariants import INVARIANTS
 from tallyframe.audit.rows import Checked
 
-router = APIRouter(prefix="/v1/admin", tags=["admin"], dependencies=[Depends(administrator)])
+router = APIRouter(prefix="/v1/admin", tags=["admin"], dependencies=[Depends(administrator)], route_class=SignedInFirst)
 
 
 class AuditExample(BaseModel):

@@ -23,7 +23,7 @@ from tallyframe.api.admin.schemas import (
     Resolution,
     Retry,
 )
-from tallyframe.api.dependencies import IdempotentRequest, Services, SystemServices, administrator
+from tallyframe.api.dependencies import IdempotentRequest, Services, SignedInFirst, SystemServices, administrator
 from tallyframe.api.schemas import Charge
 from tallyframe.credits import Credits
 from tallyframe.errors import (
@@ -42,7 +42,9 @@ from tallyframe.idempotency.keys import Key
 from tallyframe.operations.base import MAIN
 from tallyframe.outbox.relay import wake
 
-router = APIRouter(prefix="/v1/admin/generations", tags=["admin"], dependencies=[Depends(administrator)])
+router = APIRouter(
+    prefix="/v1/admin/generations", tags=["admin"], dependencies=[Depends(administrator)], route_class=SignedInFirst
+)
 
 Administrator = Annotated[User, Depends(administrator)]
 

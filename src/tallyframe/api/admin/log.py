@@ -11,10 +11,12 @@ from tallyframe.admin import log
 from tallyframe.admin.log import Action
 from tallyframe.api import cursors
 from tallyframe.api.admin.schemas import Cursor, Limit
-from tallyframe.api.dependencies import SystemServices, administrator
+from tallyframe.api.dependencies import SignedInFirst, SystemServices, administrator
 from tallyframe.operations.fields import Fields
 
-router = APIRouter(prefix="/v1/admin/log", tags=["admin"], dependencies=[Depends(administrator)])
+router = APIRouter(
+    prefix="/v1/admin/log", tags=["admin"], dependencies=[Depends(administrator)], route_class=SignedInFirst
+)
 
 
 class AskedLog(Fields):

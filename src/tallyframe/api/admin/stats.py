@@ -17,7 +17,7 @@ from tallyframe.api.admin.stats_schemas import (
     Stats,
     WorkersUse,
 )
-from tallyframe.api.dependencies import SystemServices, administrator
+from tallyframe.api.dependencies import SignedInFirst, SystemServices, administrator
 from tallyframe.api.incoming import Moment
 from tallyframe.db import Reader
 from tallyframe.errors import ValidationFailed
@@ -25,7 +25,7 @@ from tallyframe.operations.fields import Fields
 from tallyframe.reports import failed, load, stats
 from tallyframe.reports.span import Span
 
-router = APIRouter(prefix="/v1/admin", tags=["admin"], dependencies=[Depends(administrator)])
+router = APIRouter(prefix="/v1/admin", tags=["admin"], dependencies=[Depends(administrator)], route_class=SignedInFirst)
 
 #: Days that are counted when `from` is left out.
 DEFAULT_DAYS = 7

@@ -14,7 +14,7 @@ from tallyframe.admin.log import Decision
 from tallyframe.admin.pages import Row, Window
 from tallyframe.api import cursors
 from tallyframe.api.admin.schemas import Because, Cursor, Limit
-from tallyframe.api.dependencies import IdempotentRequest, Services, SystemServices, administrator
+from tallyframe.api.dependencies import IdempotentRequest, Services, SignedInFirst, SystemServices, administrator
 from tallyframe.api.schemas import Entry
 from tallyframe.credits import MAX_CREDITS
 from tallyframe.errors import NotFound, UserDeleted
@@ -23,7 +23,9 @@ from tallyframe.idempotency.keys import Key
 from tallyframe.ledger import history
 from tallyframe.operations.fields import Fields, Text
 
-router = APIRouter(prefix="/v1/admin/users", tags=["admin"], dependencies=[Depends(administrator)])
+router = APIRouter(
+    prefix="/v1/admin/users", tags=["admin"], dependencies=[Depends(administrator)], route_class=SignedInFirst
+)
 
 
 def _not_zero(amount: int) -> int:

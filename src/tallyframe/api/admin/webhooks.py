@@ -13,12 +13,14 @@ from tallyframe.admin import webhooks
 from tallyframe.admin.log import Decision
 from tallyframe.api import cursors
 from tallyframe.api.admin.schemas import Because, Cursor, Limit, Name
-from tallyframe.api.dependencies import Services, SystemServices, administrator
+from tallyframe.api.dependencies import Services, SignedInFirst, SystemServices, administrator
 from tallyframe.errors import NotFound, NotReplayable
 from tallyframe.operations.fields import Fields
 from tallyframe.webhooks.base import EventStatus
 
-router = APIRouter(prefix="/v1/admin/webhooks", tags=["admin"], dependencies=[Depends(administrator)])
+router = APIRouter(
+    prefix="/v1/admin/webhooks", tags=["admin"], dependencies=[Depends(administrator)], route_class=SignedInFirst
+)
 
 Administrator = Annotated[User, Depends(administrator)]
 
