@@ -115,7 +115,8 @@ async def test_orders_are_told_as_json_and_as_form(document: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("model", ["NewProject", "NewGeneration"])
 async def test_metadata_is_a_map_of_texts(document: dict[str, Any], model: str) -> None:
-    metadata = document["components"]["schemas"][model]["properties"]["metadata"]
+    metadata, null = document["components"]["schemas"][model]["properties"]["metadata"]["anyOf"]
+    assert null == {"type": "null"}
     values = metadata["additionalProperties"]
     assert (values["type"], values["maxLength"], metadata["maxProperties"]) == ("string", 512, 16)
     assert "patternProperties" not in metadata

@@ -130,7 +130,7 @@ async def test_bodies_of_the_smaller_routes(alice: Member, world: World) -> None
     before = await world.remains()
     keys = ['{"name": ""}', '{"name": "  "}', '{"name": 5}', '{"nam": "a"}', "[]", "null", '{"name": "a"']
     keys += [json.dumps({"name": "a" * 81}), '{"name": "a\\u0000b"}', '{"name": "\\ud800"}', '{"\\ud800": "a"}']
-    keys += ["[" * 100_000, json.dumps({"name": "a", "user_id": str(uuid4())})]
+    keys += ["[" * 30_000, json.dumps({"name": "a", "user_id": str(uuid4())})]
     videos = ['{"duration_seconds": 0}', '{"duration_seconds": 9}', '{"duration_seconds": 1.5}', '{"prompt": ""}']
     videos += ['{"prompt": "\\u0000"}', '{"prompt": "\\ud800"}', '{"aspect_ratio": "2:1"}', '{"credits": 0}', "[]", "{"]
     videos += [json.dumps({"prompt": "a" * 4001}), '{"duration_seconds": NaN}', '{"duration_seconds": 1e999}']

@@ -13,7 +13,7 @@ async def test_a_call_without_fields_refuses_fields(alice: Member, bench: Bench,
     if action != "cancel":
         await bench.drain()
     before = await world.remains()
-    for body in ('{"foo": 1}', '{"broken', "[1]", "null", "[" * 100_000):
+    for body in ('{"foo": 1}', '{"broken', "[1]", "null", "[" * 30_000):
         answer = await alice.http.post(f"/v1/projects/{project['id']}/{action}", content=body)
         assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed"), body[:20]
     assert await world.remains() == before

@@ -11,14 +11,12 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
-from tallyframe.api.forms import read_file
+from tallyframe.api.forms import read_file, read_form
 from tallyframe.api.incoming import AssetRef, NewProject, UrlRef
 from tallyframe.api.pictures import Given, given
 from tallyframe.errors import UnsupportedMedia, ValidationFailed
 from tallyframe.operations.fields import MAX_PICTURES
 from tallyframe.operations.pictures import most_pictures, replace_pictures
-
-MAX_FIELDS = 32
 
 ImageInputs = Sequence[UUID | str | bytes]
 
@@ -70,7 +68,7 @@ def _source(ref: AssetRef | UrlRef) -> UUID | str:
 
 
 async def _read_form(request: Request, max_upload_bytes: int) -> tuple[NewProject, ImageInputs]:
-    async with request.form(max_files=MAX_PICTURES, max_fields=MAX_FIELDS, max_part_size=max_upload_bytes + 1) as form:
+    async with read_form(request, max_files=MAX_PICTURES) as form:
         fields, files = _sorted(form)
         try:
             metadata = {"metadata": json.loads(fields["metadata"])} if "metadata" in fields else {}
@@ -89,7 +87,7 @@ def _sorted(form: FormData) -> tuple[dict[str, Any], list[UploadFile]]:
                 raise ValidationFailed("Pictures go into the field 'images'.", pointer=f"/{name}")
             files.append(value)
         elif name == "images":
-            raise ValidationFailed("In a form, 'images' are files.", pointer="/images")
+            raise ValidationFailed("In a form, 'images' are files: each part needs a filename.", pointer="/images")
         elif name in fields:
             raise ValidationFailed(f"The field {name!r} is given twice.", pointer=f"/{name}")
         else:

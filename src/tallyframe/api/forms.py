@@ -1,23 +1,86 @@
-"""Reads files from forms. We do this ourselves: the framework would parse a form before it knows who sends it."""
+"""Reads forms. We do this ourselves: the framework would parse a form before it knows who sends it."""
 
 import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import Depends, Request
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 
+from tallyframe.api.dependencies import CurrentUser
 from tallyframe.errors import TooLarge, UnsupportedMedia, ValidationFailed
+
+#: Parts of a form that are no files, at most.
+MAX_FIELDS = 32
+#: Bytes of such a part, at most. What is read from it is parsed at once, so it stays as small as a JSON body.
+MAX_FIELD_BYTES = 64 * 1024
+
+
+class _Parser(MultiPartParser):
+    """The framework's, which by itself takes a form for complete that breaks off after a part."""
+
+    is_complete = False
+
+    async def parse(self) -> FormData:
+        """Return the parts. Raises MultiPartException for what is no form, or half of one."""
+        self.stream = self._whole(self.stream)
+        return await super().parse()
+
+    async def _whole(self, stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        async for chunk in stream:
+            yield chunk
+        if not self.is_complete:  # the parser has seen all chunks by now, and closes its files if this is raised
+            raise MultiPartException("Its closing boundary is missing.")
+
+    def on_end(self) -> None:
+        """Note the closing delimiter (RFC 2046, 5.1.1)."""
+        self.is_complete = True
+
+
+@asynccontextmanager
+async def read_form(request: Request, *, max_files: int) -> AsyncIterator[FormData]:
+    """Have the parts of a multipart form, with its files open while the block runs.
+
+    What a browser sends for an input that is left blank is left out. Lines in fields end in LF: browsers send CR LF
+    (HTML, "multipart form data"), which nobody has typed. Raises ValidationFailed for what is no complete form, and
+    what reading the body raises.
+    """
+    parser = _Parser(
+        request.headers, request.stream(), max_files=max_files, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
+    )
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise ValidationFailed(f"The form can't be read: {error.message}") from None
+    try:
+        yield FormData([(name, _as_typed(value)) for name, value in form.multi_items() if not _is_blank(value)])
+    finally:
+        await form.close()
+
+
+def _is_blank(value: UploadFile | str) -> bool:
+    return not value.strip() if isinstance(value, str) else not value.filename and not value.size
+
+
+def _as_typed(value: UploadFile | str) -> UploadFile | str:
+    return value.replace("\r\n", "\n") if isinstance(value, str) else value
 
 
 async def read_only_file(request: Request, name: str, max_upload_bytes: int) -> bytes:
     """Return the bytes of a form's one file. Raises UnsupportedMedia, ValidationFailed or TooLarge."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise UnsupportedMedia(f"Send multipart/form-data with one file in the field '{name}'.")
-    async with request.form(max_files=1, max_fields=0) as form:
-        file = form.get(name)
-        if not isinstance(file, UploadFile):
-            raise ValidationFailed(f"Send one file in the field '{name}'.", pointer=f"/{name}")
-        return await read_file(file, max_upload_bytes)
+    async with read_form(request, max_files=1) as form:
+        others = [each for each in form if each != name]
+        if others:
+            raise ValidationFailed(f"This form has one field, '{name}'.", pointer=f"/{others[0]}")
+        sent = form.getlist(name)
+        if len(sent) != 1 or not isinstance(sent[0], UploadFile):
+            hint = ": the part needs a filename" if sent and isinstance(sent[0], str) else ""
+            raise ValidationFailed(f"Send one file in the field '{name}'{hint}.", pointer=f"/{name}")
+        return await read_file(sent[0], max_upload_bytes)
 
 
 async def read_file(file: UploadFile, max_upload_bytes: int) -> bytes:
@@ -29,7 +92,7 @@ async def read_file(file: UploadFile, max_upload_bytes: int) -> bytes:
     return data
 
 
-async def refuse_fields(request: Request) -> None:
+async def refuse_fields(request: Request, _user: CurrentUser) -> None:  # who is known before the body is read
     """Refuse a body with fields, which the call would ignore. Raises ValidationFailed."""
     body = (await request.body()).strip()
     try:

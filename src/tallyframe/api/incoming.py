@@ -14,7 +14,17 @@ from pydantic import (
 )
 
 from tallyframe.json_values import MOST_LEVELS, is_too_deep
-from tallyframe.operations.fields import MAX_PICTURES, NO_NUL, NOT_TEXT, AspectRatio, Fields, Prompt, Seconds, Text
+from tallyframe.operations.fields import (
+    MAX_PICTURES,
+    NO_NUL,
+    NOT_TEXT,
+    AspectRatio,
+    Fields,
+    Prompt,
+    Seconds,
+    Text,
+    or_null,
+)
 
 
 def _shallow(value: object) -> object:
@@ -46,13 +56,14 @@ def _storable(value: Any) -> Any:  # noqa: ANN401  # any JSON value
     return {_text(key): _storable(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
-Metadata = Annotated[
+Labels = Annotated[
     dict[
         Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_text)],
         Annotated[Text, Field(max_length=512)],
     ],
     Field(max_length=16),
 ]
+Metadata = Annotated[Labels, or_null(Labels)]
 
 
 #: A point in time, with its zone, near enough to be one that somebody means.
@@ -71,6 +82,9 @@ class UrlRef(Fields):
     url: Annotated[Text, Field(min_length=1, max_length=2048)]
 
 
+Pictures = Annotated[list[AssetRef | UrlRef], Field(max_length=MAX_PICTURES)]
+
+
 class NewProject(Fields):
     """An order for a new project."""
 
@@ -80,17 +94,20 @@ class NewProject(Fields):
     aspect_ratio: AspectRatio | None = Field(
         None, description="Left out: 1:1, or 9:16 for a video where no provider makes square ones."
     )
-    images: list[AssetRef | UrlRef] = Field(default=[], max_length=MAX_PICTURES)
+    images: Annotated[Pictures, or_null(Pictures)] = Field([])
     duration_seconds: Seconds | None = Field(None, description="Videos only; whole seconds.")
     metadata: Metadata = Field(default={})
+
+
+Anything = Annotated[dict[str, Any], BeforeValidator(_shallow), AfterValidator(_storable)]
 
 
 class NewGeneration(Fields):
     """An order for any operation of `GET /v1/operations`."""
 
     operation: Annotated[Text, Field(min_length=1, max_length=64)]
-    input: Annotated[dict[str, Any], BeforeValidator(_shallow), AfterValidator(_storable)] = Field(
-        default={}, description="As `input_schema` of the operation says."
+    input: Annotated[dict[str, Any], BeforeValidator(_shallow), AfterValidator(_storable), or_null(dict[str, Any])] = (
+        Field(default={}, description="As `input_schema` of the operation says.")
     )
     project_id: UUID | None = Field(None, description="The project that it is for; left out: none.")
     max_credits: Annotated[int, Field(ge=0, strict=True)] | None = Field(

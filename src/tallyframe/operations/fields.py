@@ -1,9 +1,10 @@
 """The kinds of fields that orders have. Unknown fields are refused; every limit has a number."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic_core import PydanticUseDefault
 
 #: Characters of a prompt, and input pictures of an order, at most.
 MAX_PROMPT = 4000
@@ -24,6 +25,17 @@ def _no_bool(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError("must be a whole number")  # noqa: TRY004  # pydantic makes a validation error of it
     return value
+
+
+def _default_for_null(value: object) -> object:
+    if value is None:
+        raise PydanticUseDefault
+    return value
+
+
+def or_null(kind: Any) -> BeforeValidator:  # noqa: ANN401  # any type
+    """Return what lets a field of this kind, which has a default, be `null`: then it is as if left out."""
+    return BeforeValidator(_default_for_null, json_schema_input_type=kind | None)
 
 
 Text = Annotated[str, StringConstraints(pattern=NO_NUL)]

@@ -1,15 +1,17 @@
 """One image from a prompt and 0 to 4 pictures."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from tallyframe.operations import fields
 from tallyframe.operations.base import Context, Operation, OrderLimits, Output, Result, check_shape, choose_ratio
-from tallyframe.operations.fields import MAX_PICTURES, AspectRatio, Picture, Prompt
+from tallyframe.operations.fields import MAX_PICTURES, AspectRatio, Picture, Prompt, or_null
 from tallyframe.providers.base import ImageTask, Offers
+
+Pictures = Annotated[list[Picture], Field(max_length=MAX_PICTURES)]
 
 
 class ImageFields(fields.Fields):
@@ -17,7 +19,7 @@ class ImageFields(fields.Fields):
 
     prompt: Prompt
     aspect_ratio: AspectRatio | None = Field(None, description="Left out: 1:1.")
-    images: list[Picture] = Field(default=[], max_length=MAX_PICTURES)
+    images: Annotated[Pictures, or_null(Pictures)] = Field([])
 
 
 class ImageInput(BaseModel):

@@ -1,7 +1,7 @@
 """One video from a prompt and, if there is one, the picture that becomes its first frame."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,8 +17,10 @@ from tallyframe.operations.base import (
     choose_ratio,
     choose_seconds,
 )
-from tallyframe.operations.fields import AspectRatio, Picture, Prompt, Seconds
+from tallyframe.operations.fields import AspectRatio, Picture, Prompt, Seconds, or_null
 from tallyframe.providers.base import Offers, VideoTask
+
+Pictures = Annotated[list[Picture], Field(max_length=1)]
 
 
 class VideoFields(fields.Fields):
@@ -27,7 +29,7 @@ class VideoFields(fields.Fields):
     prompt: Prompt
     aspect_ratio: AspectRatio | None = Field(None, description="Left out: 1:1, or 9:16 where nobody makes square ones.")
     duration_seconds: Seconds | None = Field(None, description="Whole seconds.")
-    images: list[Picture] = Field(default=[], max_length=1, description="The picture that becomes the first frame.")
+    images: Annotated[Pictures, or_null(Pictures)] = Field([], description="The picture that becomes the first frame.")
 
 
 class VideoInput(BaseModel):
