@@ -185,7 +185,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert f"at most {transport.CONNECT_SECONDS:g} of them for the connection" in FLAT
     assert f"waits for {gate.SLOT_WAIT:g} seconds" in FLAT
     assert f"free again {gate.SLOT_GRACE:g} seconds after the longest" in FLAT
-    assert f"{withdraw.MOST_RINGS} times in all" in FLAT
+    assert f"{withdraw.MOST_ASKED} times in all" in FLAT
     assert f'"{withdraw.STOPPED}"' in FLAT
     assert f'"{withdraw.NOT_STOPPED}"' in FLAT
     *most, last = (f"{seconds:g}" for seconds in results.STORE_RETRIES)

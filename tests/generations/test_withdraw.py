@@ -10,7 +10,7 @@ import pytest
 from tallyframe.calls.gate import Gate
 from tallyframe.db import Database
 from tallyframe.generations.end.sweep import expire_old, withdraw_lost
-from tallyframe.generations.end.withdraw import MOST_RINGS, NOT_STOPPED, STOPPED, withdraw
+from tallyframe.generations.end.withdraw import MOST_ASKED, NOT_STOPPED, STOPPED, withdraw
 from tallyframe.generations.run.runner import Runner
 from tallyframe.lanes import QUEUES
 from tallyframe.outbox.relay import WITHDRAWALS, connect, relay
@@ -126,17 +126,27 @@ async def test_a_vendor_that_cannot_be_asked_is_asked_again(alice: Member, bench
     assert [row["status"] for row in await owner.fetch(CALLS, generation_id)] == ["failed", "failed", "succeeded"]
 
 
-async def test_it_is_left_alone_after_enough_rings(alice: Member, bench: Bench, owner: Any) -> None:
+async def test_it_is_left_alone_when_asked_often_enough(alice: Member, bench: Bench, owner: Any) -> None:
     vendor = Scripted("a", make=[Ticket("t-1", 60)], cancel=[failing()] * 99)
     generation_id = await with_ticket(alice, bench, vendor)
     await cancel(alice, owner, generation_id)
     dependencies, outcomes = runner_of(bench, vendor).dependencies, []
     while await left_to_do(owner):
-        await owner.execute("UPDATE outbox SET rings = rings + 1")  # as the relay does
         outcomes.append(await withdraw(dependencies, generation_id))
-    assert outcomes == ["again"] * (MOST_RINGS - 1) + ["withdrawn"]
-    assert len(vendor.stopped) == MOST_RINGS
+    assert outcomes == ["again"] * (MOST_ASKED - 1) + ["withdrawn"]
+    assert len(vendor.stopped) == MOST_ASKED
     assert await step(owner, generation_id) == ("withdrawn", NOT_STOPPED, True)
+
+
+async def test_a_job_that_waited_for_long_has_asked_nobody(alice: Member, bench: Bench, owner: Any) -> None:
+    """Behind a full worker, the relay goes on enqueuing it."""
+    vendor = Scripted("a", make=[Ticket("t-1", 60)], cancel=[failing(), True])
+    generation_id = await with_ticket(alice, bench, vendor)
+    await cancel(alice, owner, generation_id)
+    await owner.execute("UPDATE outbox SET rings = 99")
+    dependencies = runner_of(bench, vendor).dependencies
+    assert [await withdraw(dependencies, generation_id) for _ in range(2)] == ["again", "withdrawn"]
+    assert await step(owner, generation_id) == ("withdrawn", STOPPED, True)
 
 
 async def test_a_busy_vendor_is_asked_all_the_same(alice: Member, bench: Bench, owner: Any) -> None:

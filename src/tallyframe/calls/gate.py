@@ -135,12 +135,13 @@ class Gate:
         finally:
             await asyncio.shield(self._leave(record))
 
-    async def failures(self, context: CallContext, code: FailureCode) -> int:
-        """Return how many calls of this kind have failed so for this try of the step."""
+    async def calls(self, context: CallContext, failed: FailureCode | None = None) -> int:
+        """Return how many calls of this kind there have been for this try of the step; or only those that failed so."""
         row = ai_operations.c
         mine = sa.and_(row.generation_id == context.generation_id, row.kind == context.kind)
         this = (row.step == context.step) & (row.attempt == context.attempt)
-        query = sa.select(sa.func.count()).where(mine, this, row.error_code == code.value)
+        such = row.error_code == failed.value if failed else sa.true()
+        query = sa.select(sa.func.count()).where(mine, this, such)
         return int((await self._db.run(query)).scalar_one())
 
     async def aclose(self) -> None:

@@ -18,8 +18,9 @@ from tallyframe.providers.base import Provider
 
 log = structlog.get_logger()
 
-#: Tries after which we stop asking a vendor; they are 5, 10, 20, 40 and then 60 seconds apart.
-MOST_RINGS = 10
+#: How often a vendor is asked, at most. A job that waits behind others has asked nobody, and counts for nothing. The
+#: questions are at least 5, 10, 20, 40 and then 60 seconds apart.
+MOST_ASKED = 10
 
 #: Seconds that a vendor has for its answer; an order may take longer. Then the withdrawal makes way for others.
 CANCEL_SECONDS = 20.0
@@ -40,8 +41,7 @@ async def withdraw(dependencies: RunDependencies, generation_id: UUID) -> str:
     """
     db = dependencies.db
     call = (outbox.c.kind == WITHDRAW) & (outbox.c.ref == generation_id)
-    rung: int | None = (await db.run(sa.select(outbox.c.rings).where(call))).scalar_one_or_none()
-    if rung is None:
+    if not (await db.run(sa.select(sa.exists().where(call)))).scalar_one():
         return "not_taken"
     columns = (_step.generation_id, _step.name, _step.attempt, _step.provider, _step.model, _step.ticket)
     query = (
@@ -52,7 +52,7 @@ async def withdraw(dependencies: RunDependencies, generation_id: UUID) -> str:
         .order_by(_step.name, _step.attempt)
     )
     steps = (await db.run(query)).all()
-    stopping = [_stop(dependencies, step, rung) for step in steps]
+    stopping = [_stop(dependencies, step) for step in steps]
     ended = await asyncio.gather(*stopping, return_exceptions=True)  # what fails for one cuts off no other
     for error in ended:
         if isinstance(error, BaseException):
@@ -68,19 +68,20 @@ async def withdraw(dependencies: RunDependencies, generation_id: UUID) -> str:
     return "withdrawn"
 
 
-async def _stop(dependencies: RunDependencies, step: OpenTicket, rung: int) -> bool:
+async def _stop(dependencies: RunDependencies, step: OpenTicket) -> bool:
     """Ask the vendor to stop work on a ticket, and book what came of it. False: the vendor is to be asked again."""
     about = {"generation_id": str(step.generation_id), "step": step.name, "attempt": step.attempt}
     provider, words = find_provider(dependencies.providers, step.provider), NOT_STOPPED
+    context = CallContext(step.generation_id, step.operation, step.name, step.attempt, "cancel")
+    asked = await dependencies.gate.calls(context)
     try:
-        if provider and rung <= MOST_RINGS:
-            context = CallContext(step.generation_id, step.operation, step.name, step.attempt, "cancel")
+        if provider and asked < MOST_ASKED:
             entered = await dependencies.gate.enter(step.provider, step.model, context)
             if not isinstance(entered, Refused):
                 async with dependencies.gate.recording(entered):
                     words = STOPPED if await _cancel(provider, step.ticket) else NOT_STOPPED
     except ProviderError as error:
-        if rung < MOST_RINGS:
+        if asked + 1 < MOST_ASKED:
             log.warning("withdraw_failed", **about, error=type(error).__name__)
             return False
     this = (_step.generation_id == step.generation_id) & (_step.name == step.name) & (_step.attempt == step.attempt)

@@ -164,7 +164,7 @@ class Step:
             answer = error
         bad = 0
         if isinstance(answer, ProviderError) and answer.code is FailureCode.PROVIDER_REJECTED and answer.retryable:
-            bad = await self.dependencies.gate.failures(entered.context, answer.code)
+            bad = await self.dependencies.gate.calls(entered.context, answer.code)
         asked = self._asked(route, latest.attempt, has_others=bool(others), is_collect=True, bad_results=bad)
         return await self._decide(asked, answer)
 
