@@ -1,14 +1,15 @@
 """What comes of an order whose run has gone, and what survives a blip of the database: nothing is bought twice."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from tallyframe.db import Database
+from tallyframe.db import WORKER_ROLE, Database
 from tallyframe.errors import FailureCode, ProviderError, Unavailable
 from tallyframe.generations.end.sweep import UNDER_WAY, sweep
 from tallyframe.generations.end.withdraw import withdraw
@@ -16,6 +17,8 @@ from tallyframe.generations.run import lease
 from tallyframe.generations.steps import detached
 from tallyframe.generations.steps.rows import StepRows
 from tallyframe.providers.base import Media, Ticket
+from tallyframe.settings import Settings
+from tests.conftest import owner_of
 from tests.support.books import assert_books_balance
 from tests.support.cast import Member
 from tests.support.scripted import PNG, QUICKLY, Scripted, among, final
@@ -171,6 +174,45 @@ async def test_one_that_cannot_be_ended_keeps_nobody_elses_credits_out(
     )
     assert await sweep(db) == (0, 1)
     assert (await alice.available(), await bob.available()) == (15, 20)
+
+
+@asynccontextmanager
+async def hurried(settings: Settings) -> AsyncIterator[Database]:
+    """The database for somebody who waits half a second for a statement."""
+    url = settings.server.database_url.get_secret_value()
+    db = Database(url, role=WORKER_ROLE, pool_size=2, statement_timeout=0.5)
+    yield db
+    await db.close()
+
+
+async def test_one_whose_account_is_locked_keeps_nobody_elses_credits_out(
+    alice: Member, bob: Member, bench: Bench, settings: Settings, owner: Any
+) -> None:
+    await alice.order()
+    await bob.order()
+    await owner.execute("UPDATE generations SET expires_at = now()")
+    async with hurried(settings) as db, owner_of(settings.server.database_url.get_secret_value()) as other:
+        async with other.transaction():
+            await other.execute("SELECT FROM accounts WHERE user_id = $1 FOR UPDATE", alice.user.id)
+            assert await sweep(db) == (0, 1)
+        assert await sweep(db) == (0, 1)
+    assert (await alice.available(), await bob.available()) == (20, 20)
+
+
+async def test_a_part_of_a_sweep_that_times_out_keeps_no_credits_out(
+    alice: Member, bob: Member, bench: Bench, settings: Settings, owner: Any
+) -> None:
+    await alice.order()
+    await bob.order()
+    await owner.execute("UPDATE generations SET expires_at = now() WHERE user_id = $1", alice.user.id)
+    await owner.execute("DELETE FROM outbox")
+    await owner.execute("""
+        CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(9); RETURN NEW; END';
+        CREATE TRIGGER dawdle BEFORE INSERT ON outbox FOR EACH ROW EXECUTE FUNCTION dawdle()""")
+    async with hurried(settings) as db:
+        assert await sweep(db) == (0, 1)
+    await owner.execute("DROP TRIGGER dawdle ON outbox")
+    assert (await alice.available(), await bob.available()) == (20, 15)
 
 
 async def test_a_result_that_is_no_use_again_and_again_ends_it_and_is_bought_nowhere_else(

@@ -1,7 +1,9 @@
 """Write outbox rows that are missing, and end generations that are too old. Several sweepers may run at once."""
 
+import random
 from collections.abc import Awaitable
 from datetime import datetime, timedelta
+from time import monotonic
 
 import sqlalchemy as sa
 import structlog
@@ -19,6 +21,9 @@ log = structlog.get_logger()
 
 #: Generations that one sweep ends, or writes outbox rows for, at most; the next sweep goes on.
 BATCH = 500
+
+#: Seconds that a sweep spends on ending generations, at most.
+EXPIRE_SECONDS = 30.0
 
 #: Seconds after the end of a generation after which an order of its is no longer under way.
 UNDER_WAY = 600.0
@@ -38,21 +43,22 @@ EXPIRED = "This did not finish in time. Your credits are back; you can order it 
 async def sweep(db: Database) -> tuple[int, int]:
     """Do all parts of a sweep. Return how many outbox rows were written for lost generations, and how many expired.
 
-    If one part fails, the others are done all the same. Raises Unavailable.
+    What gives credits back comes first. If one part fails, the others are done all the same.
     """
+    expired = await _tried(expire_old(db), "expire_old")
     rung = await _tried(ring_lost(db), "ring_lost")
-    expired = await expire_old(db)
     await _tried(withdraw_lost(db), "withdraw_lost")
     await _tried(forget_ended(db), "forget_ended")
     return rung, expired
 
 
 async def _tried(work: Awaitable[int], what: str) -> int:
-    """Do it and return its number; 0 if it fails, which is logged and reported. Raises Unavailable."""
+    """Do it and return its number; 0 if it fails, which is logged, and reported if the database isn't just away."""
     try:
         return await work
-    except Unavailable:
-        raise
+    except Unavailable as error:
+        log.warning("sweep_interrupted", what=what, error=type(error).__name__)
+        return 0
     except Exception as error:
         log.exception("sweep_failed", what=what)
         observe.report(error)
@@ -75,12 +81,20 @@ async def ring_lost(db: Database) -> int:
 
 
 async def expire_old(db: Database) -> int:
-    """Settle each live generation past its maximum age as `expired`, with a refund."""
+    """Settle each live generation past its maximum age as `expired`, with a refund. Raises Unavailable.
+
+    Each by itself: if one can't be ended, the credits of the others must still come back. In any order, and for so long
+    only: if some can't be ended because an account is locked, they must not use up the time of all others each time.
+    """
     row = generations.c
     query = sa.select(row.id).where(IS_LIVE, row.expires_at <= sa.func.now()).order_by(row.expires_at).limit(BATCH)
-    ids = (await db.run(query)).scalars().all()
-    # Each by itself: if one can't be ended, the credits of the others must still come back.
-    return sum([await _tried(settle.expire(db, each, EXPIRED), f"expire {each}") for each in ids])
+    ids = list((await db.run(query)).scalars())
+    random.shuffle(ids)
+    ended, until = 0, monotonic() + EXPIRE_SECONDS
+    while ids and monotonic() < until:
+        generation_id = ids.pop()
+        ended += await _tried(settle.expire(db, generation_id, EXPIRED), f"expire {generation_id}")
+    return ended
 
 
 async def withdraw_lost(db: Database) -> int:
