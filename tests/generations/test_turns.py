@@ -43,6 +43,28 @@ async def test_one_order_comes_before_the_second_of_many(rich: Member, alice: Me
     assert turns == [rich.user.id, alice.user.id, rich.user.id, alice.user.id, *[rich.user.id] * 3, None]
 
 
+@pytest.mark.parametrize("slow", ["asleep", "full"])
+async def test_one_that_sleeps_does_not_let_newcomers_pass(
+    rich: Member, alice: Member, bob: Member, served: Any, owner: Any, slow: str
+) -> None:
+    """Bob's order waits for a vendor, or has no free slot, with the lowest turn of all."""
+    await orders(bob, 1)
+    if slow == "asleep":
+        asleep = "UPDATE generations SET status = 'processing', wake_at = now() + interval '1 hour'"
+        await owner.execute(asleep)
+    await orders(rich, 20)
+    full = (bob.user.id,)
+    for _ in range(10):
+        assert await served(full=full) == rich.user.id
+    turns = list[UUID | None]()
+    await orders(alice, 1)
+    for _ in range(8):
+        turns.append(await served(full=full))
+        if turns[-1] == alice.user.id:  # whenever hers is done, she orders again
+            await orders(alice, 1)
+    assert turns.count(rich.user.id) == 4
+
+
 async def test_who_comes_late_is_next_and_not_behind_those_who_wait(rich: Member, alice: Member, served: Any) -> None:
     await orders(rich, 6)
     for _ in range(3):

@@ -33,10 +33,11 @@ _MINE = (generations.c.user_id == sa.bindparam("user_id", type_=sa.Uuid())) & IS
 
 
 def _turn() -> "sa.ColumnElement[int]":
-    """Return the turn of a new generation: after the user's others, and not below the turn that is served now.
+    """Return the turn of a new generation: after the user's others, and after the turn that was served last.
 
     Start-time fair queueing (Goyal, Vin, Cheng 1996), where each generation counts the same: each user's next order is
-    served before another user's backlog.
+    served before another user's backlog. The turn served last is kept (`turn_served`), and not the lowest that waits:
+    one that sleeps must not hold up the time by which newcomers are put in line.
     """
     own_last = sa.select(sa.func.max(generations.c.turn)).where(_MINE).scalar_subquery()
     return sa.func.greatest(sa.func.turn_served_now(type_=sa.BigInteger()), own_last + 1)

@@ -46,7 +46,8 @@ def _in(name: str) -> "sa.ColumnElement[Any]":
     return sa.func.now() + sa.bindparam(name, type_=sa.Interval())
 
 
-def _claim(which: "sa.Select[UUID]") -> sa.Select[Any]:
+def _claim(which: "sa.Select[UUID]", *, in_turn: bool = False) -> sa.Select[Any]:
+    """Return the statement that takes what `which` finds; `in_turn`: newcomers come after its turn from now on."""
     row = generations.c
     values = {
         "status": Status.PROCESSING.value,
@@ -61,15 +62,22 @@ def _claim(which: "sa.Select[UUID]") -> sa.Select[Any]:
     }
     chosen = which.cte("chosen")
     update = sa.update(generations).where(row.id == chosen.c.id).values(**values)
-    claimed = update.returning(*_COLUMNS, row.project_id).cte("claimed")
+    claimed = update.returning(*_COLUMNS, row.project_id, row.turn).cte("claimed")
     # By the project's id, the only one that has an index; and only if this is the generation that it shows.
     its_project = projects.c.id == sa.select(claimed.c.project_id).scalar_subquery()
     shown = projects.c.generation_id == sa.select(claimed.c.id).scalar_subquery()
     waiting = sa.and_(its_project, shown, projects.c.status == "pending")
     show = sa.update(projects).where(waiting).values(status="processing", **changed())
+    taken = sa.select(*(claimed.c[column.name] for column in _COLUMNS))
     return with_writes(
-        sa.select(*(claimed.c[column.name] for column in _COLUMNS)), show, complete(RUN_GENERATION, claimed)
+        taken.where(_serve(claimed.c.turn)) if in_turn else taken, show, complete(RUN_GENERATION, claimed)
     )
+
+
+def _serve(turn: "sa.ColumnElement[int]") -> "sa.ColumnElement[bool]":
+    """Write down that this turn is served, which no one before it undoes. It is a condition that is always met."""
+    last = sa.select(sa.literal_column("last_value", sa.BigInteger())).select_from(sa.table("turn_served"))
+    return sa.func.setval("turn_served", sa.func.greatest(turn, last.scalar_subquery())) >= 0
 
 
 def _leave(*, counts: bool) -> sa.Select[Any]:
@@ -86,7 +94,7 @@ def _leave(*, counts: bool) -> sa.Select[Any]:
 
 
 # Put together once: building SQL costs more than running it.
-_NEXT_IN_TURN = _claim(_next(generations.c.turn, generations.c.id))
+_NEXT_IN_TURN = _claim(_next(generations.c.turn, generations.c.id), in_turn=True)
 # By time and not by id: ordered by id, the planner would walk the primary key through all ended generations.
 _OLDEST = _claim(_next(generations.c.created_at))
 _THIS_ONE = _claim(
