@@ -19,7 +19,7 @@ from chaos.calm import ask_when_calm
 from chaos.checker import judge
 from chaos.clients import Client, client
 from chaos.evidence import User
-from chaos.gathering import FILE, gather, with_endings
+from chaos.gathering import FILE, NOT_LATER, gather, with_endings
 from chaos.history import History
 from chaos.nemesis import Nemesis
 from chaos.plan import Plan, quick
@@ -33,8 +33,9 @@ from tallyframe.logs import configure_logs
 _CREDITS = 1_000_000  # of each client but the first
 _FEW_CREDITS = 150  # of the first client, so that some orders can't be paid
 _POLL = 0.2  # seconds
-_UNFINISHED = """
-    SELECT (SELECT count(*) FROM generations WHERE finished_at IS NULL) + (SELECT count(*) FROM outbox)"""
+_UNFINISHED = f"""
+    SELECT (SELECT count(*) FROM generations WHERE finished_at IS NULL)
+         + (SELECT count(*) FROM outbox WHERE {NOT_LATER})"""  # noqa: S608  # of our own parts
 
 
 async def run(plan: Plan, folder: Path, *, is_quick: bool) -> bool:

@@ -102,7 +102,7 @@ def tickets_of_the_stuck(evidence: Evidence) -> set[str]:
 
 
 def every_call_is_answered_for(evidence: Evidence) -> Iterator[str]:
-    """The outbox is empty: no wake-up call is left."""
+    """The outbox is empty: no call is left that is due by now."""
     for row in evidence.outbox:
         yield f"an outbox row is left: {row['kind']} {row['ref']}, rung {row['rings']} times, due at {row['due_at']}"
 

@@ -24,6 +24,7 @@ from tallyframe.calls.sweep import tidy
 from tallyframe.catalog import CAPABILITIES, OFFLINE
 from tallyframe.db import WEBHOOKS_ROLE, WORKER_ROLE, Database
 from tallyframe.errors import Unavailable
+from tallyframe.generations.end.erase import recall
 from tallyframe.generations.end.sweep import sweep
 from tallyframe.generations.run.dispatch import Dispatcher
 from tallyframe.generations.run.runner import Limits, Runner
@@ -144,6 +145,7 @@ def _loops(settings: Settings, parts: Parts) -> list[tuple[str, float, Work]]:
         ("look", LOOK_EVERY, dispatcher.look),  # by which all is done that Redis doesn't tell of
         ("sweep", SWEEP_EVERY, lambda: sweep(db)),
         ("tidy", TIDY_EVERY, lambda: tidy(db, settings.providers.timeout, settings.retention.ai_operations_days)),
+        ("erase_again", TIDY_EVERY, lambda: recall(db, list(parts.runner.dependencies.storages.by_name))),
         ("digest", TIDY_EVERY, lambda: digest_of_the_day(db, parts.audit_db, settings.money.digest_dir or None)),
         ("forget_events", TIDY_EVERY, lambda: prune(db, days=settings.retention.webhook_events_days)),
         ("forget_keys", TIDY_EVERY, lambda: prune_keys(db, hours=settings.retention.idempotency_hours)),

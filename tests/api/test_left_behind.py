@@ -143,7 +143,8 @@ async def test_with_a_project_goes_what_a_worker_stores_that_was_frozen_until_it
     await froze.wait()
     await alice.http.post(f"/v1/projects/{project['id']}/cancel")
     assert (await alice.http.delete(f"/v1/projects/{project['id']}")).status_code == 204
-    assert await owner.fetchval("SELECT count(*) FROM outbox WHERE kind = 'erase_project_files'") == 0
+    # The worker may never say what it has stored: so the project is erased once more, when it must be done with it.
+    assert await owner.fetchval("SELECT due_at > now() + interval '9 min' FROM outbox WHERE kind LIKE 'erase%'")
     thawed.set()
     assert await run == "claim_lost"
     assert len(files(settings)) == 1

@@ -1,5 +1,6 @@
 """The outbox row, in the caller's transaction: the work and its wake-up call are written together or not at all."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -36,6 +37,13 @@ def take(kind: str, ref: UUID) -> sa.Executable:
 def complete_taken(kind: str, ref: UUID, serial: int) -> sa.Delete:
     """Return the delete of a call, unless somebody has taken it, or called again, since `take` returned this serial."""
     return complete_where(kind, (outbox.c.ref == ref) & (outbox.c.serial == serial))
+
+
+def postpone_taken(kind: str, ref: UUID, serial: int, wait: timedelta) -> sa.Update:
+    """Return the update that has a call come again after `wait`, unless it was taken or made again since `take`."""
+    this = (outbox.c.kind == kind) & (outbox.c.ref == ref) & (outbox.c.serial == serial)
+    later = sa.func.clock_timestamp() + sa.literal(wait, sa.Interval())
+    return sa.update(outbox).where(this).values(due_at=later, rings=0)
 
 
 def complete(kind: str, source: sa.FromClause) -> sa.Delete:

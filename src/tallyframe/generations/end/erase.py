@@ -3,15 +3,19 @@
 The API erases what it deletes by itself; where that fails, a worker does. The receipts and the ledger stay.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.dialects.postgresql import JSONB
 
 from tallyframe.assets.tables import ORDERED, assets, erased_files
 from tallyframe.db import Database, Transaction, with_writes
+from tallyframe.generations.end.sweep import BATCH, UNDER_WAY, is_over
 from tallyframe.generations.steps.results import KEY
 from tallyframe.generations.tables import (
     ERASE_GENERATION,
@@ -22,9 +26,11 @@ from tallyframe.generations.tables import (
     generations,
 )
 from tallyframe.idempotency.keys import forget_answers
-from tallyframe.outbox.rows import complete_taken, enqueue, take
+from tallyframe.outbox.rows import complete_taken, enqueue, not_queued, postpone_taken, take
 from tallyframe.projects.tables import project_images, project_media, projects
 from tallyframe.storages.base import EXTENSIONS, Storage
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +102,60 @@ async def erase(db: Database, storages: Mapping[str, Storage], subject: Subject)
     Rows first, then bytes: so no order can be given a picture that is about to go, and a crash in between leaves a
     list of what is still to be removed. Several may erase at once, API and worker: the call stays until who has begun
     last has removed all that there is, and longer if a worker has meanwhile stored a file late, and has called again.
+    Where a worker may still be storing one, the call comes again when that must be over. A storage that is away keeps
+    no other from being tidied; files in one that is not set up any more stay listed, for `recall`.
     """
     async with db.transaction() as transaction:
         serial = (await transaction.execute(take(subject.kind, subject.id))).scalar_one_or_none()
         if serial is None:  # somebody else has removed it all; what we listed now, nobody would be called to remove
             return
         await _release_rows(transaction, subject, list(storages))
-    files = await db.run(sa.select(erased_files).where(erased_files.c.project_id == subject.id))
-    for row in files.all():
-        await storages[row.storage].delete(row.key)
-        await db.run(sa.delete(erased_files).where(erased_files.c.asset_id == row.asset_id))
-    await db.run(complete_taken(subject.kind, subject.id, serial))
+    files = (await db.run(sa.select(erased_files).where(erased_files.c.project_id == subject.id))).all()
+    removing = [
+        _remove(db, storage, {row.asset_id: row.key for row in files if row.storage == name})
+        for name, storage in storages.items()
+    ]
+    failed = [error for error in await asyncio.gather(*removing, return_exceptions=True) if error]
+    if failed:
+        raise failed[0]
+    if unknown := {row.storage for row in files} - set(storages):
+        log.warning("erase_waits", subject=str(subject.id), storages=sorted(unknown))
+    if (await db.run(_may_be_storing(subject))).scalar_one():
+        await db.run(postpone_taken(subject.kind, subject.id, serial, timedelta(seconds=UNDER_WAY)))
+    else:
+        await db.run(complete_taken(subject.kind, subject.id, serial))
+
+
+async def _remove(db: Database, storage: Storage, files: Mapping[UUID, str]) -> None:
+    for asset_id, key in files.items():
+        await storage.delete(key)
+        await db.run(sa.delete(erased_files).where(erased_files.c.asset_id == asset_id))
+
+
+def _may_be_storing(subject: Subject) -> "sa.Select[bool]":
+    """Return the query whether a worker that has gone may be storing a file: it has begun to, and has not said more.
+
+    Who has stored one late, and lives, calls again. But a worker may be ended in the middle, and its upload go on.
+    """
+    step = generation_steps.c
+    said = sa.case((step.result.has_key("key"), 1), else_=0)
+    begun = (step.generation_id == generations.c.id) & (sa.func.cardinality(step.fences) > said)
+    recent = ~is_over(generations.c.finished_at)
+    return sa.select(sa.exists().where(subject.generations(), recent, begun))
+
+
+async def recall(db: Database, storages: Sequence[str]) -> int:
+    """Call for files that are listed in these storages and that nobody is called for; return how many calls.
+
+    Their storage was not set up when the rest was erased. Raises Unavailable.
+    """
+    listed = sa.select(erased_files.c.project_id.label("id")).where(erased_files.c.storage.in_(storages)).distinct()
+    calls = 0
+    for kind, table in ((ERASE_PROJECT, projects), (ERASE_GENERATION, generations)):
+        its_own = sa.exists().where(table.c.id == erased_files.c.project_id)
+        lost = listed.where(its_own, not_queued(kind, erased_files.c.project_id)).limit(BATCH).cte("lost")
+        calls += (await db.run(enqueue(kind, lost))).rowcount
+    return calls
 
 
 async def _release_rows(transaction: Transaction, subject: Subject, storages: Sequence[str]) -> None:
@@ -203,4 +252,6 @@ _OTHERS = sa.text("""
              unnest(CAST(:storages AS text[])) storage, unnest(CAST(:endings AS text[])) ending
         WHERE (g.project_id = :subject OR g.id = :subject) AND (s.result IS NULL OR s.result ? 'key')
     ) AS file
-    WHERE NOT EXISTS (SELECT FROM assets a WHERE a.storage = file.storage AND a.key = file.key)""")
+    WHERE NOT EXISTS (SELECT FROM assets a WHERE a.storage = file.storage AND a.key = file.key)
+      AND NOT EXISTS (SELECT FROM erased_files e
+                      WHERE e.project_id = :subject AND e.storage = file.storage AND e.key = file.key)""")

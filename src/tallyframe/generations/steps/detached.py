@@ -7,6 +7,7 @@ on. If a ticket comes, it is kept, so that it can be withdrawn; if a result come
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
@@ -17,6 +18,8 @@ from tallyframe.generations.steps.rows import StepRows
 from tallyframe.providers.base import Answer, Ticket
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 #: Seconds that a stopping worker waits for detached calls.
 PATIENCE = 5.0
@@ -38,7 +41,7 @@ class DetachedCalls:
 
     def __init__(self) -> None:
         self._followed: dict[asyncio.Task[None], DetachedCall] = {}
-        self._finishing: dict[asyncio.Task[None], UUID] = {}  # by generation
+        self._finishing: dict[asyncio.Task[Any], UUID] = {}  # by generation
 
     def follow(self, ordering: "asyncio.Task[Answer | GenerationError]", call: DetachedCall) -> None:
         """Record the answer to the order when it comes."""
@@ -46,8 +49,8 @@ class DetachedCalls:
         self._followed[task] = call
         task.add_done_callback(self._followed.pop)
 
-    def finish(self, generation_id: UUID, write: Coroutine[None, None, None]) -> "asyncio.Task[None]":
-        """Start a write of what a vendor has said; it goes on when whoever waits for it is cancelled."""
+    def finish(self, generation_id: UUID, write: Coroutine[None, None, T]) -> "asyncio.Task[T]":
+        """Start to keep what a vendor has said or made; it goes on when whoever waits for it is cancelled."""
         task = asyncio.create_task(write)
         self._finishing[task] = generation_id
         task.add_done_callback(self._finishing.pop)

@@ -172,8 +172,11 @@ class Step:
         policy = self.dependencies.retry
         if isinstance(answer, Media | Data):
             place, storage = (self.name, asked.attempt), self.dependencies.storages.current
+            # To the end, even if we are canceled: an upload can't be called back, and it must be known what it left.
+            keeping = keep_result(self.rows, self.claim, storage, place, answer)
             try:
-                return decide(asked, Kept(await keep_result(self.rows, self.claim, storage, place, answer)), policy)
+                result = await asyncio.shield(self.dependencies.detached.finish(self.claim.id, keeping))
+                return decide(asked, Kept(result), policy)
             except GenerationError as error:
                 return decide(asked, NotStored(error), policy)
         if isinstance(answer, Ticket):

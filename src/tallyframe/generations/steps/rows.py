@@ -194,14 +194,13 @@ class StepRows:
         values = {"state": "orphaned", "result": dict(result), "ended_at": sa.func.now()}
         update = sa.update(generation_steps).where(self._try(name, attempt), _step.state != "done").values(**values)
         kept = update.returning(_step.generation_id).cte("kept")
-        of_project = sa.select(projects.c.id).join(generations, generations.c.project_id == projects.c.id)
-        project = of_project.join(kept, kept.c.generation_id == generations.c.id)
-        alone = sa.select(generations.c.id).join(kept, kept.c.generation_id == generations.c.id)
-        erasing = (
-            enqueue(ERASE_PROJECT, project.where(projects.c.deleted_at.is_not(None)).subquery()),
-            enqueue(ERASE_GENERATION, alone.where(generations.c.deleted_at.is_not(None)).subquery()),
-        )
-        await self.db.run(with_writes(sa.select(kept.c.generation_id), *erasing))
+        this = generations.c.id == self.claim.id  # whether or not somebody else has delivered
+        project = sa.select(projects.c.id).join(generations, generations.c.project_id == projects.c.id)
+        deleted = project.where(this, projects.c.deleted_at.is_not(None)).subquery()
+        alone = sa.select(generations.c.id).where(this, generations.c.deleted_at.is_not(None)).subquery()
+        erasing = (enqueue(ERASE_PROJECT, deleted), enqueue(ERASE_GENERATION, alone))
+        statement = with_writes(sa.select(kept.c.generation_id), *erasing)
+        await retry_while_unavailable(lambda: self.db.run(statement))
 
     def _try(self, name: str, attempt: int) -> "sa.ColumnElement[bool]":
         return sa.and_(_step.generation_id == self.claim.id, _step.name == name, _step.attempt == attempt)
