@@ -78,7 +78,7 @@ ROUTERS = (
     metrics.router,
 )
 
-#: Connections for work that belongs to no user: sign-in, webhooks, metrics, administrators.
+#: Connections for work that belongs to no user: sign-in, webhooks, Explore, administrators.
 SYSTEM_POOL_SIZE = 4
 
 #: Room for the fields beside the pictures, in bytes.
@@ -153,6 +153,7 @@ def _body_limits(settings: Settings) -> BodyLimits:
 async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[dict[str, Any]]:
     db = _database(settings, API_ROLE, settings.server.database_pool_size)
     system = _database(settings, ADMIN_ROLE, SYSTEM_POOL_SIZE)
+    monitor = _database(settings, ADMIN_ROLE, 1)  # for metrics alone: sign-in must not wait for them
     redis = connect(settings.server.redis_url.get_secret_value())
     jwks = Jwks(settings.auth.keys_url) if settings.auth.issuer and settings.auth.keys_url else None
     storages = build_storages(settings)
@@ -168,6 +169,9 @@ async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[dict[s
         fetch=_fetch(settings),
         uploads=asyncio.Semaphore(settings.server.upload_threads),
     )
+    app.state.snapshots = metrics.Snapshots(
+        partial(metrics.read, monitor, settings.audit.interval), settings.observability.metrics_max_age
+    )
     yield {"connection_limits": connection_limits(settings.requests)}
     if jwks:
         await jwks.aclose()
@@ -176,6 +180,7 @@ async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[dict[s
     await redis.aclose(close_connection_pool=True)
     await db.close()
     await system.close()
+    await monitor.close()
     await asyncio.to_thread(observe.stop)
 
 

@@ -62,5 +62,5 @@ async def test_all_keys_of_one_user_are_revoked(db: Database) -> None:
     async with db.transaction() as transaction:
         assert len(await keys.revoke_all(transaction, user.id)) == 1
         assert await keys.revoke_all(transaction, user.id) == []
-    assert await keys.listed(db, user.id) == []
-    assert len(await keys.listed(db, other.id)) == 1
+    assert await keys.listed(db, user.id, before=None, limit=9) == []
+    assert len(await keys.listed(db, other.id, before=None, limit=9)) == 1

@@ -1,9 +1,12 @@
 """Who I am, what I have, what it costs, and my keys: every figure is worked out from the ledger."""
 
+import asyncio
 from typing import Any
 
 import httpx
+import pytest
 
+from tallyframe.accounts import keys
 from tests.support.cast import Member
 from tests.support.quick import make_all
 from tests.support.remains import problem
@@ -75,6 +78,41 @@ async def test_prices_are_what_is_charged(alice: Member, anybody: httpx.AsyncCli
         project = await alice.order(kind=kind)
         assert project["generation"]["credits"] == {"quoted": price, "charged": price, "refunded": 0}
         assert await alice.available() == before - price
+
+
+async def test_a_key_that_is_revoked_while_it_is_looked_up_is_not_remembered(
+    alice: Member, anybody: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = (await alice.http.post("/v1/api-keys")).json()
+    headers = {"Authorization": f"Bearer {made['secret']}"}
+    found, go, real = asyncio.Event(), asyncio.Event(), keys.owner
+
+    async def slow(*what: Any) -> Any:
+        owner = await real(*what)
+        found.set()
+        await go.wait()
+        return owner
+
+    await alice.http.get("/v1/me")  # hers is remembered
+    monkeypatch.setattr(keys, "owner", slow)
+    asking = asyncio.create_task(anybody.get("/v1/me", headers=headers))
+    await found.wait()
+    assert (await alice.http.delete(f"/v1/api-keys/{made['id']}")).status_code == 204
+    go.set()
+    assert (await asking).status_code == 200  # it began before
+    problem(await anybody.get("/v1/me", headers=headers), 401, "unauthenticated")
+
+
+async def test_keys_come_a_page_at_a_time(alice: Member) -> None:
+    made = [(await alice.http.post("/v1/api-keys", json={"name": str(n)})).json()["id"] for n in range(5)]
+    pages, cursor = list[list[str]](), ""
+    while cursor is not None:
+        page = (await alice.http.get(f"/v1/api-keys?limit=2{cursor and '&cursor=' + cursor}")).json()
+        pages.append([key["id"] for key in page["data"]])
+        cursor = page["next_cursor"]
+    assert [len(page) for page in pages] == [2, 2, 2]
+    assert [key for page in pages for key in page][:5] == made[::-1]
+    problem(await alice.http.get("/v1/api-keys?cursor=x"), 422, "validation_failed")
 
 
 async def test_a_key_is_shown_once_and_ends_at_once(alice: Member, anybody: httpx.AsyncClient) -> None:

@@ -1,9 +1,13 @@
 """/metrics tells operators what the issue of the day is."""
 
+import asyncio
 from typing import Any
 
 import httpx
+import pytest
 
+from tallyframe.db import Reader
+from tallyframe.reports import figures
 from tests.support.cast import Member
 from tests.support.working import Bench
 
@@ -52,6 +56,28 @@ async def test_webhooks_are_counted_by_what_became_of_them(anybody: httpx.AsyncC
     told = (await anybody.get("/metrics")).text
     for status, count in {"applied": 2, "ignored": 1, "received": 1}.items():
         assert value(told, f'tallyframe_webhook_events{{source="clerk",status="{status}"}}') == count
+
+
+async def test_many_scrapes_are_one_reading_and_nobody_waits_for_it(
+    anybody: httpx.AsyncClient, alice: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings, go, real = list[object](), asyncio.Event(), figures.read
+
+    async def slow(reader: Reader) -> Any:
+        readings.append(reader)
+        await go.wait()
+        return await real(reader)
+
+    monkeypatch.setattr(figures, "read", slow)
+    scrapes = [asyncio.create_task(anybody.get("/metrics")) for _ in range(30)]
+    while not readings:
+        await asyncio.sleep(0.01)
+    secret = (await alice.http.post("/v1/api-keys")).json()["secret"]
+    signed_in = await anybody.get("/v1/me", headers={"Authorization": f"Bearer {secret}"})
+    assert (signed_in.status_code, (await anybody.get("/v1/explore")).status_code) == (200, 200)
+    go.set()
+    assert {answer.status_code for answer in await asyncio.gather(*scrapes)} == {200}
+    assert len(readings) == 1
 
 
 async def test_ready_and_alive(anybody: httpx.AsyncClient) -> None:

@@ -85,15 +85,25 @@ async def make(transaction: Transaction, user_id: UUID, name: str) -> tuple[ApiK
     return ApiKey(*(await transaction.execute(insert)).one()), secret
 
 
-async def listed(db: Database, user_id: UUID) -> list[ApiKey]:
-    """Return the user's keys that still work, newest first."""
-    query = sa.select(*_COLUMNS).where(api_keys.c.user_id == user_id, api_keys.c.revoked_at.is_(None))
-    return [ApiKey(*row) for row in (await db.run(query.order_by(api_keys.c.id.desc()))).all()]
+async def listed(db: Database, user_id: UUID, *, before: UUID | None, limit: int) -> list[ApiKey]:
+    """Return up to `limit` of the user's keys that still work, newest first, older than `before`."""
+    query = sa.select(*_COLUMNS).where(_works(user_id), api_keys.c.id < before if before else sa.true())
+    return [ApiKey(*row) for row in (await db.run(query.order_by(api_keys.c.id.desc()).limit(limit))).all()]
+
+
+async def find(db: Database, user_id: UUID, key_id: UUID) -> ApiKey | None:
+    """Return the user's key, if it still works."""
+    row = (await db.run(sa.select(*_COLUMNS).where(_works(user_id), api_keys.c.id == key_id))).one_or_none()
+    return ApiKey(*row) if row else None
+
+
+def _works(user_id: UUID) -> "sa.ColumnElement[bool]":
+    return (api_keys.c.user_id == user_id) & api_keys.c.revoked_at.is_(None)
 
 
 async def revoke(db: Database, user_id: UUID, key_id: UUID) -> bytes:
     """Revoke the user's key and return its hash; raise NotFound if it isn't theirs or was revoked before."""
-    mine = (api_keys.c.id == key_id) & (api_keys.c.user_id == user_id) & api_keys.c.revoked_at.is_(None)
+    mine = _works(user_id) & (api_keys.c.id == key_id)
     update = sa.update(api_keys).where(mine).values(revoked_at=sa.func.now()).returning(api_keys.c.secret_hash)
     row = (await db.run(update)).one_or_none()
     if row is None:
@@ -103,8 +113,9 @@ async def revoke(db: Database, user_id: UUID, key_id: UUID) -> bytes:
 
 async def revoke_all(transaction: Transaction, user_id: UUID) -> list[bytes]:
     """Revoke all of the user's keys and return their hashes."""
-    working = (api_keys.c.user_id == user_id) & api_keys.c.revoked_at.is_(None)
-    update = sa.update(api_keys).where(working).values(revoked_at=sa.func.now()).returning(api_keys.c.secret_hash)
+    update = (
+        sa.update(api_keys).where(_works(user_id)).values(revoked_at=sa.func.now()).returning(api_keys.c.secret_hash)
+    )
     return [bytes(hashed) for hashed in (await transaction.execute(update)).scalars()]
 
 

@@ -58,26 +58,30 @@ async def create_api_key(once: IdempotentRequest, new: incoming.NewApiKey = inco
         return api_key.id
 
     async def render(key_id: UUID) -> schemas.NewApiKeyOut:
-        found = await keys.listed(serving.db, user.id)
-        mine = next((asdict(key) for key in found if key.id == key_id), None)
+        mine = await keys.find(serving.db, user.id, key_id)
         if mine is None:
             raise NotFound
-        return schemas.NewApiKeyOut(**mine, secret=made.get(key_id))
+        return schemas.NewApiKeyOut(**asdict(mine), secret=made.get(key_id))
 
     return await once.answer(schemas.NewApiKeyOut, new, create, render, secrets=("secret",))
 
 
 @router.get("/api-keys")
-async def list_api_keys(user: CurrentUser, serving: UserServices) -> schemas.ApiKeys:
-    """Return the user's working keys, without their secrets."""
-    found = await keys.listed(serving.db, user.id)
-    return schemas.ApiKeys(data=[schemas.ApiKeyOut(**asdict(key)) for key in found])
+async def list_api_keys(
+    user: CurrentUser, serving: UserServices, cursor: cursors.Cursor = None, limit: cursors.Limit = 20
+) -> schemas.ApiKeys:
+    """Return the user's working keys, newest first, without their secrets."""
+    before = cursors.decode(cursor, UUID)
+    found = await keys.listed(serving.db, user.id, before=before[0] if before else None, limit=limit + 1)
+    next_cursor = cursors.encode(str(found[limit - 1].id)) if len(found) > limit else None
+    data = [schemas.ApiKeyOut(**asdict(key)) for key in found[:limit]]
+    return schemas.ApiKeys(data=data, next_cursor=next_cursor)
 
 
 @router.delete("/api-keys/{key_id}", status_code=204)
 async def revoke_api_key(key_id: UUID, user: CurrentUser, serving: UserServices) -> None:
     """Revoke a key."""
-    serving.callers.pop(await keys.revoke(serving.db, user.id, key_id), None)
+    serving.callers.forget(await keys.revoke(serving.db, user.id, key_id))
 
 
 @router.get("/pricing")

@@ -35,8 +35,30 @@ REMEMBER = 5.0
 REMEMBER_MOST = 10_000
 
 
-#: Remembers who a credential belongs to, for a few seconds, so that polling costs no look-up.
-Callers = TTLCache[object, User]
+#: Seconds for which a credential is not remembered whose owner has just changed: longer than a look-up can take.
+LOOK_UP = 60.0
+
+
+class Callers:
+    """Remembers who a credential belongs to, for a few seconds, so that polling costs no look-up."""
+
+    def __init__(self) -> None:
+        self._known: TTLCache[object, User] = TTLCache(REMEMBER_MOST, ttl=REMEMBER)
+        self._changed: TTLCache[object, bool] = TTLCache(REMEMBER_MOST, ttl=LOOK_UP)
+
+    def get(self, credential: object) -> User | None:
+        """Return whose it was a moment ago, if that is known."""
+        return self._known.get(credential)
+
+    def remember(self, credential: object, user: User) -> None:
+        """Keep what a look-up has found, unless it may have begun before the last `forget`."""
+        if credential not in self._changed:
+            self._known[credential] = user
+
+    def forget(self, credential: object) -> None:
+        """Look it up again from now on: it was revoked, or its user was changed."""
+        self._changed[credential] = True
+        self._known.pop(credential, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +67,7 @@ class Services:
 
     settings: Settings
     db: Database  # sees the rows of the user that it acts for
-    system: Database  # sees everybody's rows: for sign-in, webhooks, Explore, metrics and administrators
+    system: Database  # sees everybody's rows: for sign-in, webhooks, Explore and administrators
     queue: JobQueue
     storages: Storages
     terms: Terms  # what can be ordered here
@@ -53,7 +75,7 @@ class Services:
     sources: Sources  # of webhooks
     fetch: Callable[[str, str], Awaitable[bytes]]  # (URL, pointer for errors) → bytes
     uploads: asyncio.Semaphore
-    callers: Callers = field(default_factory=lambda: Callers(REMEMBER_MOST, ttl=REMEMBER))
+    callers: Callers = field(default_factory=Callers)
 
 
 async def services(request: Request) -> Services:  # async, so that it isn't sent through a thread
@@ -143,7 +165,7 @@ async def _by_key(serving: Services, secret: str) -> User:
         user = await api_keys.owner(serving.system, hashed)
         if user is None:
             raise Unauthenticated("This API key is unknown or has been revoked.")
-        serving.callers[hashed] = user
+        serving.callers.remember(hashed, user)
     return user
 
 
@@ -155,7 +177,7 @@ async def _by_token(serving: Services, token: str) -> User:
     user = serving.callers.get(who)
     if user is None:
         user = await users.find_or_sign_up(serving.system, identity, serving.settings.money.signup_credits)
-        serving.callers[who] = user
+        serving.callers.remember(who, user)
     return user
 
 

@@ -4,23 +4,23 @@ Generations are counted in the database and not in the workers. So every API pro
 survive the end of any process. Sum the request metrics over all processes; take the maximum of all others.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from time import monotonic
-from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from starlette.responses import Response
 
-from tallyframe.api.dependencies import SystemServices
 from tallyframe.audit import rows as audit_rows
 from tallyframe.audit.invariants import INVARIANTS
 from tallyframe.audit.rows import Checked
 from tallyframe.audit.steps import Doubts
 from tallyframe.calls.figures import CallFigures, read as call_figures
+from tallyframe.db import Database
 from tallyframe.ledger.digest.daily import digest_age
 from tallyframe.reports import figures, load
 from tallyframe.webhooks import received
@@ -112,26 +112,45 @@ class Snapshot:
         yield GaugeMetricFamily("tallyframe_in_doubt", "Orders that a vendor may have billed for nothing", value=value)
 
 
-_last: dict[str, Any] = {"at": 0.0, "snapshot": None}
+class Snapshots:
+    """The latest snapshot. However many ask at once, the database is read once at a time."""
+
+    def __init__(self, read: Callable[[], Awaitable[Snapshot]], max_age: float) -> None:
+        """`max_age`: seconds for which a snapshot is given again."""
+        self._read, self._max_age = read, max_age
+        self._reading: asyncio.Future[Snapshot] | None = None
+        self._begun = 0.0
+
+    async def latest(self) -> Snapshot:
+        """Return a snapshot that is not too old. Raises Unavailable, to all who wait."""
+        if self._reading is None or (self._reading.done() and self._is_old(self._reading)):
+            self._begun = monotonic()
+            self._reading = asyncio.ensure_future(self._read())
+        return await asyncio.shield(self._reading)
+
+    def _is_old(self, reading: "asyncio.Future[Snapshot]") -> bool:
+        return bool(reading.exception()) or monotonic() - self._begun > self._max_age
+
+
+async def read(db: Database, audit_interval: float) -> Snapshot:
+    """Read all that is counted in Postgres. Raises Unavailable."""
+    async with db.reading() as reader:
+        return Snapshot(
+            generations=await figures.read(reader),
+            calls=await call_figures(reader),
+            audits=await audit_rows.read(reader),
+            fleet=await load.fleet(reader),
+            outbox_overdue=(await load.queue(reader)).outbox_overdue,
+            digest_age=await digest_age(reader),
+            webhooks=await received.counted(reader),
+            audit_interval=audit_interval,
+        )
 
 
 @router.get("/metrics")
-async def metrics(serving: SystemServices) -> Response:
+async def metrics(request: Request) -> Response:
     """Return all metrics in Prometheus' text format. The database is read at most every few seconds."""
-    settings = serving.settings
-    if _last["snapshot"] is None or monotonic() - _last["at"] > settings.observability.metrics_max_age:
-        async with serving.system.reading() as reader:
-            _last["snapshot"] = Snapshot(
-                generations=await figures.read(reader),
-                calls=await call_figures(reader),
-                audits=await audit_rows.read(reader),
-                fleet=await load.fleet(reader),
-                outbox_overdue=(await load.queue(reader)).outbox_overdue,
-                digest_age=await digest_age(reader),
-                webhooks=await received.counted(reader),
-                audit_interval=settings.audit.interval,
-            )
-            _last["at"] = monotonic()
+    snapshots: Snapshots = request.app.state.snapshots
     snapshot = CollectorRegistry()
-    snapshot.register(_last["snapshot"])
+    snapshot.register(await snapshots.latest())
     return Response(generate_latest(_registry) + generate_latest(snapshot), media_type="text/plain; version=0.0.4")

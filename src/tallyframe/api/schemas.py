@@ -210,9 +210,10 @@ class ApiKeyOut(BaseModel):
 
 
 class ApiKeys(BaseModel):
-    """The user's keys."""
+    """A page of the user's keys, newest first."""
 
     data: list[ApiKeyOut]
+    next_cursor: str | None
 
 
 class NewApiKeyOut(ApiKeyOut):

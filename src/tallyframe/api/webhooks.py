@@ -39,5 +39,5 @@ async def take_webhook(source: str, request: Request, serving: SystemServices) -
         raise NotFound("There is no webhook of this name set up here.")
     outcome = await receive(serving.system, serving.sources, source, request.headers, await request.body())
     for credential in outcome.stale:
-        serving.callers.pop(credential, None)
+        serving.callers.forget(credential)
     return Received(status=outcome.status)

@@ -97,7 +97,7 @@ async def replay(webhook_id: UUID, because: Because, admin: Administrator, servi
         wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:3])
         raise NotReplayable(f"What is kept of this event can't be applied: {wrong}.") from None
     for credential in outcome.stale:
-        serving.callers.pop(credential, None)
+        serving.callers.forget(credential)
     return ReplayedWebhook.model_validate({**await _shown(serving, webhook_id), "outcome": outcome.status})
 
 
