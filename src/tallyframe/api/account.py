@@ -7,7 +7,8 @@ from fastapi import APIRouter
 
 from tallyframe.accounts import keys
 from tallyframe.api import cursors, incoming, schemas
-from tallyframe.api.dependencies import CurrentUser, IdempotentRequest, SignedInFirst, SystemServices, UserServices
+from tallyframe.api.dependencies import CurrentUser, IdempotentRequest, SystemServices, UserServices
+from tallyframe.api.routes import SignedInFirst
 from tallyframe.errors import NotFound
 from tallyframe.generations import queries
 from tallyframe.idempotency.keys import Key, in_progress_when_taken, keep_for

@@ -8,7 +8,8 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 
 from tallyframe.api import forms, pictures, schemas, views
-from tallyframe.api.dependencies import IdempotentRequest, SignedInFirst
+from tallyframe.api.dependencies import IdempotentRequest
+from tallyframe.api.routes import SignedInFirst
 from tallyframe.assets import rows
 from tallyframe.errors import NotFound, Unavailable
 from tallyframe.idempotency.keys import Key

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, TypeVar, cast
 from uuid import UUID
@@ -10,8 +10,6 @@ from uuid import UUID
 import structlog
 from cachetools import TTLCache
 from fastapi import Depends, Header, Request, Response, Security
-from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ValidationError
 
@@ -39,26 +37,22 @@ REMEMBER_MOST = 10_000
 LOOK_UP = 60.0
 
 
-class Callers:
+class Callers(TTLCache[object, User]):
     """Remembers who a credential belongs to, for a few seconds, so that polling costs no look-up."""
 
     def __init__(self) -> None:
-        self._known: TTLCache[object, User] = TTLCache(REMEMBER_MOST, ttl=REMEMBER)
+        super().__init__(REMEMBER_MOST, ttl=REMEMBER)
         self._changed: TTLCache[object, bool] = TTLCache(REMEMBER_MOST, ttl=LOOK_UP)
-
-    def get(self, credential: object) -> User | None:
-        """Return whose it was a moment ago, if that is known."""
-        return self._known.get(credential)
 
     def remember(self, credential: object, user: User) -> None:
         """Keep what a look-up has found, unless it may have begun before the last `forget`."""
         if credential not in self._changed:
-            self._known[credential] = user
+            self[credential] = user
 
     def forget(self, credential: object) -> None:
         """Look it up again from now on: it was revoked, or its user was changed."""
         self._changed[credential] = True
-        self._known.pop(credential, None)
+        self.pop(credential, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +84,16 @@ SystemServices = Annotated[Services, Depends(services)]
 #: Where a request's scope keeps who is asking.
 _USER = "tallyframe.user"
 
-_bearer = HTTPBearer(auto_error=False, description="A session JWT of the configured issuer, or an API key (`tf_…`).")
+bearer = HTTPBearer(auto_error=False, description="A session JWT of the configured issuer, or an API key (`tf_…`).")
 
 
 async def current_user(
     request: Request,
     serving: SystemServices,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
 ) -> User:
     """Return who is asking; on a subject's first sight, sign them up. Raises Unauthenticated or Unavailable."""
-    if known := request.scope.get(_USER):  # a `SignedInFirst` has asked before
+    if known := request.scope.get(_USER):  # `SignedInFirst` has asked before
         return cast("User", known)
     if credentials is None or not credentials.credentials:
         raise Unauthenticated
@@ -129,31 +123,6 @@ async def administrator(user: CurrentUser) -> User:
     if user.role != "admin":
         raise Forbidden
     return user
-
-
-class SignedInFirst(APIRoute):
-    """A route that knows who is asking before it reads a body; the framework would read and parse the body first."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the framework's handler, after a check of the caller if the route needs one and takes a body."""
-        handle = super().get_route_handler()
-        needed = set(_calls(self.dependant))
-        if self.body_field is None or current_user not in needed:
-            return handle
-
-        async def handle_known(request: Request) -> Response:
-            user = await current_user(request, await services(request), await _bearer(request))
-            if administrator in needed:
-                await administrator(user)
-            return await handle(request)
-
-        return handle_known
-
-
-def _calls(dependant: Dependant) -> Iterator[object]:
-    for each in dependant.dependencies:
-        yield each.call
-        yield from _calls(each)
 
 
 async def _by_key(serving: Services, secret: str) -> User:

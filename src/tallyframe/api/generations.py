@@ -8,8 +8,9 @@ import structlog
 from fastapi import APIRouter, Header, Query, Response
 
 from tallyframe.api import answers, cursors, schemas, views
-from tallyframe.api.dependencies import CurrentUser, SignedInFirst, SystemServices, UserServices
+from tallyframe.api.dependencies import CurrentUser, SystemServices, UserServices
 from tallyframe.api.forms import NoBody
+from tallyframe.api.routes import SignedInFirst
 from tallyframe.errors import Generating, NotCancelable, NotDeletable, TallyframeError
 from tallyframe.generations import queries
 from tallyframe.generations.end import erase, settle

@@ -13,9 +13,10 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 
 from tallyframe.api import answers, bodies, incoming, schemas, views
-from tallyframe.api.dependencies import Idempotent, IdempotentRequest, SignedInFirst
+from tallyframe.api.dependencies import Idempotent, IdempotentRequest
 from tallyframe.api.forms import NoBody
 from tallyframe.api.pictures import Given, given, stored
+from tallyframe.api.routes import SignedInFirst
 from tallyframe.errors import (
     Generating,
     NotFound,

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Header, Query, Response
 from tallyframe.accounts.users import User
 from tallyframe.api import cursors, schemas, views
 from tallyframe.api.answers import answer, found
-from tallyframe.api.dependencies import CurrentUser, Services, SignedInFirst, UserServices
+from tallyframe.api.dependencies import CurrentUser, Services, UserServices
 from tallyframe.api.forms import NoBody
+from tallyframe.api.routes import SignedInFirst
 from tallyframe.errors import (
     Generating,
     NotCancelable,

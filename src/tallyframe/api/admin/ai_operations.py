@@ -9,8 +9,9 @@ from pydantic import BaseModel, Field
 
 from tallyframe.api import cursors
 from tallyframe.api.admin.schemas import Cursor, Limit, Name
-from tallyframe.api.dependencies import SignedInFirst, SystemServices, administrator
+from tallyframe.api.dependencies import SystemServices, administrator
 from tallyframe.api.incoming import Moment
+from tallyframe.api.routes import SignedInFirst
 from tallyframe.calls import queries
 from tallyframe.errors import FailureCode, ValidationFailed
 from tallyframe.operations.fields import Fields

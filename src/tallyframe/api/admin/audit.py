@@ -6,7 +6,8 @@ from typing import Any
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
-from tallyframe.api.dependencies import SignedInFirst, SystemServices, administrator
+from tallyframe.api.dependencies import SystemServices, administrator
+from tallyframe.api.routes import SignedInFirst
 from tallyframe.audit import rows
 from tallyframe.audit.base import MOST, Invariant
 from tallyframe.audit.invariants import INVARIANTS

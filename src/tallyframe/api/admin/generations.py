@@ -23,7 +23,8 @@ from tallyframe.api.admin.schemas import (
     Resolution,
     Retry,
 )
-from tallyframe.api.dependencies import IdempotentRequest, Services, SignedInFirst, SystemServices, administrator
+from tallyframe.api.dependencies import IdempotentRequest, Services, SystemServices, administrator
+from tallyframe.api.routes import SignedInFirst
 from tallyframe.api.schemas import Charge
 from tallyframe.credits import Credits
 from tallyframe.errors import (

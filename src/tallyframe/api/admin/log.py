@@ -11,7 +11,8 @@ from tallyframe.admin import log
 from tallyframe.admin.log import Action
 from tallyframe.api import cursors
 from tallyframe.api.admin.schemas import Cursor, Limit
-from tallyframe.api.dependencies import SignedInFirst, SystemServices, administrator
+from tallyframe.api.dependencies import SystemServices, administrator
+from tallyframe.api.routes import SignedInFirst
 from tallyframe.operations.fields import Fields
 
 router = APIRouter(

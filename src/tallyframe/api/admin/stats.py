@@ -17,8 +17,9 @@ from tallyframe.api.admin.stats_schemas import (
     Stats,
     WorkersUse,
 )
-from tallyframe.api.dependencies import SignedInFirst, SystemServices, administrator
+from tallyframe.api.dependencies import SystemServices, administrator
 from tallyframe.api.incoming import Moment
+from tallyframe.api.routes import SignedInFirst
 from tallyframe.db import Reader
 from tallyframe.errors import ValidationFailed
 from tallyframe.operations.fields import Fields

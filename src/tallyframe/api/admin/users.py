@@ -14,7 +14,8 @@ from tallyframe.admin.log import Decision
 from tallyframe.admin.pages import Row, Window
 from tallyframe.api import cursors
 from tallyframe.api.admin.schemas import Because, Cursor, Limit
-from tallyframe.api.dependencies import IdempotentRequest, Services, SignedInFirst, SystemServices, administrator
+from tallyframe.api.dependencies import IdempotentRequest, Services, SystemServices, administrator
+from tallyframe.api.routes import SignedInFirst
 from tallyframe.api.schemas import Entry
 from tallyframe.credits import MAX_CREDITS
 from tallyframe.errors import NotFound, UserDeleted

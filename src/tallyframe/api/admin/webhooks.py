@@ -13,7 +13,8 @@ from tallyframe.admin import webhooks
 from tallyframe.admin.log import Decision
 from tallyframe.api import cursors
 from tallyframe.api.admin.schemas import Because, Cursor, Limit, Name
-from tallyframe.api.dependencies import Services, SignedInFirst, SystemServices, administrator
+from tallyframe.api.dependencies import Services, SystemServices, administrator
+from tallyframe.api.routes import SignedInFirst
 from tallyframe.errors import NotFound, NotReplayable
 from tallyframe.operations.fields import Fields
 from tallyframe.webhooks.base import EventStatus
