@@ -15,6 +15,7 @@ from urllib.parse import urljoin
 
 import httpx
 
+from tallyframe.assets.content_codings import TOO_MANY_BYTES, Inflater, Unusable, codings
 from tallyframe.assets.public_addresses import NotPublic, resolve_public
 from tallyframe.errors import TooLarge, ValidationFailed
 from tallyframe.tls import client_context
@@ -32,10 +33,6 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: Letters, digits and hyphens (RFC 1123, 2.1), the underscore that is seen in practice, or the inside of [an IPv6].
 _HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]{2,45}")
-_PLAIN = frozenset({"", "identity"})
-_COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
-#: With 32 added to the window bits, zlib detects by itself which of them it is.
-_ZLIB_EITHER = zlib.MAX_WBITS | 32
 
 _HEADERS = {"Accept": "image/*", "Accept-Encoding": "identity", "Connection": "close"}
 _NO_POOL = httpx.Limits(max_keepalive_connections=0)
@@ -137,14 +134,18 @@ async def _body(response: httpx.Response, max_bytes: int) -> bytes:
 
     At most `max_bytes` are read, both as sent and as decompressed: a decompression bomb is inflated no further.
     """
-    encoding = response.headers.get("content-encoding", "").strip().lower()
-    if encoding not in _PLAIN | _COMPRESSED:
-        raise Refused(f"{_NOT_FETCHED}: it answers in an encoding that was not asked for.")
-    inflater = zlib.decompressobj(_ZLIB_EITHER)
-    body, received = bytearray(), 0
-    async for chunk in response.aiter_raw():
-        received += len(chunk)
-        body += inflater.decompress(chunk, max_bytes - len(body) + 1) if encoding in _COMPRESSED else chunk
-        if max(received, len(body)) > max_bytes:
-            raise TooLarge(f"The picture at this address has more than {max_bytes:,} bytes.")
+    try:
+        inflaters = [Inflater(each, max_bytes) for each in codings(response.headers.get_list("content-encoding"))]
+        body, received = bytearray(), 0
+        async for chunk in response.aiter_raw():
+            received += len(chunk)
+            for inflater in inflaters:
+                chunk = inflater.feed(chunk)  # noqa: PLW2901  # each takes what the one before has made
+            body += chunk
+            if max(received, len(body)) > max_bytes:
+                raise TooLarge(TOO_MANY_BYTES.format(max_bytes))
+    except Unusable as error:
+        raise Refused(f"{_NOT_FETCHED}: {error}.") from error
+    if not all(inflater.is_whole for inflater in inflaters):
+        raise Refused(f"{_NOT_FETCHED}: its compressed bytes end too early.")
     return bytes(body)
