@@ -40,7 +40,10 @@ async def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
             172.16.0.1 172.31.255.255 192.0.0.8 192.0.0.9 192.0.0.192 192.0.2.1 192.88.99.1 192.168.1.1 198.18.0.1
             198.19.255.255 198.51.100.7 203.0.113.9 224.0.0.1 239.255.255.255 240.0.0.1 255.255.255.255
             :: ::1 ::127.0.0.1 ::a9fe:a9fe ::8.8.8.8 ::ffff:127.0.0.1 ::ffff:169.254.169.254 ::ffff:a9fe:a9fe
-            ::ffff:8.8.8.8 ::ffff:0:127.0.0.1 64:ff9b::a9fe:a9fe 64:ff9b::8.8.8.8 64:ff9b:1::1 100::1 2001::1
+            ::ffff:8.8.8.8 ::ffff:0:127.0.0.1 64:ff9b::a9fe:a9fe 64:ff9b::7f00:1 64:ff9b::10.0.0.1
+            64:ff9b::192.168.0.1 64:ff9b::100.100.100.200 64:ff9b::168.63.129.16 64:ff9b:: 64:ff9b::255.255.255.255
+            64:ff9b::224.0.0.1 64:ff9b::8.8.8.8%eth0 64:ff9b:1::1 64:ff9b:1::8.8.8.8 64:ff9b:0:1::8.8.8.8
+            64:ff9b::1:0808:0808 64:ff9c::8.8.8.8 100::1 2001::1
             2001:0:a9fe:a9fe::1 2001:2::1 2001:10::1 2001:20::1 2001:db8::1 2002:a9fe:a9fe:: 2002:7f00:1::
             2002:0808:0808::1 3ffe::1 3fff::1 5f00::1 4000::1 fc00::1 fd00:ec2::254 fe80::1 fe80::1%eth0 fec0::1
             ff02::1 ff0e::1 2606:4700::1111%eth0
@@ -66,6 +69,7 @@ def test_blocked(ip: str) -> None:
     words("""
     1.1.1.1 8.8.8.8 93.184.215.14 100.63.255.255 100.128.0.0 168.63.129.17 172.15.255.255 172.32.0.0 192.0.1.0
     198.17.255.255 198.20.0.0 223.255.255.255 2606:4700:4700::1111 2001:4860:4860::8888 2A00:1450:4001::200E
+    64:ff9b::8.8.8.8 64:FF9B::5db8:d70e 64:ff9b:0:0:0:0:808:808
     """),
 )
 def test_not_blocked(ip: str) -> None:
@@ -172,6 +176,15 @@ async def test_the_resolver_answers_with_what_it_checked(monkeypatch: pytest.Mon
     assert asked == ["cdn.test"]
     with pytest.raises(NotPublic):
         await resolve_public("127.1", 80)
+
+
+async def test_what_dns64_answers_for_a_public_host_is_public(monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = {"public.test": ["64:ff9b::5db8:d70e"], "metadata.test": ["64:ff9b::a9fe:a9fe"]}
+    answers(monkeypatch, hosts | {"both.test": ["64:ff9b::5db8:d70e", "64:ff9b::a00:1"]})
+    assert await resolve_public("public.test", 443) == "64:ff9b::5db8:d70e"
+    for host in ("metadata.test", "both.test"):
+        with pytest.raises(NotPublic):
+            await resolve_public(host, 443)
 
 
 async def test_a_name_is_looked_up_in_ascii_and_only_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,10 @@ async def refused(body: bytes, encoding: str = "gzip") -> str:
         *((word, gzip.compress) for word in ("gzip", "GZIP", "x-gzip", " gzip ", "gzip,", ",gzip")),
         *(("deflate", each) for each in (zlib.compress, bare, gzip.compress)),
         ("gzip", zlib.compress),
-        *((words, gzip.compress) for words in ("aws-chunked,gzip", "aws-chunked, gzip", "gzip, identity", "UTF-8,gzip")),
+        *(
+            (words, gzip.compress)
+            for words in ("aws-chunked,gzip", "aws-chunked, gzip", "gzip, identity", "UTF-8,gzip")
+        ),
         ("gzip, deflate", lambda data: zlib.compress(gzip.compress(data))),
         ("deflate, gzip", lambda data: gzip.compress(bare(data))),
         ("gzip,gzip", lambda data: gzip.compress(gzip.compress(data))),

@@ -1,4 +1,4 @@
-"""Undoes the compressions that an HTTP answer names in `Content-Encoding` (RFC 9110, 8.4), within a bound on the output."""
+"""Undoes the compressions that an answer names in `Content-Encoding` (RFC 9110, 8.4), within a bound on the output."""
 
 import zlib
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from tallyframe.errors import TooLarge
 
 #: The codings that are undone here, with the alias of RFC 9110, 8.4.1.3.
 _UNDONE = frozenset({"gzip", "x-gzip", "deflate"})
-#: The other codings of IANA's "HTTP Content Coding Registry": their bytes are no picture, and nobody has asked for them.
+#: The other codings of IANA's "HTTP Content Coding Registry". Their bytes are no picture, and nobody asked for them.
 _OTHERS = frozenset({"aes128gcm", "br", "compress", "x-compress", "dcb", "dcz", "exi", "pack200-gzip", "zstd"})
 #: Codings on top of each other. One is common, two are a mistake that happens, and each costs its decompression.
 MAX_CODINGS = 3
@@ -66,7 +66,7 @@ class Inflater:
         return self._ended > 0 and self._stream is None
 
     def feed(self, chunk: bytes) -> bytes:
-        """Return what the next bytes become. Raises TooLarge, Unusable, and zlib.error for bytes that are none of it."""
+        """Return what the next bytes become. Raises TooLarge, Unusable, and zlib.error for bytes that are neither."""
         made = bytearray()
         data, self._too_few = self._too_few + chunk, b""
         while data and not self._is_over:

@@ -27,8 +27,11 @@ _DENIED_V4 = tuple(
     )
 )
 
-#: All of IPv6 that is handed out to hosts. Outside: loopback, IPv4-mapped and -compatible, NAT64 (64:ff9b::/96 and
-#: 64:ff9b:1::/48), unique local, link-local, site-local and multicast addresses.
+#: What DNS64 answers with in a network that has IPv6 only: the last 32 bits are the IPv4 address that NAT64 connects to
+#: (RFC 6052, 2.1). A network's own prefix of 64:ff9b:1::/48 (RFC 8215) stays refused: only its operator knows its form.
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+#: All of IPv6 that is handed out to hosts. Outside: loopback, IPv4-mapped and -compatible, NAT64, unique local,
+#: link-local, site-local and multicast addresses.
 _GLOBAL_V6 = ipaddress.IPv6Network("2000::/3")
 _DENIED_V6 = tuple(
     ipaddress.IPv6Network(network)
@@ -49,12 +52,15 @@ class NotPublic(Exception):
 def blocked(ip: str) -> bool:
     """Return whether we must not connect to `ip`: it is not public, or no literal IPv4 or IPv6 address.
 
-    Pure. IPv6 with a zone id (RFC 4007) and every form of IPv4 inside IPv6 are blocked, whatever is inside.
+    Pure. IPv6 with a zone id (RFC 4007) is blocked, and so is IPv4 inside IPv6, whatever is inside; but 64:ff9b::/96
+    is what the IPv4 address inside is, because DNS64 makes such addresses of every public host.
     """
     try:
         address = ipaddress.ip_address(ip)
     except ValueError:
         return True
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id is None and address in _NAT64:
+        address = ipaddress.IPv4Address(address.packed[-4:])
     if isinstance(address, ipaddress.IPv4Address):
         denied = any(address in network for network in _DENIED_V4)
     else:
