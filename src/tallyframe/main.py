@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from typing import Any
+from uuid import UUID
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -45,7 +46,10 @@ from tallyframe.api.admin import (
 from tallyframe.api.connections import connection_limits
 from tallyframe.api.dependencies import Services
 from tallyframe.api.middleware import BodyLimits, Edge
+from tallyframe.assets.decoders import Decoders
 from tallyframe.assets.fetch import fetch_picture
+from tallyframe.assets.line import Bounds, Line
+from tallyframe.assets.lookups import Lookups
 from tallyframe.db import ADMIN_ROLE, API_ROLE, Database
 from tallyframe.generations.accept.submit import Terms
 from tallyframe.logs import configure_logs
@@ -157,6 +161,9 @@ async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[dict[s
     redis = connect(settings.server.redis_url.get_secret_value())
     jwks = Jwks(settings.auth.keys_url) if settings.auth.issuer and settings.auth.keys_url else None
     storages = build_storages(settings)
+    bounds = settings.pictures
+    decoding = _line(settings, bounds.decoders, bounds.decoders_per_user)
+    decoders = Decoders(decoding, cpu_seconds=bounds.cpu_seconds)
     app.state.services = Services(
         settings=settings,
         db=db,
@@ -167,12 +174,13 @@ async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[dict[s
         tokens=_tokens(settings, jwks) if settings.auth.issuer else None,
         sources=build_sources(settings),
         fetch=_fetch(settings),
-        uploads=asyncio.Semaphore(settings.server.upload_threads),
+        decoders=decoders,
     )
     app.state.snapshots = metrics.Snapshots(
         partial(metrics.read, monitor, settings.audit.interval), settings.observability.metrics_max_age
     )
     yield {"connection_limits": connection_limits(settings.requests)}
+    await asyncio.to_thread(decoders.close)
     if jwks:
         await jwks.aclose()
     for storage in storages.by_name.values():
@@ -213,11 +221,22 @@ def _tokens(settings: Settings, jwks: Jwks | None) -> SessionTokens:
 
 
 def _fetch(settings: Settings) -> Any:  # noqa: ANN401  # a coroutine function
-    async def fetch(url: str, pointer: str) -> bytes:
-        limits = {"max_bytes": settings.limits.max_upload_bytes, "deadline": settings.limits.fetch_timeout}
-        return await fetch_picture(url, pointer=pointer, **limits)  # type: ignore[arg-type]  # both are numbers
+    bounds, timeout = settings.pictures, settings.limits.fetch_timeout
+    fetches = Line("pictures' addresses", _line(settings, bounds.fetches, bounds.fetches_per_user))
+    lookups = Lookups(at_once=bounds.fetches, of_one_user=bounds.fetches_per_user, wait=timeout / 2)
+
+    async def fetch(user_id: UUID, url: str, pointer: str) -> bytes:
+        async with fetches.turn(user_id):
+            resolve = partial(lookups.resolve, user_id)
+            most = settings.limits.max_upload_bytes
+            return await fetch_picture(url, max_bytes=most, deadline=timeout, pointer=pointer, resolve=resolve)
 
     return fetch
+
+
+def _line(settings: Settings, at_once: int, of_one_user: int) -> Bounds:
+    bounds = settings.pictures
+    return Bounds(at_once, of_one_user, bounds.waiting, bounds.waiting_per_user, bounds.wait)
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

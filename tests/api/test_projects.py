@@ -144,7 +144,7 @@ async def test_pictures_in_every_way_and_in_their_order(alice: Member, bench: Be
         ids.append(answer.json()["id"])
     fetched: list[tuple[str, str]] = []
 
-    async def fetch(url: str, pointer: str) -> bytes:
+    async def fetch(user_id: UUID, url: str, pointer: str) -> bytes:
         fetched.append((url, pointer))
         if "broken" in url:
             raise ValidationFailed("The picture's address could not be fetched.", pointer=pointer)
@@ -177,7 +177,7 @@ async def test_pictures_in_every_way_and_in_their_order(alice: Member, bench: Be
 
 
 async def test_a_url_that_fails_takes_the_pictures_before_it_away(alice: Member, world: World) -> None:
-    async def fetch(url: str, pointer: str) -> bytes:
+    async def fetch(user_id: UUID, url: str, pointer: str) -> bytes:
         if "broken" in url:
             raise ValidationFailed("The picture's address could not be fetched.", pointer=pointer)
         return picture(BLUE)

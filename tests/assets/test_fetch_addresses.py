@@ -4,9 +4,9 @@ import pytest
 
 from tallyframe.assets import fetch
 from tallyframe.assets.fetch import fetch_picture
-from tallyframe.assets.public_addresses import NotPublic, blocked, resolve_public
+from tallyframe.assets.public_addresses import NotPublic, blocked
 from tallyframe.errors import ValidationFailed
-from tests.support.fetching import NOT_ALLOWED, PICTURE, Head, answers, sends, stub
+from tests.support.fetching import NOT_ALLOWED, PICTURE, Head, answers, resolve_public, sends, stub
 
 
 def words(text: str) -> list[str]:
@@ -15,7 +15,7 @@ def words(text: str) -> list[str]:
 
 async def refusal(url: str) -> str:
     with pytest.raises(ValidationFailed) as caught:
-        await fetch_picture(url, max_bytes=1000, deadline=5, pointer="/pictures/0")
+        await fetch_picture(url, max_bytes=1000, deadline=5, pointer="/pictures/0", resolve=resolve_public)
     assert caught.value.data == {"errors": [{"pointer": "/pictures/0", "detail": caught.value.detail}]}
     return caught.value.detail
 
@@ -208,4 +208,6 @@ async def test_the_default_resolver_refuses_the_stub() -> None:
     async with stub(answer) as port:
         for host in ("127.0.0.1", "127.1", "[::ffff:127.0.0.1]"):
             with pytest.raises(ValidationFailed, match="not allowed"):
-                await fetch_picture(f"http://{host}:{port}/", max_bytes=1000, deadline=5, ports=(port,))
+                await fetch_picture(
+                    f"http://{host}:{port}/", max_bytes=1000, deadline=5, ports=(port,), resolve=resolve_public
+                )

@@ -25,7 +25,7 @@ def fetched(alice: Member) -> list[tuple[str, str]]:
     """What is fetched by URL, with the place at which it stands."""
     found: list[tuple[str, str]] = []
 
-    async def fetch(url: str, pointer: str) -> bytes:
+    async def fetch(user_id: UUID, url: str, pointer: str) -> bytes:
         found.append((url, pointer))
         return picture(BLUE if "blue" in url else GREY)
 

@@ -5,15 +5,19 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
 
 import pytest
 
 from tallyframe.assets.fetch import fetch_picture
-from tallyframe.assets.public_addresses import resolve_public
+from tallyframe.assets.lookups import Lookups
 
 NOT_ALLOWED = "The address of this picture is not allowed: only public http(s) addresses on ports 80 and 443."
 NOT_FETCHED = "The picture's address could not be fetched"
 PICTURE = b"\x89PNG and so on" * 1000
+#: As the API has it, for one user.
+resolve_public = partial(Lookups(at_once=8, of_one_user=8, wait=5).resolve, "somebody")
 Head = dict[str, str]
 Answer = Callable[[str, Head, asyncio.StreamWriter], Awaitable[None]]
 
@@ -59,14 +63,13 @@ async def get(port: int, path: str = "/cat.png", *, max_bytes: int = 1_000_000, 
 def answers(monkeypatch: pytest.MonkeyPatch, found: dict[str, list[str]]) -> list[str]:
     """Make the system's resolver know just `found` and literal addresses. Returns the list of what it is asked."""
     asked: list[str] = []
-    loop = asyncio.get_running_loop()
-    real = loop.getaddrinfo
+    real = socket.getaddrinfo
 
-    async def getaddrinfo(host: str, port: int, **options: int) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+    def getaddrinfo(host: str, port: int, **options: Any) -> list[Any]:
         asked.append(host)
         if host not in found:
-            return await real(host, port, flags=socket.AI_NUMERICHOST, **options)  # type: ignore[return-value]
+            return real(host, port, **options | {"flags": socket.AI_NUMERICHOST})
         return [(0, 0, 0, "", (address, port)) for address in found[host]]
 
-    monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     return asked

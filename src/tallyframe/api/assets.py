@@ -25,7 +25,7 @@ async def create_asset(request: Request, once: IdempotentRequest) -> schemas.Ass
     data = await forms.read_only_file(request, "file", serving.settings.limits.max_upload_bytes)
 
     async def create(key: Key | None) -> UUID:
-        asset = await pictures.store(serving, data, new_id())
+        asset = await pictures.store(once, data, new_id())
         try:
             await rows.keep(serving.db, user.id, asset, key)
         except (Unavailable, asyncio.CancelledError):  # its row may have been written all the same

@@ -1,8 +1,7 @@
 """What endpoints depend on: the services, who is asking, and a request's `Idempotency-Key`."""
 
-import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, TypeVar, cast
 from uuid import UUID
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from tallyframe.accounts import keys as api_keys, users
 from tallyframe.accounts.session_tokens import SessionTokens
 from tallyframe.accounts.users import User
+from tallyframe.assets.decoders import Decoders
 from tallyframe.db import Database
 from tallyframe.errors import Forbidden, Internal, TallyframeError, Unauthenticated, ValidationFailed
 from tallyframe.generations.accept.submit import Terms
@@ -67,8 +67,8 @@ class Services:
     terms: Terms  # what can be ordered here
     tokens: SessionTokens | None
     sources: Sources  # of webhooks
-    fetch: Callable[[str, str], Awaitable[bytes]]  # (URL, pointer for errors) → bytes
-    uploads: asyncio.Semaphore
+    fetch: Callable[[UUID, str, str], Coroutine[Any, Any, bytes]]  # (user, URL, pointer for errors) → bytes
+    decoders: Decoders
     callers: Callers = field(default_factory=Callers)
 
 

@@ -33,6 +33,10 @@ REQUESTS = Counter("tallyframe_requests", "HTTP requests", ["method", "route", "
 SECONDS = Histogram("tallyframe_request_seconds", "Time to answer", ["method", "route"], registry=_registry)
 BYTES_IN_FLIGHT = Gauge("tallyframe_request_bytes", "Bytes of bodies under way", ["sender"], registry=_registry)
 CONNECTIONS_CLOSED = Counter("tallyframe_connections_closed", "Connections that we end", ["reason"], registry=_registry)
+PICTURES = Histogram(
+    "tallyframe_picture_seconds", "Time to get an input picture ready", ["step", "outcome"], registry=_registry
+)
+PICTURES_NOW = Gauge("tallyframe_pictures", "Input pictures under way or waiting", ["step"], registry=_registry)
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # a registry hashes its collectors

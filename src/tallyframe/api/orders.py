@@ -139,7 +139,7 @@ async def place(once: Idempotent, wanted: Wanted, key: Key | None) -> UUID:
     Raises our errors: whatever is refused leaves nothing behind.
     """
     db, project_id = once.serving.db, wanted.project_id
-    pictures = stored(once.serving, once.user.id, wanted.pictures) if wanted.pictures else nullcontext(())
+    pictures = stored(once, wanted.pictures) if wanted.pictures else nullcontext(())
     async with pictures as new_assets:
         order = replace(wanted.order, new_assets=new_assets)
         if project_id:

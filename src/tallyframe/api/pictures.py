@@ -1,19 +1,20 @@
 """Input pictures on their way in: read, cleaned, stored; and taken out again when the order is refused."""
 
 import asyncio
-import hashlib
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
+from time import perf_counter
 from typing import Any
 from uuid import UUID
 
 import structlog
 
-from tallyframe.api.dependencies import Services
-from tallyframe.assets.pictures import clean
+from tallyframe.api.connected import while_connected
+from tallyframe.api.dependencies import Idempotent, Services
+from tallyframe.api.metrics import PICTURES, PICTURES_NOW
 from tallyframe.assets.rows import Asset, find
-from tallyframe.errors import NotFound, Unavailable, ValidationFailed
+from tallyframe.errors import NotFound, TallyframeError, Unavailable, ValidationFailed
 from tallyframe.ids import new_id
 from tallyframe.storages.base import EXTENSIONS, StorageError
 
@@ -39,22 +40,25 @@ def given(source: UUID | str | bytes, pointer: str) -> Given:
     return Given(source, pointer, source if isinstance(source, UUID) else new_id())
 
 
-async def store(serving: Services, data: bytes, asset_id: UUID) -> Asset:
-    """Clean one picture and put it into the storage. Raises TooLarge, UnsupportedMedia, ValidationFailed."""
-    limits = serving.settings.limits
-    async with serving.uploads:  # decoding takes memory and a core, so only a few at once
-        media = await asyncio.to_thread(
-            clean, data, max_bytes=limits.max_upload_bytes, max_pixels=limits.max_image_pixels
-        )
+async def store(once: Idempotent, data: bytes, asset_id: UUID) -> Asset:
+    """Clean one picture and put it into the storage. Decoding ends when the client leaves.
+
+    Raises as `Decoders.clean`, Unavailable where the storage fails, and ClientDisconnect.
+    """
+    limits = once.serving.settings.limits
+    bounds = {"max_bytes": limits.max_upload_bytes, "max_pixels": limits.max_image_pixels}
+    with _measured("decode"):
+        work = once.serving.decoders.clean(once.user.id, data, **bounds)
+        cleaned = await while_connected(once.request, work)
+    media = cleaned.media
     key = f"uploads/{asset_id}.{EXTENSIONS[media.content_type]}"
-    storage = serving.storages.current
+    storage = once.serving.storages.current
     try:
         await storage.put(key, media.data, media.content_type)
     except StorageError as error:
         log.exception("upload_failed", error=str(error))
         raise Unavailable("The picture can't be stored right now. Try again shortly.") from None
-    sha256 = hashlib.sha256(media.data).hexdigest()
-    size = (len(media.data), sha256, media.width, media.height)
+    size = (len(media.data), cleaned.sha256, media.width, media.height)
     return Asset(asset_id, storage.name, key, media.content_type, *size, None)
 
 
@@ -68,30 +72,48 @@ async def discard(serving: Services, assets: Sequence[Asset]) -> None:
 
 
 @asynccontextmanager
-async def stored(
-    serving: Services, user_id: UUID, pictures: Sequence[Given]
-) -> AsyncIterator[Sequence[dict[str, Any]]]:
+async def stored(once: Idempotent, pictures: Sequence[Given]) -> AsyncIterator[Sequence[dict[str, Any]]]:
     """Have the pictures stored while the block runs; if it raises, the new ones are taken out again.
 
     The block gets the rows to insert for the new ones.
     """
     if known := [picture for picture in pictures if not picture.is_new]:
-        await _check_known(serving, user_id, known)
+        await _check_known(once.serving, once.user.id, known)
     new: list[Asset] = []
     may_be_used = False
     try:
         for picture in filter(lambda each: each.is_new, pictures):
             data = picture.source
             if not isinstance(data, bytes):
-                data = await serving.fetch(str(data), f"{picture.pointer}/url")
-            new.append(await store(serving, data, picture.id))
+                data = await _fetched(once, str(data), f"{picture.pointer}/url")
+            new.append(await store(once, data, picture.id))
         may_be_used = True
         yield [asdict(asset) for asset in new]
     except BaseException as error:
         # Then the order may be accepted all the same: an unused file is cheaper than an order without its picture.
         if not (may_be_used and isinstance(error, Unavailable | asyncio.CancelledError)):
-            await asyncio.shield(discard(serving, new))
+            await asyncio.shield(discard(once.serving, new))
         raise
+
+
+async def _fetched(once: Idempotent, url: str, pointer: str) -> bytes:
+    with _measured("fetch"):
+        return await while_connected(once.request, once.serving.fetch(once.user.id, url, pointer))
+
+
+@contextmanager
+def _measured(step: str) -> Iterator[None]:
+    """Measure the block; its outcome is done, the code of an error, or left."""
+    began, outcome = perf_counter(), "left"
+    try:
+        with PICTURES_NOW.labels(step).track_inprogress():
+            yield
+        outcome = "done"
+    except TallyframeError as error:
+        outcome = error.code
+        raise
+    finally:
+        PICTURES.labels(step, outcome).observe(perf_counter() - began)
 
 
 async def _check_known(serving: Services, user_id: UUID, pictures: Sequence[Given]) -> None:

@@ -96,10 +96,7 @@ class Inflater:
         elif self._ended:
             self._is_over = True
         else:
-            self._stream = zlib.decompressobj(-zlib.MAX_WBITS if self._may_be_bare and not _is_zlib(data) else 15)
+            # How zlib's header is known: RFC 1950, 2.2, CMF and FLG. Encoders never start a bare stream so.
+            is_zlib = data[0] & 0x8F == 8 and int.from_bytes(data[:2], "big") % 31 == 0  # noqa: PLR2004
+            self._stream = zlib.decompressobj(-zlib.MAX_WBITS if self._may_be_bare and not is_zlib else zlib.MAX_WBITS)
         return data
-
-
-def _is_zlib(data: bytes) -> bool:
-    """Return whether a zlib stream may start so: RFC 1950, 2.2, CMF and FLG. Encoders never start a bare one so."""
-    return data[0] & 0x0F == 8 and data[0] >> 4 <= 7 and int.from_bytes(data[:2], "big") % 31 == 0  # noqa: PLR2004

@@ -16,7 +16,7 @@ from urllib.parse import urljoin
 import httpx
 
 from tallyframe.assets.content_codings import TOO_MANY_BYTES, Inflater, Unusable, codings
-from tallyframe.assets.public_addresses import NotPublic, resolve_public
+from tallyframe.assets.public_addresses import NotPublic
 from tallyframe.errors import TooLarge, ValidationFailed
 from tallyframe.tls import client_context
 
@@ -53,8 +53,8 @@ async def fetch_picture(
     *,
     max_bytes: int,
     deadline: float,
+    resolve: Resolver,
     pointer: str = "",
-    resolve: Resolver = resolve_public,
     ports: Collection[int] = PORTS,
 ) -> bytes:
     """Return the bytes at `url`, at most `max_bytes` after decompression, within `deadline` seconds for everything.

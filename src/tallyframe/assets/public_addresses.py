@@ -1,8 +1,7 @@
 """Which IP addresses belong to the public internet: the gate against requests to our own network (SSRF)."""
 
-import asyncio
 import ipaddress
-import socket
+from collections.abc import Sequence
 
 #: IANA's special-purpose registries (RFC 6890 and updates), plus what `ipaddress` calls global in some versions.
 _DENIED_V4 = tuple(
@@ -69,16 +68,8 @@ def blocked(ip: str) -> bool:
     return denied or not address.is_global or address.is_multicast or address.is_reserved
 
 
-async def resolve_public(host: str, port: int) -> str:
-    """Look `host` up once and return one of its addresses, IPv4 first. Raises NotPublic unless all are public.
-
-    A name without an answer raises the same, so that nobody can learn which internal names exist.
-    """
-    try:
-        answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise NotPublic from error
-    addresses = [str(answer[4][0]) for answer in answers]
+def public_one(addresses: Sequence[str]) -> str:
+    """Return one of a host's addresses, IPv4 first. Pure. Raises NotPublic unless there are some and all are public."""
     if not addresses or any(blocked(address) for address in addresses):
         raise NotPublic
     return min(addresses, key=lambda address: ":" in address)

@@ -14,6 +14,7 @@ from tallyframe.settings.group import Group, Place, keyword, leaves, nested
 from tallyframe.settings.limits import LimitSettings, RetentionSettings
 from tallyframe.settings.money import MoneySettings
 from tallyframe.settings.observability import ObservabilitySettings
+from tallyframe.settings.pictures import PictureSettings
 from tallyframe.settings.providers import ProviderSettings
 from tallyframe.settings.requests import RequestSettings
 from tallyframe.settings.server import ServerSettings
@@ -35,6 +36,7 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     money: MoneySettings = MoneySettings()
     limits: LimitSettings = LimitSettings()
+    pictures: PictureSettings = PictureSettings()
     retention: RetentionSettings = RetentionSettings()
     providers: ProviderSettings = ProviderSettings()
     storage: StorageSettings = StorageSettings()

@@ -24,5 +24,3 @@ class ServerSettings(Group):
     database_pool_size: int = Field(10, alias="TALLYFRAME_DATABASE_POOL_SIZE", ge=1, le=500)
     #: Seconds per SQL statement, and that a transaction may stand still.
     statement_timeout: Seconds = Field(15.0, alias="TALLYFRAME_STATEMENT_TIMEOUT")
-    #: Pictures decoded at once per API process; one may take 0.5 GB.
-    upload_threads: int = Field(2, alias="TALLYFRAME_UPLOAD_THREADS", ge=1, le=64)
