@@ -4,7 +4,6 @@ What is larger is reduced instead of being refused: an image made in 2K, or an u
 easily has more bytes than a vendor takes, and more pixels than the model looks at.
 """
 
-import asyncio
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -12,6 +11,7 @@ from PIL import Image, ImageOps
 
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import Media
+from tallyframe.providers.media_threads import MEDIA_THREADS
 
 _QUALITY = 90  # of 100
 
@@ -45,7 +45,7 @@ async def fit(picture: Media, room: Room) -> Media:
     """
     if picture.content_type in room.taken and len(picture.data) <= room.max_bytes:
         return picture
-    return await asyncio.to_thread(_reduce, picture.data, room.longest_side)
+    return await MEDIA_THREADS.run(_reduce, picture.data, room.longest_side)
 
 
 def _reduce(data: bytes, longest_side: int) -> Media:

@@ -4,7 +4,6 @@ A vendor's word on the type is not asked; some name one and send another. Decode
 from outside: `Image.open` looks formats up in a registry that any import can extend.
 """
 
-import asyncio
 from io import BytesIO
 
 import av
@@ -16,6 +15,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import Media
+from tallyframe.providers.media_threads import MEDIA_THREADS
 
 _DECODERS: dict[str, type[ImageFile]] = {
     "image/jpeg": JpegImageFile,
@@ -48,7 +48,7 @@ async def received_video(data: bytes) -> Media:
 
     Its first frame is decoded, in a thread. Raises ProviderError (provider_rejected, final) for anything else.
     """
-    return await asyncio.to_thread(_video, data)
+    return await MEDIA_THREADS.run(_video, data)
 
 
 def _content_type(data: bytes) -> str | None:

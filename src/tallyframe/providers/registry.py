@@ -9,11 +9,13 @@ from typing import Any
 
 from tallyframe.catalog import BY_NAME, CAPABILITIES, Capability
 from tallyframe.providers.base import Offer, Offers, Provider, Providers
+from tallyframe.providers.media_threads import MEDIA_THREADS
 from tallyframe.settings import Settings, SettingsError
 
 
 def build_providers(settings: Settings) -> Providers:
     """Make the providers that the settings name, each once for all its capabilities. Raises SettingsError."""
+    MEDIA_THREADS.resize(settings.workers.media_threads)
     made: dict[str, Provider] = {}
     for name, models in _models_in_use(settings).items():
         try:

@@ -26,6 +26,8 @@ class WorkerSettings(Group):
     user_slots: int = Field(0, alias="TALLYFRAME_WORKER_USER_SLOTS", ge=0, le=1000)
     #: Other jobs at once, such as erasing; and as many withdrawals.
     other_slots: int = Field(4, alias="TALLYFRAME_WORKER_OTHER_SLOTS", ge=1, le=100)
+    #: Threads that decode what vendors send.
+    media_threads: int = Field(2, alias="TALLYFRAME_WORKER_MEDIA_THREADS", ge=1, le=64)
     #: Seconds; a worker that has not renewed its lease for longer has lost its generation.
     lease_seconds: Seconds = Field(30.0, alias="TALLYFRAME_LEASE_SECONDS")
     heartbeat_seconds: Seconds = Field(8.0, alias="TALLYFRAME_HEARTBEAT_SECONDS")

@@ -3,7 +3,6 @@
 Facts: a request takes up to 14 pictures of 7 MB each inline. An answer can take a minute and can be a JPEG.
 """
 
-import asyncio
 from collections.abc import Mapping
 
 from google.genai import types
@@ -16,6 +15,7 @@ from tallyframe.providers.google.candidates import picture_in
 from tallyframe.providers.google.client import Google
 from tallyframe.providers.google.generate_content import fitted, generate, user_content
 from tallyframe.providers.google.offers import offer_of
+from tallyframe.providers.media_threads import MEDIA_THREADS
 from tallyframe.providers.received import received_image
 
 SIZES = ("", "512", "1K", "2K", "4K")  # "": the model's own choice
@@ -53,7 +53,7 @@ class GeminiImages:
             usage=call.usage,
             hide=hide,
         )
-        return await asyncio.to_thread(received_image, picture_in(answer, hide=hide))
+        return await MEDIA_THREADS.run(received_image, picture_in(answer, hide=hide))
 
     async def collect(self, ticket: str, task: Task, call: Call) -> Answer:  # noqa: ARG002 - the port
         """Raise ProviderError: no ticket is ever given, so this one is of somebody else."""
