@@ -222,7 +222,7 @@ def _tokens(settings: Settings, jwks: Jwks | None) -> SessionTokens:
 
 def _fetch(settings: Settings) -> Any:  # noqa: ANN401  # a coroutine function
     bounds, timeout = settings.pictures, settings.limits.fetch_timeout
-    fetches = Line("pictures' addresses", _line(settings, bounds.fetches, bounds.fetches_per_user))
+    fetches = Line("pictures are being fetched", _line(settings, bounds.fetches, bounds.fetches_per_user))
     lookups = Lookups(at_once=bounds.fetches, of_one_user=bounds.fetches_per_user, wait=timeout / 2)
 
     async def fetch(user_id: UUID, url: str, pointer: str) -> bytes:

@@ -112,7 +112,7 @@ async def test_one_users_pictures_keep_nobody_else_waiting(monkeypatch: pytest.M
     async with decoding(Bounds(2, 1, 8, 2, 60)) as made:
         slow = [asyncio.create_task(clean(made, b"wait %s" % bytes(tmp_path / "begun"), "a")) for _ in range(4)]
         await begun(tmp_path / "begun")
-        with pytest.raises(RateLimited, match="Too many of your pictures are under way"):
+        with pytest.raises(RateLimited, match="Too many of your pictures are being decoded"):
             await slow[3]
         assert (await clean(made, b"fine", "b")).media.data == b"fine"
         assert [task.done() for task in slow] == [False, False, False, True]

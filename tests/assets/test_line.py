@@ -13,7 +13,7 @@ class House:
     """A line, and those who are in it or inside."""
 
     def __init__(self, bounds: Bounds) -> None:
-        self.line = Line("pictures", bounds)
+        self.line = Line("pictures are here", bounds)
         self.inside: list[str] = []
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self._over: dict[str, asyncio.Event] = {}
@@ -83,11 +83,11 @@ async def test_who_sends_many_keeps_others_waiting_for_one_of_them() -> None:
 
 async def test_too_many_of_one_user_and_too_many_in_all_are_refused(house: House) -> None:
     await house.come("a1", "a2", "a3", "a4")
-    with pytest.raises(RateLimited, match="Too many of your pictures are under way") as caught:
+    with pytest.raises(RateLimited, match="Too many of your pictures are here") as caught:
         await house.tasks["a4"]
     assert (caught.value.status, caught.value.data) == (429, {"retry_after": 5})
     await house.come("b1", "c1", "d1", "e1")
-    with pytest.raises(Unavailable, match="Too many pictures are waiting") as busy:
+    with pytest.raises(Unavailable, match="Too many pictures are here") as busy:
         await house.tasks["e1"]
     assert busy.value.retry_after == 5
     assert house.inside == ["a1", "b1"]
@@ -98,7 +98,7 @@ async def test_a_wait_that_takes_too_long_ends_with_the_reason() -> None:
     await house.come("a1", "a2", "b1", "c1")
     with pytest.raises(RateLimited):
         await house.tasks["a2"]
-    with pytest.raises(Unavailable, match="Too many pictures are under way"):
+    with pytest.raises(Unavailable, match="Too many pictures are here"):
         await house.tasks["c1"]
     await house.go("a1", "b1")
     await house.come("c2", "a3")

@@ -132,7 +132,8 @@ async def test_whoever_gives_slow_names_is_limited_and_others_are_not(
     refused = await first_of(sent, 40 - 8 - 16)
     assert [answer.status_code for answer in refused] == [429] * 16
     assert refused[0].headers["retry-after"] == "5"
-    problem(refused[0], 429, "rate_limited")
+    said = problem(refused[0], 429, "rate_limited")
+    assert said["detail"] == "Too many of your pictures are being fetched. Wait for some to end."
     assert len(names.asked) <= 8
 
     async with asyncio.timeout(10):

@@ -47,7 +47,7 @@ class Decoders:
     """
 
     def __init__(self, bounds: Bounds, *, cpu_seconds: float) -> None:
-        self._line = Line("pictures", bounds)
+        self._line = Line("pictures are being decoded", bounds)
         self._cpu_seconds = cpu_seconds
         self._threads = ThreadPoolExecutor(bounds.at_once, thread_name_prefix="decoder")  # each waits for one process
         self._idle: list[_Decoder] = []

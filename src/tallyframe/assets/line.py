@@ -36,8 +36,8 @@ class Bounds:
 class Line:
     """Lets callers of one event loop in: next is the user whose latest turn is longest ago, and his earliest caller.
 
-    So whoever sends many keeps others waiting for one of them at most. Users are told apart by any key. `what` names in
-    plural what is bounded, for the messages.
+    So whoever sends many keeps others waiting for one of them at most. Users are told apart by any key. `what`
+    ends the messages: "Too many of your ..." and "Too many ...".
     """
 
     def __init__(self, what: str, bounds: Bounds) -> None:
@@ -68,7 +68,7 @@ class Line:
         if sum(who == user for who, _ in self._waiting) >= self._bounds.waiting_of_one_user:
             raise self._refusal(user)
         if len(self._waiting) >= self._bounds.waiting:
-            raise Unavailable(f"Too many {self._what} are waiting. Try again shortly.", retry_after=RETRY_AFTER)
+            raise Unavailable(f"Too many {self._what}. Try again shortly.", retry_after=RETRY_AFTER)
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append((user, turn))
         try:
@@ -110,5 +110,5 @@ class Line:
 
     def _refusal(self, user: Hashable) -> RateLimited | Unavailable:
         if self._inside[user] >= self._bounds.of_one_user:
-            return RateLimited(f"Too many of your {self._what} are under way. Wait for some to end.")
-        return Unavailable(f"Too many {self._what} are under way. Try again shortly.", retry_after=RETRY_AFTER)
+            return RateLimited(f"Too many of your {self._what}. Wait for some to end.")
+        return Unavailable(f"Too many {self._what}. Try again shortly.", retry_after=RETRY_AFTER)

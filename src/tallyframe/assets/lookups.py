@@ -23,7 +23,9 @@ class Lookups:
     """
 
     def __init__(self, *, at_once: int, of_one_user: int, wait: float) -> None:
-        self._line = Line("pictures' host names", Bounds(at_once, of_one_user, at_once, of_one_user, wait))
+        self._line = Line(
+            "pictures have host names that don't answer", Bounds(at_once, of_one_user, at_once, of_one_user, wait)
+        )
 
     async def resolve(self, user: Hashable, host: str, port: int) -> str:
         """Look `host` up once and return one of its addresses, IPv4 first.
