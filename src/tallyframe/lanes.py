@@ -14,6 +14,7 @@ import structlog
 from tallyframe import observe
 from tallyframe.db import Database
 from tallyframe.errors import Unavailable
+from tallyframe.generations.end import uploads
 from tallyframe.generations.end.erase import Subject, erase
 from tallyframe.generations.end.withdraw import withdraw
 from tallyframe.generations.run.dispatch import Dispatcher
@@ -68,6 +69,11 @@ async def erase_generation(tools: Tools, generation_id: UUID) -> None:
     await erase(tools.runner.db, tools.runner.dependencies.storages.by_name, Subject(generation_id, ERASE_GENERATION))
 
 
+async def erase_upload(tools: Tools, asset_id: UUID) -> None:
+    """Remove a picture that its owner has deleted, or that nothing has used for long."""
+    await uploads.erase(tools.runner.db, tools.runner.dependencies.storages.by_name, asset_id)
+
+
 async def apply_webhook(tools: Tools, event_id: UUID) -> None:
     """Apply a webhook's event that the process which stored it has not applied."""
     await apply_stored(tools.webhooks_db, tools.sources, event_id)
@@ -80,6 +86,7 @@ HANDLERS: Mapping[str, tuple[Lane, Handler]] = {
     WITHDRAW: (Lane.WITHDRAWALS, withdraw_generation),
     ERASE_PROJECT: (Lane.OTHER, erase_project),
     ERASE_GENERATION: (Lane.OTHER, erase_generation),
+    uploads.ERASE_UPLOAD: (Lane.OTHER, erase_upload),
     APPLY_WEBHOOK: (Lane.OTHER, apply_webhook),
 }
 

@@ -24,7 +24,8 @@ from tallyframe.calls.sweep import tidy
 from tallyframe.catalog import CAPABILITIES, OFFLINE
 from tallyframe.db import WEBHOOKS_ROLE, WORKER_ROLE, Database
 from tallyframe.errors import Unavailable
-from tallyframe.generations.end.erase import recall
+from tallyframe.generations.end import erase, uploads
+from tallyframe.generations.end.forget import forget
 from tallyframe.generations.end.sweep import sweep
 from tallyframe.generations.run.dispatch import Dispatcher
 from tallyframe.generations.run.runner import Limits, Runner
@@ -51,6 +52,8 @@ RELAY_EVERY = 0.5  # seconds
 LOOK_EVERY = 0.5  # seconds between two looks for a generation that need no wake-up
 SWEEP_EVERY = 5.0  # seconds
 TIDY_EVERY = 60.0  # seconds
+UPLOADS_EVERY = 10.0  # seconds
+FORGET_EVERY = 5.0  # seconds
 AUDIT_EVERY = 10.0  # seconds between two looks whether something is to be audited
 PAUSE = 1.0  # seconds at least until a loop whose round has failed tries again
 LAST_ROUND = 5.0  # seconds that a stopping worker waits for rounds of loops that can't be cut
@@ -145,12 +148,21 @@ def _loops(settings: Settings, parts: Parts) -> list[tuple[str, float, Work]]:
         ("look", LOOK_EVERY, dispatcher.look),  # by which all is done that Redis doesn't tell of
         ("sweep", SWEEP_EVERY, lambda: sweep(db)),
         ("tidy", TIDY_EVERY, lambda: tidy(db, settings.providers.timeout, settings.retention.ai_operations_days)),
-        ("erase_again", TIDY_EVERY, lambda: recall(db, list(parts.runner.dependencies.storages.by_name))),
+        ("erase_again", TIDY_EVERY, lambda: _recall(parts.runner.dependencies)),
+        ("expire_uploads", UPLOADS_EVERY, lambda: uploads.expire(db, days=settings.retention.unused_asset_days)),
+        ("forget_users", FORGET_EVERY, lambda: forget(db)),
         ("digest", TIDY_EVERY, lambda: digest_of_the_day(db, parts.audit_db, settings.money.digest_dir or None)),
         ("forget_events", TIDY_EVERY, lambda: prune(db, days=settings.retention.webhook_events_days)),
         ("forget_keys", TIDY_EVERY, lambda: prune_keys(db, hours=settings.retention.idempotency_hours)),
         ("audit", min(AUDIT_EVERY, settings.audit.interval), parts.auditor.round),
     ]
+
+
+async def _recall(dependencies: RunDependencies) -> None:
+    """Call for what is to be erased in storages that are set up now, and was not when it was deleted."""
+    storages = list(dependencies.storages.by_name)
+    await erase.recall(dependencies.db, storages)
+    await uploads.recall(dependencies.db, storages)
 
 
 async def repeat(name: str, seconds: float, work: Work, *, until: asyncio.Event) -> None:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tallyframe.db import Database
+from tallyframe.idempotency import keys
 from tallyframe.idempotency.keys import prune
 from tests.conftest import ClientFor, enroll
 from tests.support.books import assert_books_balance
@@ -217,10 +218,29 @@ async def test_of_a_deleted_project_no_answer_is_left_and_its_keys_stay_taken(
     assert (await ask(alice, f"{path}/regenerate", "key-2")).status_code == 202
     await bench.drain()
     assert (await alice.http.delete(path)).status_code == 204
-    assert await count(owner, "idempotency_keys WHERE answer IS NULL") == 2
+    assert await count(owner, "idempotency_keys WHERE answer = 'null'") == 2
     problem(await ask(alice, "/v1/projects", json=ORDER), 404, "not_found")
     problem(await ask(alice, f"{path}/regenerate", "key-2"), 404, "not_found")
     assert (await count(owner, "projects"), await count(owner, "generations")) == (1, 2)
+
+
+async def test_an_answer_that_comes_after_the_deletion_is_not_kept(
+    alice: Member, bench: Bench, owner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order is accepted, made, and its project deleted, before its first answer is kept."""
+    real = keys.remember
+
+    async def late(*what: Any) -> Any:
+        monkeypatch.setattr(keys, "remember", real)
+        await bench.drain()
+        project_id = await owner.fetchval("SELECT id FROM projects")
+        assert (await alice.http.delete(f"/v1/projects/{project_id}")).status_code == 204
+        return await real(*what)
+
+    monkeypatch.setattr(keys, "remember", late)
+    assert (await ask(alice, "/v1/projects", json=ORDER)).status_code == 202
+    assert await count(owner, "idempotency_keys WHERE answer::text LIKE '%prompt%'") == 0
+    problem(await ask(alice, "/v1/projects", json=ORDER), 404, "not_found")
 
 
 async def test_keys_are_forgotten_after_their_hours(alice: Member, worker_db: Database, owner: Any) -> None:

@@ -80,7 +80,7 @@ async def test_a_key_of_a_version_that_kept_the_projects_id_is_answered_and_forg
     assert (replayed(again), again.json()) == (True, first)
     await bench.drain()
     assert (await alice.http.delete(f"/v1/projects/{first['id']}")).status_code == 204
-    assert await owner.fetchval("SELECT answer FROM idempotency_keys") is None
+    assert await owner.fetchval("SELECT answer FROM idempotency_keys") == "null"
     problem(await ask(alice, "/v1/projects", json=ORDER), 404, "not_found")
 
 

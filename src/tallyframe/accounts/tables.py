@@ -17,9 +17,15 @@ users = sa.Table(
     time_column("created_at", now=True),
     time_column("profile_updated_at", nullable=True),  # the issuer's time of the news that e-mail and name are from
     time_column("deleted_at", nullable=True),  # the row stays, so that late news don't bring the user back
+    time_column("forgotten_at", nullable=True),  # when all that a deleted user had made was gone
     sa.UniqueConstraint("issuer", "subject"),
     sa.CheckConstraint("role IN ('user', 'admin')", name="role"),
     sa.CheckConstraint("deleted_at IS NULL OR email IS NULL", name="deleted_has_no_email"),
+    sa.Index(
+        "ix_users_to_forget",
+        "deleted_at",
+        postgresql_where=sa.text("deleted_at IS NOT NULL AND forgotten_at IS NULL"),
+    ),
 )
 
 api_keys = sa.Table(

@@ -16,7 +16,8 @@ from tallyframe.api.metrics import PICTURES, PICTURES_NOW
 from tallyframe.assets.rows import Asset, find
 from tallyframe.errors import NotFound, TallyframeError, Unavailable, ValidationFailed
 from tallyframe.ids import new_id
-from tallyframe.storages.base import EXTENSIONS, StorageError
+from tallyframe.providers.base import Media
+from tallyframe.storages.base import EXTENSIONS, Storage, StorageError
 
 log = structlog.get_logger()
 
@@ -54,12 +55,37 @@ async def store(once: Idempotent, data: bytes, asset_id: UUID) -> Asset:
     key = f"uploads/{asset_id}.{EXTENSIONS[media.content_type]}"
     storage = once.serving.storages.current
     try:
-        await storage.put(key, media.data, media.content_type)
+        await _put(storage, key, media)
     except StorageError as error:
         log.exception("upload_failed", error=str(error))
         raise Unavailable("The picture can't be stored right now. Try again shortly.") from None
     size = (len(media.data), cleaned.sha256, media.width, media.height)
     return Asset(asset_id, storage.name, key, media.content_type, *size, None)
+
+
+async def _put(storage: Storage, key: str, media: Media) -> None:
+    """Store it. If we are canceled, it is taken out again: an upload under way can't be called back."""
+    putting = asyncio.create_task(storage.put(key, media.data, media.content_type))
+    try:
+        await asyncio.shield(putting)
+    except asyncio.CancelledError:
+        undoing = asyncio.create_task(_undo(putting, storage, key))
+        _undoings.add(undoing)
+        undoing.add_done_callback(_undoings.discard)
+        raise
+
+
+#: Uploads to be taken out again when they have arrived; the event loop alone would not keep the tasks alive.
+_undoings: set[asyncio.Task[None]] = set()
+
+
+async def _undo(putting: "asyncio.Task[None]", storage: Storage, key: str) -> None:
+    await asyncio.wait({putting})
+    try:
+        putting.result()
+        await storage.delete(key)
+    except StorageError as error:
+        log.warning("discard_failed", key=key, error=str(error))
 
 
 async def discard(serving: Services, assets: Sequence[Asset]) -> None:

@@ -209,6 +209,24 @@ class ApiKeyOut(BaseModel):
     created_at: datetime
 
 
+class AssetUsage(BaseModel):
+    """How many pictures you have uploaded, and may have; an unused one is deleted after `unused_days`."""
+
+    assets: int
+    bytes: int
+    max_assets: int
+    max_bytes: int
+    unused_days: int
+
+
+class Assets(BaseModel):
+    """A page of the pictures that you have uploaded for later orders, newest first."""
+
+    data: list[Asset]
+    next_cursor: str | None
+    usage: AssetUsage
+
+
 class ApiKeys(BaseModel):
     """A page of the user's keys, newest first."""
 

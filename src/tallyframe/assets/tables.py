@@ -14,9 +14,12 @@ erased_files = sa.Table(
     metadata,
     id_column("asset_id", primary_key=True),
     id_column("project_id", nullable=False, index=True),  # or the generation, where there is no project
-    sa.Column("storage", sa.Text, nullable=False),
+    sa.Column("storage", sa.Text, nullable=False, index=True),
     sa.Column("key", sa.Text, nullable=False),
 )
+
+#: The condition of a picture that was uploaded by itself, for later orders. Literal, for the partial indexes.
+UPLOAD = "role IS NULL AND project_id IS NULL AND generation_id IS NULL"
 
 assets = sa.Table(
     "assets",
@@ -36,6 +39,9 @@ assets = sa.Table(
     sa.Column("height", sa.Integer),  # pixels
     sa.Column("duration_seconds", sa.Float),  # videos only
     time_column("created_at", now=True),
+    # Of an upload: when it goes, unless something uses it then.
+    sa.Column("expires_at", sa.TIMESTAMP(timezone=True), server_default=sa.text("(now() + '30 days'::interval)")),
+    time_column("deleted_at", nullable=True),  # of an upload: gone for its owner, and soon for all
     sa.UniqueConstraint("storage", "key"),
     sa.CheckConstraint("bytes > 0 AND width > 0 AND height > 0", name="size"),
     sa.CheckConstraint(
@@ -49,4 +55,7 @@ assets = sa.Table(
         unique=True,
         postgresql_where=sa.text("generation_id IS NOT NULL"),
     ),
+    sa.Index("ix_assets_uploads", "user_id", "id", postgresql_where=sa.text(f"{UPLOAD} AND deleted_at IS NULL")),
+    sa.Index("ix_assets_expiring", "expires_at", postgresql_where=sa.text(f"{UPLOAD} AND deleted_at IS NULL")),
+    sa.Index("ix_assets_deleted", "id", postgresql_where=sa.text("deleted_at IS NOT NULL")),
 )

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
 from tallyframe.db import Database, Transaction, insert_per_row
@@ -22,6 +23,10 @@ from tallyframe.idempotency.tables import idempotency_keys
 from tallyframe.lost import constraint
 
 _TAKEN = "pk_idempotency_keys"
+
+#: In the place of an answer: JSON's null, and not SQL's. An answer that is worked out while what it tells of is being
+#: deleted, and comes to be kept after that, finds the place taken.
+FORGOTTEN = sa.literal_column("'null'::jsonb", postgresql.JSONB())
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ async def find(db: Database, key: Key) -> Kept | None:
 
 
 async def remember(db: Database, key: Key, answer: dict[str, Any]) -> dict[str, Any]:
-    """Keep the answer, unless one is kept already; return the one that is kept."""
+    """Keep the answer, unless one is kept already, or was and is forgotten; return the one that is kept, or this."""
     row = idempotency_keys.c
     mine = (row.user_id == key.user_id) & (row.key == key.key)
     first = sa.func.coalesce(row.answer, sa.literal(answer, row.answer.type))
@@ -113,7 +118,13 @@ async def remember(db: Database, key: Key, answer: dict[str, Any]) -> dict[str, 
 def forget_answers(user_id: UUID, refs: sa.SelectBase) -> sa.Update:
     """Return the update that removes the kept answers about deleted things; the keys stay taken."""
     mine = (idempotency_keys.c.user_id == user_id) & idempotency_keys.c.ref.in_(refs)
-    return sa.update(idempotency_keys).where(mine).values(answer=None)
+    return sa.update(idempotency_keys).where(mine).values(answer=FORGOTTEN)
+
+
+def forget_all_answers(user_id: UUID) -> sa.Update:
+    """Return the update that removes all answers kept for a user."""
+    mine = (idempotency_keys.c.user_id == user_id) & (idempotency_keys.c.answer.is_distinct_from(FORGOTTEN))
+    return sa.update(idempotency_keys).where(mine).values(answer=FORGOTTEN)
 
 
 async def prune(db: Database, *, hours: int) -> int:

@@ -12,7 +12,9 @@ idempotency_keys = sa.Table(
     sa.Column("key", sa.Text, primary_key=True),  # as the client chose it
     sa.Column("fingerprint", sa.LargeBinary, nullable=False),  # SHA-256 of what was asked
     id_column("ref", nullable=False),  # what was made; of an order, the generation
-    sa.Column("answer", postgresql.JSONB(none_as_null=True)),  # the body of the first answer; empty until it is known
+    sa.Column(
+        "answer", postgresql.JSONB(none_as_null=True)
+    ),  # the body of the first answer; empty until it is known, null when forgotten
     time_column("created_at", now=True),
     sa.Index(None, "created_at"),
 )

@@ -194,7 +194,7 @@ async def _heirs(
 
     None: only generations without a project name it. It goes when the last of them goes.
     """
-    uses = (await transaction.execute(_uses(ids, user_id, subject))).all()
+    uses = (await transaction.execute(users_of(ids, user_id, subject))).all()
     there = dict[sa.Table, set[UUID]]()
     for table, names in ((projects, {row.project_id for row in uses}), (generations, {row.alone for row in uses})):
         query = sa.select(table.c.id).where(table.c.id.in_(names - {None}), table.c.deleted_at.is_(None))
@@ -207,8 +207,8 @@ async def _heirs(
 _ID = '"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"'
 
 
-def _uses(ids: Sequence[UUID], user_id: UUID, subject: Subject) -> sa.Select[UUID, UUID, UUID]:
-    """Return the query for who but the subject uses the files: projects, and orders, which may be placed again.
+def users_of(ids: Sequence[UUID], user_id: UUID, but: Subject | None = None) -> sa.Select[UUID, UUID, UUID]:
+    """Return the query for who uses the files, but one subject: projects, and orders, which may be placed again.
 
     `alone` is the generation where it has no project. Each of the user's orders is read once, however many files.
     """
@@ -220,10 +220,9 @@ def _uses(ids: Sequence[UUID], user_id: UUID, subject: Subject) -> sa.Select[UUI
     ordered = ordered.join_from(generations, names, sa.true()).where(row.user_id == user_id, row.deleted_at.is_(None))
     shown = sa.select(picture.asset_id, picture.project_id, sa.null().cast(sa.Uuid()))
     uses = sa.union(ordered, shown.where(picture.asset_id.in_(ids))).subquery()
-    is_subject = (uses.c.project_id == subject.id) | (uses.c.alone == subject.id)
-    return sa.select(uses.c.asset_id, uses.c.project_id, uses.c.alone).where(
-        uses.c.asset_id.in_(ids), is_subject.is_not(True)
-    )
+    query = sa.select(uses.c.asset_id, uses.c.project_id, uses.c.alone).where(uses.c.asset_id.in_(ids))
+    is_left_out = (uses.c.project_id == but.id) | (uses.c.alone == but.id) if but else sa.false()
+    return query.where(is_left_out.is_not(True))
 
 
 async def _forget_words(transaction: Transaction, user_id: UUID, subject: Subject) -> None:

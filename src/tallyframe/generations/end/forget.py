@@ -1,0 +1,59 @@
+"""Forget users who have been deleted: all that they have made and sent goes. The ledger and the receipts stay."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from tallyframe.accounts.tables import users
+from tallyframe.db import Database
+from tallyframe.generations.end import erase, settle, uploads
+from tallyframe.generations.end.sweep import UNDER_WAY
+from tallyframe.generations.tables import IS_LIVE, generations
+from tallyframe.idempotency.keys import forget_all_answers
+from tallyframe.projects.tables import projects
+
+#: Projects, or generations, that one round takes away, at most; the next round goes on.
+BATCH = 100
+#: Users of one round, of those who were deleted long ago and of the others.
+USERS = 50
+
+GONE = "The user has been deleted."
+
+
+async def forget(db: Database) -> int:
+    """Go on with some of the users who were deleted and aren't forgotten; return how much was taken away.
+
+    A user is forgotten when nothing is left, ten minutes after the deletion: until then, an order that was under way
+    may still be accepted. Several may do this at once. Raises Unavailable.
+    """
+    row = users.c
+    waiting = (row.deleted_at.is_not(None), row.forgotten_at.is_(None))
+    is_over = row.deleted_at < sa.func.now() - sa.literal(timedelta(seconds=UNDER_WAY), sa.Interval())
+    old = sa.select(row.id, is_over).where(*waiting, is_over).order_by(row.deleted_at).limit(USERS)
+    new = sa.select(row.id, is_over).where(*waiting, ~is_over).order_by(row.deleted_at.desc()).limit(USERS)
+    taken = 0
+    for user_id, is_final in [*(await db.run(old)).all(), *(await db.run(new)).all()]:
+        from_this = await _take_away(db, user_id)
+        await db.run(forget_all_answers(user_id))
+        if not from_this and is_final:
+            await db.run(sa.update(users).where(row.id == user_id).values(forgotten_at=sa.func.now()))
+        taken += from_this
+    return taken
+
+
+async def _take_away(db: Database, user_id: UUID) -> int:
+    """Cancel what lives, with a refund; delete projects, then what has none, then uploads, which nothing uses then."""
+    own, alone = generations.c.user_id == user_id, generations.c.project_id.is_(None)
+    live = sa.select(generations.c.id).where(own, IS_LIVE)
+    taken = await _each(db, live, lambda each: settle.cancel(db, each, GONE))
+    shown = sa.select(projects.c.id).where(projects.c.user_id == user_id, projects.c.deleted_at.is_(None))
+    taken += await _each(db, shown, lambda each: erase.delete(db, user_id, each))
+    ended = sa.select(generations.c.id).where(own, alone, generations.c.deleted_at.is_(None))
+    taken += await _each(db, ended, lambda each: erase.delete_generation(db, user_id, each))
+    return taken or await uploads.delete_all(db, user_id)
+
+
+async def _each(db: Database, which: "sa.Select[UUID]", end: Callable[[UUID], Awaitable[bool]]) -> int:
+    return sum([await end(each) for each in (await db.run(which.limit(BATCH))).scalars().all()])

@@ -1,0 +1,157 @@
+"""Pictures uploaded for later orders: their owner lists, counts and deletes them; unused ones go by themselves."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from tallyframe.generations.end import uploads
+from tallyframe.generations.end.uploads import ERASE_UPLOAD
+from tallyframe.settings import Settings
+from tallyframe.storages.local import LocalStorage
+from tests.conftest import enroll, serving
+from tests.support.cast import Member
+from tests.support.drawn import GREEN, RED, picture
+from tests.support.remains import World, problem
+from tests.support.working import Bench
+
+EXPIRE = "UPDATE assets SET expires_at = now() - interval '1 s'"
+
+
+async def upload(member: Member, **more: Any) -> dict[str, Any]:
+    answer = await member.http.post("/v1/assets", files={"file": ("a.png", picture(RED), "image/png")}, **more)
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+async def listed(member: Member) -> list[str]:
+    return [asset["id"] for asset in (await member.http.get("/v1/assets")).json()["data"]]
+
+
+async def test_they_are_listed_and_counted_a_page_at_a_time(rich: Member, alice: Member, bench: Bench) -> None:
+    made = [await upload(rich) for _ in range(5)]
+    await rich.order(images=[{"asset_id": made[0]["id"]}])
+    await rich.http.post(
+        "/v1/projects", data={"kind": "image", "prompt": "a"}, files={"images": ("a.png", picture(GREEN), "image/png")}
+    )
+    await bench.drain()  # neither what is made nor what comes with an order is one of them
+    first = (await rich.http.get("/v1/assets?limit=3")).json()
+    second = (await rich.http.get(f"/v1/assets?limit=3&cursor={first['next_cursor']}")).json()
+    assert first["data"] + second["data"] == made[::-1]
+    assert second["next_cursor"] is None
+    usage = first["usage"]
+    assert (usage["assets"], usage["bytes"]) == (5, sum(asset["bytes"] for asset in made))
+    assert (usage["max_assets"], usage["max_bytes"], usage["unused_days"]) == (1000, 2**30, 30)
+    assert (await alice.http.get("/v1/assets")).json()["data"] == []
+
+
+async def test_one_is_deleted_at_once_and_its_file_soon(
+    alice: Member, bob: Member, bench: Bench, world: World, owner: Any, anybody: httpx.AsyncClient
+) -> None:
+    made = await upload(alice)
+    problem(await bob.http.delete(f"/v1/assets/{made['id']}"), 404, "not_found")
+    assert (await alice.http.delete(f"/v1/assets/{made['id']}")).status_code == 204
+    problem(await alice.http.delete(f"/v1/assets/{made['id']}"), 404, "not_found")
+    assert await listed(alice) == []
+    order = {"kind": "image", "prompt": "a cup", "images": [{"asset_id": made["id"]}]}
+    problem(await alice.http.post("/v1/projects", json=order), 404, "not_found")
+    await bench.handle(ERASE_UPLOAD, UUID(made["id"]))
+    assert (world.files(), await owner.fetchval("SELECT count(*) FROM assets")) == ([], 0)
+    assert await owner.fetchval("SELECT count(*) FROM outbox") == 0
+    assert (await anybody.get(made["url"])).status_code == 404
+
+
+async def test_one_that_is_used_stays_until_its_users_go(alice: Member, bench: Bench) -> None:
+    made = await upload(alice)
+    project = await alice.order(images=[{"asset_id": made["id"]}])
+    problem(await alice.http.delete(f"/v1/assets/{made['id']}"), 409, "asset_in_use")
+    await bench.drain()
+    problem(await alice.http.delete(f"/v1/assets/{made['id']}"), 409, "asset_in_use")
+    assert (await alice.http.delete(f"/v1/projects/{project['id']}")).status_code == 204
+    assert await listed(alice) == [made["id"]]
+    assert (await alice.http.delete(f"/v1/assets/{made['id']}")).status_code == 204
+
+
+async def test_what_belongs_to_a_project_is_no_upload(alice: Member, bench: Bench) -> None:
+    answer = await alice.http.post(
+        "/v1/projects", data={"kind": "image", "prompt": "a"}, files={"images": ("a.png", picture(), "image/png")}
+    )
+    await bench.drain()
+    project = await alice.project(answer.json()["id"])
+    for asset in (project["images"][0], project["generation"]["outputs"][0]):
+        refused = await alice.http.delete(f"/v1/assets/{asset['id']}")
+        assert refused.status_code in {404, 409}
+        assert (await alice.http.get(asset["url"])).status_code == 200
+
+
+@pytest.mark.parametrize("limit", [{"max_assets": 2}, {"max_asset_bytes": 1024}])
+async def test_a_user_may_have_so_many(
+    settings: Settings, db: Any, world: World, monkeypatch: pytest.MonkeyPatch, limit: dict[str, int]
+) -> None:
+    async with serving(settings.replaced(**limit)) as client_for:
+        carol = await enroll(db, client_for, "carol@example.com", 20)
+        noisy = {"file": ("a.png", picture(RED, size=(40, 40)), "image/png")}
+        codes = [(await carol.http.post("/v1/assets", files=noisy)).status_code for _ in range(12)]
+        assert codes[:2] == [201, 201]
+        assert codes[-1] == 409
+        refused = problem(await carol.http.post("/v1/assets", files=noisy), 409, "asset_quota_reached")
+        assert refused["assets"] == codes.count(201) == len(world.files())
+        await carol.http.delete(f"/v1/assets/{(await listed(carol))[0]}")
+        assert (await carol.http.post("/v1/assets", files=noisy)).status_code == 201
+
+
+async def test_an_unused_one_goes_when_its_time_is_over(rich: Member, bench: Bench, owner: Any, world: World) -> None:
+    unused, used, _ = [(await upload(rich))["id"] for _ in range(3)]
+    await rich.order(images=[{"asset_id": used}])
+    await owner.execute(f"{EXPIRE} WHERE id = ANY($1)", [unused, used])
+    assert await uploads.expire(bench.db, days=30) == 2
+    assert await uploads.expire(bench.db, days=30) == 0  # the one that is used has got another 30 days
+    assert unused not in await listed(rich)
+    assert len(await listed(rich)) == 2
+    await bench.handle(ERASE_UPLOAD, UUID(unused))
+    assert len(world.files()) == 2
+
+
+async def test_an_order_in_the_very_moment_keeps_its_row(alice: Member, bench: Bench, owner: Any, world: World) -> None:
+    made = await upload(alice)
+    await owner.execute("UPDATE assets SET deleted_at = now()")
+    project = await alice.order()
+    await owner.execute(
+        "INSERT INTO project_images (project_id, asset_id, position) VALUES ($1, $2, 0)", project["id"], made["id"]
+    )
+    await owner.execute("INSERT INTO outbox (kind, ref) VALUES ('erase_upload', $1)", made["id"])
+    await bench.handle(ERASE_UPLOAD, UUID(made["id"]))
+    assert await owner.fetchval("SELECT count(*) FROM outbox WHERE kind = 'erase_upload'") == 0
+    assert world.files() == []
+
+
+async def test_an_upload_whose_client_leaves_while_it_is_stored_is_taken_out_again(
+    alice: Member, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put: Callable[..., Coroutine[None, None, None]] = LocalStorage.put
+    begun = asyncio.Event()
+
+    async def slow(self: LocalStorage, *what: Any) -> None:
+        begun.set()
+
+        def in_a_thread() -> None:
+            time.sleep(0.5)
+            asyncio.run(put(self, *what))
+
+        await asyncio.to_thread(in_a_thread)
+
+    monkeypatch.setattr(LocalStorage, "put", slow)
+    asking = asyncio.create_task(upload(alice))
+    await begun.wait()
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    async with asyncio.timeout(10):
+        while True:
+            await asyncio.sleep(0.6)
+            if not world.files():
+                break
