@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tallyframe.api import dependencies, incoming, orders
-from tallyframe.assets import fetch, picture_formats
+from tallyframe.assets import fetch
 from tallyframe.errors import TallyframeError
+from tallyframe.imaging import curves, formats, png_colours
 from tallyframe.main import create_app
 from tallyframe.operations import base, fields
 from tallyframe.settings import load_settings
@@ -55,7 +56,9 @@ def test_the_limits_are_those_of_the_code() -> None:
     first, second, third = (f"`{ratio}`" for ratio in base.FAVOURITE_RATIOS)
     assert f"the first of {first}, {second} and {third} that is offered" in FLAT
     assert f"the longest offered length of up to {base.FAVOURITE_SECONDS} seconds" in FLAT
-    assert f"{picture_formats.MAX_SIDE:,} pixels a side" in FLAT
+    assert f"{formats.MAX_SIDE:,} pixels a side" in FLAT
+    assert f"A profile may have {png_colours.MAX_PROFILE // 2**20} MiB, unpacked" in FLAT
+    assert f"Light above {curves.WHITE} cd/m²" in FLAT
     assert f"up to {fetch.MAX_REDIRECTS} redirects, {fetch.MAX_URL:,} characters" in FLAT
     assert f"ports {' and '.join(map(str, fetch.PORTS))}" in FLAT
     assert f"within {dependencies.REMEMBER:g} seconds in all others" in FLAT
