@@ -14,7 +14,8 @@ from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import Call, ImageTask, Media, Provider
 from tallyframe.providers.google.client import Google, GoogleAccess
 from tallyframe.providers.google.gemini_images import GeminiImages
-from tests.support.crafted import write
+from tests.support.crafted import chunk, write
+from tests.support.crafted_png import broken
 from tests.support.google import KEY, MODEL, FakeGemini, candidate, drawn, inline
 from tests.support.tasks import Given
 from tests.support.vendor import Vendor, answer, vendor
@@ -125,6 +126,16 @@ async def test_the_type_is_that_of_the_bytes(gemini: GeminiImages, fake: FakeGem
     data = drawn(30, 20, kind)
     fake.replies.append(answer(candidate(inline(data, claimed))))
     assert await make(gemini, ImageTask("a cup", "1:1")) == Media(data, f"image/{kind.lower()}", 30, 20)
+
+
+async def test_a_picture_with_a_damaged_extra_is_paid_for_once(
+    gemini: GeminiImages, fake: FakeGemini, server: Vendor
+) -> None:
+    plain = drawn(30, 20)
+    data = plain[:33] + broken(chunk(b"tEXt", b"Software\0model")) + plain[33:]
+    fake.replies.append(answer(candidate(inline(data))))
+    assert await make(gemini, ImageTask("a cup", "1:1")) == Media(data, "image/png", 30, 20)
+    assert len(server.requests) == 1
 
 
 async def test_the_last_picture_that_is_no_thought_is_taken(gemini: GeminiImages, fake: FakeGemini) -> None:

@@ -13,7 +13,8 @@ from PIL import Image
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import Media
 from tallyframe.providers.received import received_image, received_video
-from tests.support.crafted import full_png, png, vp8x
+from tests.support.crafted import Pixel, chunk, full_png, png, vp8x
+from tests.support.crafted_png import RGB, broken, header, idat, png_around, sample_png
 from tests.support.google_videos import film
 
 
@@ -71,7 +72,8 @@ def test_a_picture_stays_as_it_is(kind: str) -> None:
         (wrong_check_sum(), "damaged"),
         (full_png(6400, 6251), "6,400 x 6,251 pixels; at most 40,000,000"),
         (png(50_000, 50_000), "50,000 x 50,000 pixels"),
-        (vp8x(16_000, 16_000), "damaged"),
+        (vp8x(16_000, 16_000), "16,000 x 16,000 pixels"),
+        (vp8x(160, 160), "damaged"),
     ],
 )
 def test_anything_else_is_refused(data: bytes, said: str) -> None:
@@ -80,6 +82,40 @@ def test_anything_else_is_refused(data: bytes, said: str) -> None:
     assert (caught.value.code, caught.value.retryable) == (FailureCode.PROVIDER_REJECTED, True)
     assert (caught.value.in_doubt, caught.value.alarm) == (False, False)
     assert said in caught.value.operator_message
+
+
+WARM: Pixel = (200, 120, 40)
+EXTRAS = (b"tEXt", b"iCCP", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"cICP", b"eXIf", b"caBX", b"acTL")
+
+
+@pytest.mark.parametrize("kind", EXTRAS)
+def test_a_png_with_a_damaged_extra_is_kept_as_it_is(kind: bytes) -> None:
+    """It is paid for, and every browser shows it."""
+    plain = sample_png(RGB, 8, [[WARM] * 6] * 4)
+    extra = broken(chunk(kind, b"abc"))
+    for data in (sample_png(RGB, 8, [[WARM] * 6] * 4, extra), plain[:-12] + extra + plain[-12:], plain[:-12]):
+        assert received_image(data) == Media(data, "image/png", 6, 4)
+
+
+def test_a_jpeg_or_webp_with_a_damaged_extra_is_kept_as_it_is() -> None:
+    jpeg, webp = noise("JPEG"), noise("WEBP")
+    short = jpeg[:2] + b"\xff\xe0\0\x07JFIF\0\xff\xe2\0\x10ICC_PROFILE\0\1\2" + jpeg[2:]
+    for data in (short, jpeg[:-2]):
+        assert received_image(data) == Media(data, "image/jpeg", 80, 60)
+    for data in (webp + b"EXIF\xff\xff\0\0cut", webp + b"rest"):
+        assert received_image(data) == Media(data, "image/webp", 80, 60)
+
+
+def test_damage_to_pixels_is_damage_whatever_else_is_there() -> None:
+    line = [WARM] * 6
+    for data in (
+        png_around(broken(header(6, 4, 8, RGB)), idat([line] * 4, 8)),
+        png_around(header(6, 4, 8, RGB), broken(idat([line] * 4, 8))),
+        png_around(header(6, 4, 8, RGB), idat([line] * 3, 8)),
+    ):
+        with pytest.raises(ProviderError, match="no usable result") as caught:
+            received_image(data)
+        assert "PNG picture is damaged" in caught.value.operator_message
 
 
 def test_the_most_pixels_are_as_told() -> None:
