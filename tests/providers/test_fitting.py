@@ -7,6 +7,8 @@ from PIL import Image
 
 from tallyframe.providers.base import Media
 from tallyframe.providers.fitting import FIRST_FRAME, INPUT_PICTURE, fit
+from tests.support.crafted import chunk
+from tests.support.crafted_png import broken
 from tests.support.google_filming import INVALID, failing
 
 
@@ -61,6 +63,14 @@ async def test_sixteen_bits_keep_their_brightness() -> None:
     grey = found.getpixel((8, 8))
     assert isinstance(grey, tuple)
     assert all(abs(value - 128) <= 2 for value in grey)
+
+
+async def test_a_result_with_a_damaged_extra_can_be_an_input_as_well() -> None:
+    data = media(Image.new("RGB", (40, 30), "red"), "PNG").data
+    damaged = data[:33] + broken(chunk(b"iCCP", b"icc")) + data[33:]
+    await failing(fit(Media(b"RIFF" + damaged, "image/webp", 40, 30), FIRST_FRAME), INVALID)
+    found = await reduced(Media(damaged, "image/webp", 40, 30))  # a WebP is not taken, so it is changed
+    assert found.size == (40, 30)
 
 
 @pytest.mark.parametrize("data", [b"", b"not a picture", b"GIF89a" + b"\0" * 20])

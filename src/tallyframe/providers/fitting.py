@@ -7,13 +7,16 @@ easily has more bytes than a vendor takes, and more pixels than the model looks 
 from dataclasses import dataclass
 from io import BytesIO
 
-from PIL import Image, ImageOps
+from PIL import Image
 
-from tallyframe.errors import FailureCode, ProviderError
+from tallyframe.errors import FailureCode, ProviderError, TooLarge, ValidationFailed
+from tallyframe.imaging.formats import DamagedPictureError, kind_of, open_picture, upright
 from tallyframe.providers.base import Media
 from tallyframe.providers.media_threads import MEDIA_THREADS
 
 _QUALITY = 90  # of 100
+#: Pixels of a picture that is reduced. Uploads are held to the operator's own limit, results to a lower one.
+_MOST_PIXELS = 180_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +52,27 @@ async def fit(picture: Media, room: Room) -> Media:
 
 
 def _reduce(data: bytes, longest_side: int) -> Media:
-    try:
-        with Image.open(BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as picture:
-            picture.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
-            reduced = on_white(ImageOps.exif_transpose(picture))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise ProviderError(
-            FailureCode.INVALID_INPUT, "A picture can't be read.", operator_message="Pillow can't decode the picture."
-        ) from None
+    reduced = small_on_white(data, longest_side)
     out = BytesIO()
     reduced.save(out, "JPEG", quality=_QUALITY)
     return Media(out.getvalue(), "image/jpeg", *reduced.size)
 
 
-def on_white(picture: Image.Image) -> Image.Image:
-    """Give a picture as RGB, on white where it is transparent."""
-    if picture.mode.startswith("I;16"):  # convert() alone would cut off at 255 instead of scaling
-        picture = picture.point(lambda value: value / 256).convert("L")
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    cutout = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", cutout.size, "white"), cutout).convert("RGB")
+def small_on_white(data: bytes, longest_side: int, by: Image.Resampling = Image.Resampling.LANCZOS) -> Image.Image:
+    """Decode a picture upright as RGB in sRGB, on white where it is transparent, no side longer than that (pixels).
+
+    Raises ProviderError (invalid_input) if it can't be decoded.
+    """
+    kind = kind_of(data)
+    try:
+        picture = upright(open_picture(kind, data, _MOST_PIXELS)) if kind else None
+    except (DamagedPictureError, TooLarge, ValidationFailed):
+        picture = None
+    if picture is None:
+        raise ProviderError(
+            FailureCode.INVALID_INPUT, "A picture can't be read.", operator_message="The picture can't be decoded."
+        )
+    picture.thumbnail((longest_side, longest_side), by)
+    if picture.mode == "RGB":
+        return picture
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")

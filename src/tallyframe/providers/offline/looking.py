@@ -1,16 +1,15 @@
 """What can truly be said of a picture without a model: size, shape, main colour, and whether it is light or dark."""
 
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import chain
 
 from PIL import Image, ImageStat
 
+from tallyframe.imaging.formats import MAX_SIDE
 from tallyframe.providers.base import Media
-from tallyframe.providers.offline.picture import open_picture
+from tallyframe.providers.fitting import small_on_white
 
-_ENOUGH = (32, 32)  # pixels to find a main colour by
-_QUARTER_TURNS = {5, 6, 7, 8}  # of EXIF's tag 0x0112, Orientation
+_ENOUGH = (64, 64)  # pixels to find a main colour by
 _SQUARE = 1.05  # up to this ratio of its sides
 
 #: What people call it -> red, green and blue.
@@ -47,11 +46,9 @@ def look_at(media: Media) -> Seen:
 
     Raises ProviderError (invalid_input) if it can't be decoded.
     """
-    picture = open_picture(media, _ENOUGH)
-    with Image.open(BytesIO(media.data)) as stored:  # `picture` may be smaller
-        width, height = stored.size
-        if stored.getexif().get(0x0112) in _QUARTER_TURNS:
-            width, height = height, width
+    picture = small_on_white(media.data, MAX_SIDE)
+    width, height = picture.size
+    picture.thumbnail(_ENOUGH, Image.Resampling.BOX)
     shape = "landscape" if width > height else "portrait"
     if 1 / _SQUARE <= width / height <= _SQUARE:
         shape = "square"

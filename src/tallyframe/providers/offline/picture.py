@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from io import BytesIO
 from math import ceil
 
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageFilter
 
-from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import ImageTask, Media
-from tallyframe.providers.fitting import on_white
+from tallyframe.providers.fitting import small_on_white
 from tallyframe.providers.offline import lettering, scenery
 
 #: aspect ratio -> width and height in pixels
@@ -55,13 +54,7 @@ def open_picture(media: Media, bounds: tuple[int, int]) -> Image.Image:
 
     Raises ProviderError (invalid_input) if it can't be decoded.
     """
-    try:
-        with Image.open(BytesIO(media.data)) as picture:
-            longest = 2 * max(bounds)
-            picture.thumbnail((longest, longest), Image.Resampling.BOX)
-            return on_white(ImageOps.exif_transpose(picture))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise ProviderError(FailureCode.INVALID_INPUT, "A picture can't be read.") from None
+    return small_on_white(media.data, 2 * max(bounds), Image.Resampling.BOX)
 
 
 def arrange(ratios: Sequence[float], stage: Box, gap: int) -> list[Box]:
