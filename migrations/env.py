@@ -2,19 +2,20 @@
 
 import asyncio
 import random
+import sys
 import time
 from typing import Any
 
 import sqlalchemy as sa
 from alembic import context
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 import tallyframe.tables
-from tallyframe.db import sqlalchemy_url
+from tallyframe.connecting import make_engine
 from tallyframe.errors import Unavailable
 from tallyframe.lost import sqlstate
+from tallyframe.servers.postgres_url import parse_postgres_url
 from tallyframe.settings import load_settings
 
 LOCK_TIMEOUT = "5s"  # for locks on anything but our tables: a migration fails that can't get one
@@ -106,11 +107,33 @@ def _is_ours(thing: Any, name: str | None, kind: str, reflected: bool, compare_t
     return not (kind == "table" and reflected and name == "alembic_version")
 
 
+#: The number of the lock that a migration holds until its connection ends; nothing else takes one of this kind.
+LOCK = 0x7466_6D69_6772_6174
+LOOK_EVERY = 0.2  # seconds between two looks whether it is free
+
+
+def wait_for_turn(connection: sa.Connection) -> None:
+    """Take the lock of migrations, which ends with the connection; wait as long as another process holds it.
+
+    By looking again and again: a statement that waited would have a snapshot, for whose end an index that the other
+    one makes concurrently would wait.
+    """
+    is_told = False
+    while not connection.execute(sa.text(f"SELECT pg_try_advisory_lock({LOCK})")).scalar_one():
+        connection.rollback()
+        if not is_told:
+            print("Another migration of this database is at work. Waiting for it.", file=sys.stderr, flush=True)  # noqa: T201  # for whoever has run the command
+        is_told = True
+        time.sleep(LOOK_EVERY)
+    connection.rollback()
+
+
 async def main() -> None:
-    """Connect as the login role, which owns the tables, and run."""
+    """Connect as the login role, which owns the tables, wait for other migrations, and run."""
     url = context.config.attributes.get("url") or load_settings().server.database_url.get_secret_value()
-    engine = create_async_engine(sqlalchemy_url(url), poolclass=NullPool)
+    engine = make_engine(parse_postgres_url(url), {}, poolclass=NullPool)
     async with engine.connect() as connection:
+        await connection.run_sync(wait_for_turn)
         await connection.run_sync(run)
         await connection.commit()
     await engine.dispose()

@@ -19,12 +19,16 @@ import sqlalchemy as sa
 import structlog
 from asyncpg import exceptions as pg_errors
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql import Executable
 from sqlalchemy.sql.dml import UpdateBase
 
+from tallyframe.connecting import make_engine, session_settings
 from tallyframe.errors import Unavailable
-from tallyframe.lost import LOST, as_unavailable
+from tallyframe.lost import LOST, DatabaseAway, as_unavailable, is_slow
+from tallyframe.servers.outage import Outage
+from tallyframe.servers.postgres_url import parse_postgres_url
 
 log = structlog.get_logger()
 
@@ -61,14 +65,6 @@ def time_column(name: str, *, nullable: bool = False, now: bool = False) -> "sa.
     return sa.Column(name, sa.TIMESTAMP(timezone=True), nullable=nullable, server_default=default)
 
 
-def sqlalchemy_url(url: str) -> str:
-    """Turn postgres://, postgresql:// or postgresql+asyncpg:// into what SQLAlchemy needs for asyncpg."""
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme.split("+")[0] not in {"postgres", "postgresql"}:
-        raise ValueError("TALLYFRAME_DATABASE_URL: must start with postgresql://")
-    return f"postgresql+asyncpg://{rest}"
-
-
 def with_writes(result: sa.Select[Any], *writes: UpdateBase) -> sa.Select[Any]:
     """Join writes of several packages into one statement, one round trip, that returns `result`."""
     return result.add_cte(*(write.cte(f"write_{number}") for number, write in enumerate(writes)))
@@ -93,47 +89,37 @@ def insert_per_row(
     return postgresql.insert(table).from_select(list(values), rows)
 
 
-#: So that Postgres notices within 30 s, and not after hours, that a machine is gone.
-_KEEPALIVES = {"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
-
-
 class Database:
     """A pool of connections to one database, all acting as one role."""
 
-    def __init__(self, url: str, *, role: str, pool_size: int, statement_timeout: float) -> None:
+    def __init__(
+        self, url: str, *, role: str, pool_size: int, statement_timeout: float, outage: Outage | None = None
+    ) -> None:
         """`statement_timeout` in seconds; a line on which nothing comes for longer, and a bit, is given up.
 
         And so is one by the server, in the middle of a transaction: else its locks stay for hours when a client is
-        cut off before its COMMIT.
+        cut off before its COMMIT. `outage` hears when Postgres goes and comes back. Raises ValueError for a bad URL.
         """
-        server_settings = {
-            "application_name": "tallyframe",
-            "role": role,
-            "search_path": "public, pg_temp",  # and nobody else's tables before ours
-            "statement_timeout": str(int(statement_timeout * 1000)),
-            "idle_in_transaction_session_timeout": str(int(statement_timeout * 1000)),
-            **_KEEPALIVES,
-        }
+        self.url = parse_postgres_url(url)
+        self.outage = outage or Outage("postgres")
         self._pool_size = pool_size
         self._user: UUID | None = None
         # SQLAlchemy's pool lets a newcomer overtake those that wait; this semaphore doesn't.
         self._places = asyncio.Semaphore(pool_size)
-        self._engine: AsyncEngine = create_async_engine(
-            sqlalchemy_url(url),
+        self._engine = make_engine(
+            self.url,
+            session_settings(role, statement_timeout),
+            command_timeout=statement_timeout + LINE_PATIENCE,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=QUEUE_PATIENCE,
             pool_pre_ping=False,
             hide_parameters=True,  # they hold prompts and hashes, and errors are logged
-            connect_args={
-                "server_settings": server_settings,
-                "timeout": 5,
-                "command_timeout": statement_timeout + LINE_PATIENCE,
-            },
         )
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._open: WeakSet[Any] = WeakSet()  # asyncpg's own connections
         sa.event.listen(self._engine.sync_engine, "connect", lambda new, _: self._open.add(new.driver_connection))
+        sa.event.listen(self._engine.sync_engine, "checkin", _let_go_if_read_only)
 
     def as_user(self, user_id: UUID) -> "Database":
         """Return this database as that user may see and change it, on the same connections."""
@@ -174,18 +160,24 @@ class Database:
         try:
             async with asyncio.timeout(QUEUE_PATIENCE):
                 await self._places.acquire()
-            try:
-                async with (
-                    self._acting() if self._user else on_nobodys_behalf() as connection,
-                    invalidate_on_timeout(connection),
-                ):
-                    yield connection
-            finally:
-                self._places.release()
+        except TimeoutError as error:  # here all connections are in use, wherever the database is
+            raise DatabaseAway(error, self.url) from error
+        try:
+            async with (
+                self._acting() if self._user else on_nobodys_behalf() as connection,
+                invalidate_on_timeout(connection),
+            ):
+                yield connection
+            if self.outage.is_on:
+                self.outage.over()
         except Exception as error:
-            if unavailable := as_unavailable(error):
+            if unavailable := as_unavailable(error, self.url):
+                if not is_slow(error):
+                    self.outage.note(unavailable.words, refuses_writes=unavailable.refuses_writes)
                 raise unavailable from error
             raise
+        finally:
+            self._places.release()
 
     @asynccontextmanager
     async def _acting(self) -> AsyncIterator[AsyncConnection]:
@@ -209,7 +201,7 @@ class Database:
 
     async def _begun(self) -> AsyncConnection:
         """Begin on a connection that is alive; those that died while they waited cost nobody an error."""
-        for _ in range(self._pool_size):
+        for number in range(self._pool_size):
             connection = await self._autocommit.connect()
             try:
                 # One trip, past SQLAlchemy, which would make three of it. The id is a UUID, so it can't inject.
@@ -218,11 +210,11 @@ class Database:
                 await _discard(connection)
                 await connection.close()
                 # This connection gives no answer, and others may not either: so they are closed all at once.
-                if isinstance(error, TimeoutError) or not isinstance(error, LOST):
+                if isinstance(error, TimeoutError) or not isinstance(error, LOST) or number == self._pool_size - 1:
                     raise
             else:
                 return connection
-        raise Unavailable("The database can't be reached right now. Try again shortly.")
+        raise AssertionError  # there is at least one connection
 
     async def close(self) -> None:
         """Close all connections at once, also those in use, and drop those on which nothing is heard.
@@ -244,8 +236,7 @@ LINE_PATIENCE = 2.0
 async def invalidate_on_timeout(connection: AsyncConnection) -> AsyncIterator[None]:
     """Throw the connection away when an answer has not come in time: nobody knows what is still on its way.
 
-    Also when asyncpg has lost its place, as it may when the server dies in the middle of an answer. SQLAlchemy knows
-    neither as the end of a connection.
+    Also when asyncpg has lost its place, as when the server dies in an answer. SQLAlchemy sees an end in neither.
     """
     try:
         yield
@@ -276,6 +267,13 @@ def _driver(connection: AsyncConnection) -> Any:  # noqa: ANN401  # asyncpg has 
     return connection.sync_connection.connection.driver_connection  # type: ignore[union-attr]  # it is connected
 
 
+def _let_go_if_read_only(connection: Any, record: ConnectionPoolEntry) -> None:  # noqa: ANN401  # SQLAlchemy's
+    """Keep no session that can't write, which Postgres tells by itself (from 14 on): it stays so when others can."""
+    told = connection.driver_connection.get_settings() if connection and record.driver_connection else None
+    if "on" in {getattr(told, name, "") for name in ("default_transaction_read_only", "in_hot_standby")}:
+        record.invalidate(soft=True)
+
+
 T = TypeVar("T")
 
 #: Seconds for which a write is tried again while the database is away, and between two tries.
@@ -288,12 +286,14 @@ async def retry_while_unavailable(write: Callable[[], Awaitable[T]]) -> T:
 
     For writes that know by a condition of their own whether they still count, so that twice does no harm.
     """
-    until = monotonic() + RETRY_SECONDS
+    until, is_told = monotonic() + RETRY_SECONDS, False
     while True:
         try:
             return await write()
         except Unavailable:
             if monotonic() > until:
                 raise
-            log.warning("write_interrupted")
+            if not is_told:
+                log.warning("write_interrupted")
+            is_told = True
             await asyncio.sleep(RETRY_PAUSE)

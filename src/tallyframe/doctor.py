@@ -15,13 +15,14 @@ from tallyframe.accounts.jwks import fetch_key_ids
 from tallyframe.catalog import Capability
 from tallyframe.commands.users import database
 from tallyframe.errors import ProviderError, Unavailable
-from tallyframe.lost import NotMigrated
+from tallyframe.lost import DatabaseAway, NotMigrated
 from tallyframe.migrate import read_revision
 from tallyframe.operations.registry import price_list
 from tallyframe.outbox.relay import WAKE_UP, connect
 from tallyframe.providers.base import Provider, Providers
 from tallyframe.providers.registry import build_providers, close_providers
 from tallyframe.redaction import hidden
+from tallyframe.servers.words import redis_words
 from tallyframe.settings import Settings
 from tallyframe.settings.model import THIS_MACHINE
 from tallyframe.storages.base import StorageError
@@ -63,6 +64,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         *(([f"storage {storage.name}"], storage.probe) for storage in storages.by_name.values()),
         *_providers(providers),
         *_sign_in(settings),
+        *_digests(settings),
         (["addresses"], lambda: _addresses(settings)),
         (["patience"], lambda: _patience(settings)),
     ]
@@ -95,11 +97,14 @@ async def _postgres(settings: Settings) -> str:
     try:
         async with database(settings.server.database_url.get_secret_value()) as db:
             version = (await db.run(sa.text("SHOW server_version"))).scalar_one()
+            is_read_only = (await db.run(sa.text("SHOW transaction_read_only"))).scalar_one() == "on"
             revision = await read_revision(db.run)
     except NotMigrated:
         raise Sick("It has not been migrated. Run `tallyframe migrate`.") from None
-    except Unavailable:
-        raise Sick("It can't be reached. Check TALLYFRAME_DATABASE_URL, and that the server runs.") from None
+    except DatabaseAway as error:
+        raise Sick(error.words) from None
+    if is_read_only:
+        raise Sick("It takes no writes: it is a standby or set to read-only. Name the primary, or make it writable.")
     if not revision.is_current:
         raise Sick(f"Its migrations are at {revision.found}, and this version needs {revision.needed}. Migrate it.")
     return f"{version}, migrations at {revision.found}"
@@ -110,15 +115,18 @@ async def _redis(settings: Settings) -> str:
     try:
         await redis.getdel(f"{WAKE_UP}:doctor")  # workers need this command, which Redis has since 6.2
     except (RedisError, OSError) as error:
-        raise Sick(f"It can't be used ({type(error).__name__}). Check TALLYFRAME_REDIS_URL.") from None
+        raise Sick(redis_words(error, redis.address)) from None
     finally:
         await redis.aclose(close_connection_pool=True)
     return "it answers"
 
 
 async def _workers(settings: Settings) -> str:
-    async with database(settings.server.database_url.get_secret_value()) as db:
-        names = await present(db)
+    try:
+        async with database(settings.server.database_url.get_secret_value()) as db:
+            names = await present(db)
+    except Unavailable:
+        raise Sick("Postgres, where they show their signs of life, can't be asked: see above.") from None
     if not names:
         raise Sick("No worker has shown a sign of life lately. Start `tallyframe worker`.")
     return f"{len(names)} alive"
@@ -158,6 +166,15 @@ def _sign_in(settings: Settings) -> Sequence[tuple[Names, Check]]:
         return f"{len(ids)} key{'s' if len(ids) > 1 else ''} of {settings.auth.issuer}"
 
     return [(["sign-in"], check)]
+
+
+def _digests(settings: Settings) -> Sequence[tuple[Names, Check]]:
+    async def check() -> str:
+        if problems := settings.money.folder_problems():
+            raise Sick(problems[0])
+        return f"{settings.money.digest_dir} can be written to, here and by this user"
+
+    return [(["digests"], check)] if settings.money.digest_dir else []
 
 
 async def _patience(settings: Settings) -> str:

@@ -109,7 +109,8 @@ async def run(tools: Tools, kind: str, ref: UUID) -> None:
     try:
         await HANDLERS[kind][1](tools, ref)
     except (Unavailable, StorageError) as error:
-        log.warning("job_interrupted", job=kind, error=type(error).__name__)
+        if isinstance(error, StorageError) or not tools.runner.db.outage.is_on:  # else that has been said already
+            log.warning("job_interrupted", job=kind, error=type(error).__name__)
     except Exception as error:
         log.exception("job_failed", job=kind)
         observe.report(error)

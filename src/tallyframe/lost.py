@@ -7,6 +7,8 @@ from asyncpg import exceptions as pg_errors
 from sqlalchemy.exc import DBAPIError
 
 from tallyframe.errors import Unavailable
+from tallyframe.servers.postgres_url import PostgresUrl
+from tallyframe.servers.words import causes, postgres_words
 
 
 def sqlstate(error: DBAPIError) -> str:
@@ -38,12 +40,36 @@ LOST = (
 _BAD_ARGUMENTS = re.compile(r"query argument|for this query")
 
 #: Nothing has been migrated yet: no such table, no such role.
-_UNDEFINED_TABLE, _INVALID_PARAMETER, _NO_SUCH_DATABASE = "42P01", "22023", "3D000"
-#: The login is refused: class 28.
-_INVALID_AUTHORIZATION = "28"
+_UNDEFINED_TABLE, _INVALID_PARAMETER, _QUERY_CANCELED = "42P01", "22023", "57014"
+#: A standby, or a server that has been made read-only.
+_READ_ONLY = "25006"
+#: The disk is full or broken. Reading goes on, so only a write shows it.
+_DISK_FULL, _IO_ERROR = "53100", "58030"
+#: The login is refused (28), or the database isn't there; a resource is lacking (53), such as room; files fail (58).
+_STATES_OF_A_SERVER_IN_NEED = ("28", "3D000", "53", "58", _READ_ONLY)
+#: What the server says of settings that a connection asks for, while there is no statement yet: it doesn't know one
+#: (42704), or doesn't grant one, such as a role (42501, 22023).
+_STATES_OF_A_REFUSED_CONNECTION = ("08", "22", "42")
 
 
-class NotMigrated(Unavailable):
+class DatabaseAway(Unavailable):
+    """The database can't be reached right now. Try again shortly."""
+
+    def __init__(self, error: BaseException, url: PostgresUrl | None = None) -> None:
+        self.refuses_writes = _state_of(error) in {_READ_ONLY, _DISK_FULL, _IO_ERROR}
+        if self.refuses_writes:
+            super().__init__("The database can't store anything right now. Try again shortly.", retry_after=10)
+        else:
+            super().__init__()
+        self._error, self._url = error, url
+
+    @property
+    def words(self) -> str:
+        """One line for operators, which starts with the name of the variable; not for users."""
+        return postgres_words(self._error, self._url)
+
+
+class NotMigrated(DatabaseAway):
     """The database has not been migrated."""
 
 
@@ -59,21 +85,33 @@ class unavailable_when_lost:  # noqa: N801  # used like a function
             raise unavailable from error
 
 
-def as_unavailable(error: BaseException) -> Unavailable | None:
+def as_unavailable(error: BaseException, url: PostgresUrl | None = None) -> DatabaseAway | None:
     """Return what callers get instead of an error that means that Postgres is away; None for any other."""
-    if isinstance(error, DBAPIError):
-        no_role = sqlstate(error) == _INVALID_PARAMETER and "tallyframe_" in str(error.orig)
-        if no_role or sqlstate(error) == _UNDEFINED_TABLE:
-            return NotMigrated()
-    return Unavailable("The database can't be reached right now. Try again shortly.") if is_lost(error) else None
+    no_role = _state_of(error) == _INVALID_PARAMETER and any("tallyframe_" in str(each) for each in causes(error))
+    if no_role or (isinstance(error, DBAPIError) and sqlstate(error) == _UNDEFINED_TABLE):
+        return NotMigrated(error, url)
+    return DatabaseAway(error, url) if is_lost(error) else None
 
 
 def is_lost(error: BaseException) -> bool:
-    """Tell whether an error means that the database can't be reached."""
-    if isinstance(error, DBAPIError):
-        cause = getattr(error.orig, "__cause__", None)
-        refused = sqlstate(error).startswith(_INVALID_AUTHORIZATION) or sqlstate(error) == _NO_SUCH_DATABASE
-        return refused or error.connection_invalidated or (cause is not None and is_lost(cause))
+    """Tell whether an error means that the database can't be reached, or can't do its work."""
     if isinstance(error, pg_errors.InterfaceError) and _BAD_ARGUMENTS.search(str(error)):
         return False
-    return isinstance(error, LOST)
+    if isinstance(error, LOST) or _state_of(error).startswith(_STATES_OF_A_SERVER_IN_NEED):
+        return True
+    if isinstance(error, DBAPIError):
+        if error.statement is None and _state_of(error).startswith(_STATES_OF_A_REFUSED_CONNECTION):
+            return True
+        cause = getattr(error.orig, "__cause__", None)
+        return error.connection_invalidated or (cause is not None and is_lost(cause))
+    return False
+
+
+def is_slow(error: BaseException) -> bool:
+    """Tell whether it is only one statement that took too long: the server itself is there."""
+    return _state_of(error) == _QUERY_CANCELED
+
+
+def _state_of(error: BaseException) -> str:
+    """Return the SQLSTATE of the error, or of what it was made from; "" if there is none."""
+    return next((str(state) for each in causes(error) if (state := getattr(each, "sqlstate", None))), "")

@@ -57,7 +57,9 @@ from tallyframe.operations.base import OrderLimits
 from tallyframe.operations.fields import MAX_PICTURES
 from tallyframe.operations.registry import operations, price_list
 from tallyframe.outbox.relay import connect
+from tallyframe.parent import end_with_parent
 from tallyframe.providers.registry import offers
+from tallyframe.servers.outage import Outage
 from tallyframe.settings import Settings, load_settings
 from tallyframe.storages.registry import build_storages
 from tallyframe.webhooks.registry import build_sources
@@ -90,10 +92,14 @@ FORM_OVERHEAD = 1024 * 1024
 
 
 def serve() -> FastAPI:
-    """Return the app for an API process: logs configured, settings from the environment."""
+    """Return the app for an API process: logs configured, settings from the environment.
+
+    One of several processes ends with the one that has started it.
+    """
+    end_with_parent()
     settings = load_settings(needs=("database_url", "redis_url"))
     configure_logs(settings.observability.log_format, settings.observability.log_level, "api")
-    app = create_app(settings)
+    app = create_app(settings, is_process=True)
     gc.collect()
     gc.freeze()  # all objects of the start stay; a collection that visits them would stop every request for 100 ms
     return app
@@ -112,14 +118,14 @@ Order an image or a video with `POST /v1/projects`, or anything that `GET /v1/op
 until that header is no longer there. What fails is refunded. Errors are `application/problem+json`."""
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Return the app for these settings."""
+def create_app(settings: Settings, *, is_process: bool = False) -> FastAPI:
+    """Return the app for these settings. One that is all of its process logs its start, and which server is away."""
     observe.start(settings, "api")
     app = FastAPIOffline(  # FastAPI, except that the docs page fetches nothing from elsewhere
         title="Tallyframe",
         version=version("tallyframe"),
         description=DESCRIPTION,
-        lifespan=partial(_lifespan, settings=settings),
+        lifespan=partial(_lifespan, settings=settings, is_process=is_process),
         redoc_url=None,
     )
     problems.install(app)
@@ -154,11 +160,13 @@ def _body_limits(settings: Settings) -> BodyLimits:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[dict[str, Any]]:
-    db = _database(settings, API_ROLE, settings.server.database_pool_size)
-    system = _database(settings, ADMIN_ROLE, SYSTEM_POOL_SIZE)
-    monitor = _database(settings, ADMIN_ROLE, 1)  # for metrics alone: sign-in must not wait for them
-    redis = connect(settings.server.redis_url.get_secret_value())
+async def _lifespan(app: FastAPI, *, settings: Settings, is_process: bool) -> AsyncIterator[dict[str, Any]]:
+    remind = settings.observability.outage_reminder
+    outage = Outage("postgres", remind=remind)
+    db = _database(settings, API_ROLE, settings.server.database_pool_size, outage)
+    system = _database(settings, ADMIN_ROLE, SYSTEM_POOL_SIZE, outage)
+    monitor = _database(settings, ADMIN_ROLE, 1, outage)  # for metrics alone: sign-in must not wait for them
+    redis = connect(settings.server.redis_url.get_secret_value(), outage=Outage("redis", remind=remind))
     jwks = Jwks(settings.auth.keys_url) if settings.auth.issuer and settings.auth.keys_url else None
     storages = build_storages(settings)
     bounds = settings.pictures
@@ -179,6 +187,8 @@ async def _lifespan(app: FastAPI, *, settings: Settings) -> AsyncIterator[dict[s
     app.state.snapshots = metrics.Snapshots(
         partial(metrics.read, monitor, settings.audit.interval), settings.observability.metrics_max_age
     )
+    if is_process:
+        await health.look(app.state.services)  # which logs at once, and not with the first order, who is away
     yield {"connection_limits": connection_limits(settings.requests)}
     await asyncio.to_thread(decoders.close)
     if jwks:
@@ -203,9 +213,9 @@ def _terms(settings: Settings) -> Terms:
     )
 
 
-def _database(settings: Settings, role: str, pool_size: int) -> Database:
-    url = settings.server.database_url.get_secret_value()
-    return Database(url, role=role, pool_size=pool_size, statement_timeout=settings.server.statement_timeout)
+def _database(settings: Settings, role: str, pool_size: int, outage: Outage) -> Database:
+    url, timeout = settings.server.database_url.get_secret_value(), settings.server.statement_timeout
+    return Database(url, role=role, pool_size=pool_size, statement_timeout=timeout, outage=outage)
 
 
 def _tokens(settings: Settings, jwks: Jwks | None) -> SessionTokens:

@@ -38,7 +38,8 @@ from tallyframe.outbox.jobs import JobWorker, Run
 from tallyframe.outbox.relay import REDIS_AWAY, JobQueue, connect, relay
 from tallyframe.providers.base import Providers
 from tallyframe.providers.registry import build_providers, close_providers
-from tallyframe.settings import Settings
+from tallyframe.servers.outage import Outage
+from tallyframe.settings import Settings, SettingsError
 from tallyframe.storages.base import Storages
 from tallyframe.storages.registry import build_storages
 from tallyframe.webhooks.received import prune
@@ -56,6 +57,7 @@ UPLOADS_EVERY = 10.0  # seconds
 FORGET_EVERY = 5.0  # seconds
 AUDIT_EVERY = 10.0  # seconds between two looks whether something is to be audited
 PAUSE = 1.0  # seconds at least until a loop whose round has failed tries again
+LONG_PAUSE = 5.0  # the same while Postgres takes no writes
 LAST_ROUND = 5.0  # seconds that a stopping worker waits for rounds of loops that can't be cut
 
 #: One round of what a worker does by itself.
@@ -78,14 +80,20 @@ class Parts:
 
 
 async def run_worker(settings: Settings) -> None:
-    """Run until SIGINT or SIGTERM; then take nothing new, wait for what runs, and hand over what takes too long."""
+    """Run until SIGINT or SIGTERM; then take nothing new, wait for what runs, and hand over what takes too long.
+
+    Raises SettingsError where the folder of digests isn't there.
+    """
+    if problems := settings.money.folder_problems():
+        raise SettingsError("\n".join(problems))
     observe.start(settings, "worker")
     stopping, ended = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     parts = _build(settings)
-    loops = [asyncio.create_task(repeat(*loop, until=ended)) for loop in _loops(settings, parts)]
-    log.info("worker_started", worker=parts.runner.worker)
+    outages = (parts.db.outage, parts.redis.outage)
+    loops = [asyncio.create_task(repeat(*loop, until=ended, outages=outages)) for loop in _loops(settings, parts)]
+    log.info("worker_started", worker=parts.runner.worker, postgres=parts.db.url.address, redis=parts.redis.address)
     try:
         await stopping.wait()
     finally:
@@ -104,13 +112,15 @@ async def run_worker(settings: Settings) -> None:
 def _build(settings: Settings) -> Parts:
     url = settings.server.database_url.get_secret_value()
     pool_size, timeout = max(settings.server.database_pool_size, 4), settings.server.statement_timeout
-    db = Database(url, role=WORKER_ROLE, pool_size=pool_size, statement_timeout=timeout)
+    remind = settings.observability.outage_reminder
+    outage = Outage("postgres", remind=remind)  # of one server, however many pools there are
+    db = Database(url, role=WORKER_ROLE, pool_size=pool_size, statement_timeout=timeout, outage=outage)
     # For statements that read whole tables: two connections for audits, one for the digest of the day.
-    audit_db = Database(url, role=WORKER_ROLE, pool_size=3, statement_timeout=settings.audit.timeout)
-    redis = connect(settings.server.redis_url.get_secret_value())
+    audit_db = Database(url, role=WORKER_ROLE, pool_size=3, statement_timeout=settings.audit.timeout, outage=outage)
+    redis = connect(settings.server.redis_url.get_secret_value(), outage=Outage("redis", remind=remind))
     runner = build_runner(settings, db)
     dispatcher = Dispatcher(runner, slots=settings.workers.concurrency, most=settings.workers.slots_per_user)
-    webhooks_db = Database(url, role=WEBHOOKS_ROLE, pool_size=2, statement_timeout=timeout)
+    webhooks_db = Database(url, role=WEBHOOKS_ROLE, pool_size=2, statement_timeout=timeout, outage=outage)
     audit_limits = AuditLimits(
         interval=settings.audit.interval,
         files=settings.audit.files,
@@ -165,9 +175,12 @@ async def _recall(dependencies: RunDependencies) -> None:
     await uploads.recall(dependencies.db, storages)
 
 
-async def repeat(name: str, seconds: float, work: Work, *, until: asyncio.Event) -> None:
+async def repeat(
+    name: str, seconds: float, work: Work, *, until: asyncio.Event, outages: Sequence[Outage] = ()
+) -> None:
     """Do a round of `work` again and again, `seconds` apart, until the event is set. What fails in one is logged.
 
+    A failure while one of the `outages` is on is not: that has been said already, once for all loops.
     The event, because a cancellation alone may get lost: Python 3.11's `asyncio.wait_for`, in redis-py, swallows some.
     """
     while not until.is_set():
@@ -176,7 +189,10 @@ async def repeat(name: str, seconds: float, work: Work, *, until: asyncio.Event)
             await work()
             pause = seconds
         except (Unavailable, *REDIS_AWAY) as error:
-            log.warning("loop_interrupted", loop=name, error=type(error).__name__)
+            if not any(outage.is_on for outage in outages):
+                log.warning("loop_interrupted", loop=name, error=type(error).__name__)
+            if any(outage.takes_no_writes for outage in outages):
+                pause = max(seconds, LONG_PAUSE)
         except Exception as error:  # the loops must outlive a bug in one round, and tell
             log.exception("loop_failed", loop=name)
             observe.report(error)

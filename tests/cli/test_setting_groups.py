@@ -14,6 +14,8 @@ TEXTS = {str: "https://example.com", int: "61", float: "61", bool: "true", Secre
 #: Where the text for the type of the value would be refused.
 OWN_TEXTS = {
     "TALLYFRAME_ENV": "production",
+    "TALLYFRAME_DATABASE_URL": "postgresql://elsewhere/books",
+    "TALLYFRAME_REDIS_URL": "redis://elsewhere",
     "TALLYFRAME_DATA_DIR": "elsewhere",
     "TALLYFRAME_AUTH_JWT_SECRET": "a shared secret of more than 32 characters",
     "CLERK_WEBHOOK_SIGNING_SECRET": f"whsec_{'A' * 32}",

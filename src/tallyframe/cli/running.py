@@ -9,16 +9,25 @@ from typing import Annotated
 import typer
 
 from tallyframe.cli.context import DEFAULT_DATA_DIR, DataDir, run_async, settings_for
-from tallyframe.settings import environment, load_settings
+from tallyframe.servers.postgres_url import parse_postgres_url
+from tallyframe.servers.redis_url import redis_address
+from tallyframe.settings import SettingsError, environment, load_settings
+
+Port = Annotated[int, typer.Option(min=1, max=65535, help="Where the API listens.")]
 
 
-def dev(port: Annotated[int, typer.Option(min=1, max=65535)] = 8000, data_dir: Path = DEFAULT_DATA_DIR) -> None:
+def dev(
+    port: Port = 8000,
+    data_dir: Annotated[Path, typer.Option(help="The folder in which all data stays.")] = DEFAULT_DATA_DIR,
+) -> None:
     """Run everything: Postgres, Valkey, migrations, API and worker, until Ctrl-C. The data stays in the folder."""
     from tallyframe.commands.dev import prepare, welcome, worker_ready
     from tallyframe.embedded.stack import Plan, run
     from tallyframe.logs import configure_logs
 
-    load_settings()  # reports a mistake in them before anything starts
+    settings = load_settings()  # reports a mistake in them before anything starts
+    if problems := settings.money.folder_problems():
+        raise SettingsError("\n".join(problems))
     configure_logs("console", "info", "dev")
     command = [sys.executable, "-m", "tallyframe"]
     plan = Plan(
@@ -35,12 +44,13 @@ def dev(port: Annotated[int, typer.Option(min=1, max=65535)] = 8000, data_dir: P
 
 
 def api(
-    host: str = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Port = 8000,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes.")] = 1,
     data_dir: DataDir = None,
 ) -> None:
     """Run the HTTP API."""
+    import structlog
     import uvicorn
 
     from tallyframe.logs import configure_logs
@@ -49,6 +59,15 @@ def api(
     settings = settings_for(data_dir, "database_url", "redis_url")
     check(settings)  # reports a mistake once, in a line, before each process would
     configure_logs(settings.observability.log_format, settings.observability.log_level, "api")
+    server = settings.server
+    log = structlog.get_logger()
+    log.info(
+        "api_starting",
+        address=f"http://{f'[{host}]' if ':' in host else host}:{port}",
+        processes=workers,
+        postgres=parse_postgres_url(server.database_url.get_secret_value()).address,
+        redis=redis_address(server.redis_url.get_secret_value()),
+    )
     uvicorn.run(
         "tallyframe.main:serve",
         factory=True,
@@ -74,7 +93,9 @@ def worker(data_dir: DataDir = None) -> None:
     run_async(run_worker(settings))
 
 
-def demo(data_dir: Path = DEFAULT_DATA_DIR / "demo") -> None:
+def demo(
+    data_dir: Annotated[Path, typer.Option(help="The folder in which all data stays.")] = DEFAULT_DATA_DIR / "demo",
+) -> None:
     """Make one image from two sample photos and one video from it, and print the ledger."""
     from tallyframe.demo.run import run_demo
 

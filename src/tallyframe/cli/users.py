@@ -15,11 +15,13 @@ app = typer.Typer(no_args_is_help=True, help="Users.")
 
 @app.command()
 def add(
-    email: str,
+    email: Annotated[str, typer.Argument(help="The user's e-mail address.")],
     *,
     admin: Annotated[bool, typer.Option("--admin", help="May see and change everything.")] = False,
     member: Annotated[bool, typer.Option("--member", help="Opens members-only prompts.")] = False,
-    credits_given: Annotated[int | None, typer.Option("--credits", min=0, max=1_000_000_000)] = None,
+    credits_given: Annotated[
+        int | None, typer.Option("--credits", min=0, max=1_000_000_000, help="How many to grant.")
+    ] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Make or update a user, grant credits (a new user's default: the sign-up credits), print a new API key as JSON."""

@@ -12,7 +12,6 @@ from typing import Any
 
 import msgpack
 import sqlalchemy as sa
-import structlog
 from arq.connections import ArqRedis
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.retry import Retry
@@ -21,11 +20,9 @@ from redis.exceptions import RedisError
 
 from tallyframe.db import Database
 from tallyframe.outbox.tables import HAS_OWN_JOB, SHARES_WAKE_UP, outbox
-
-log = structlog.get_logger()
-
-#: The connection to Redis. Nobody else needs to know that it is arq's.
-JobQueue = ArqRedis
+from tallyframe.servers.outage import Outage
+from tallyframe.servers.redis_url import redis_address
+from tallyframe.servers.words import redis_words
 
 QUEUE = "tallyframe:queue"
 #: A queue of their own for withdrawals: a vendor that hangs must not fill the queue of the others.
@@ -49,7 +46,25 @@ QUEUE_LIMIT = 45
 _LATEST = 2**43
 
 
-def connect(redis_url: str, *, max_connections: int = 20) -> ArqRedis:
+class JobQueue(ArqRedis):
+    """The connection to Redis, which `outage` hears of. Nobody else needs to know that it is arq's."""
+
+    outage: Outage
+    address: str
+
+    async def execute_command(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  # as redis-py calls it
+        """Ask Redis, and note whether it answers. Raises REDIS_AWAY."""
+        try:
+            answer = await super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]  # redis-py
+        except REDIS_AWAY as error:
+            self.outage.note(redis_words(error, self.address))
+            raise
+        if self.outage.is_on:
+            self.outage.over()
+        return answer
+
+
+def connect(redis_url: str, *, max_connections: int = 20, outage: Outage | None = None) -> JobQueue:
     """Return arq's Redis client: msgpack and never pickle, a limit on every wait. Connects when it is first used."""
     pool = BlockingConnectionPool.from_url(
         redis_url,
@@ -60,12 +75,14 @@ def connect(redis_url: str, *, max_connections: int = 20) -> ArqRedis:
         health_check_interval=30,
         retry=Retry(ExponentialBackoff(cap=1.0, base=0.1), 2),
     )
-    return ArqRedis(
+    queue = JobQueue(
         pool_or_conn=pool,
         job_serializer=pack,
         job_deserializer=unpack,
         default_queue_name=QUEUE,
     )
+    queue.outage, queue.address = outage or Outage("redis"), redis_address(redis_url)
+    return queue
 
 
 def pack(job: dict[str, Any]) -> bytes:
@@ -86,7 +103,7 @@ def unpack(data: bytes) -> dict[str, Any]:
     raise ValueError("not a job")
 
 
-async def wake(redis: ArqRedis) -> bool:
+async def wake(redis: JobQueue) -> bool:
     """Wake a worker for a generation that has just been committed. False: Redis is slow or away, and workers look."""
     waking = asyncio.create_task(_tried_to_wake(redis))
     _waking.add(waking)
@@ -95,7 +112,7 @@ async def wake(redis: ArqRedis) -> bool:
     done, _ = await asyncio.wait({waking}, timeout=WAKE_TIMEOUT)
     if not done:
         waking.cancel()
-        log.warning("wake_failed", error="TimeoutError")
+        redis.outage.note(redis_words(TimeoutError(), redis.address))
     return bool(done) and waking.result()
 
 
@@ -103,26 +120,25 @@ async def wake(redis: ArqRedis) -> bool:
 _waking: set[asyncio.Task[bool]] = set()
 
 
-async def _tried_to_wake(redis: ArqRedis) -> bool:
+async def _tried_to_wake(redis: JobQueue) -> bool:
     try:
         await put_wake_up(redis)
-    except REDIS_AWAY as error:
-        log.warning("wake_failed", error=type(error).__name__)
+    except REDIS_AWAY:  # the queue has said so, once for all orders
         return False
     return True
 
 
-async def put_wake_up(redis: ArqRedis) -> None:
+async def put_wake_up(redis: JobQueue) -> None:
     """Say that there is work for whoever has a free slot. Raises REDIS_AWAY."""
     await redis.set(WAKE_UP, b"", px=WAKE_UP_EXPIRES)
 
 
-async def take_wake_up(redis: ArqRedis) -> bool:
+async def take_wake_up(redis: JobQueue) -> bool:
     """Take the wake-up, if there is one, so that nobody else does. Raises REDIS_AWAY."""
     return await redis.getdel(WAKE_UP) is not None
 
 
-async def relay(db: Database, redis: ArqRedis, queues: Mapping[str, Collection[str]]) -> int:
+async def relay(db: Database, redis: JobQueue, queues: Mapping[str, Collection[str]]) -> int:
     """Wake a worker if any generation is due, and enqueue the due rows of each queue's kinds; return how many.
 
     Raises Unavailable or REDIS_AWAY.

@@ -7,13 +7,14 @@ TALLYFRAME_; those of other products keep the names that these document.
 from collections.abc import Sequence
 
 from pydantic import ValidationError
+from pydantic_settings import DotEnvSettingsSource
 
 from tallyframe.redaction import hide
 from tallyframe.settings.group import keyword
 from tallyframe.settings.model import Settings, in_place, places
-from tallyframe.settings.sources import environment, export
+from tallyframe.settings.sources import environment, export, unread
 
-__all__ = ["Settings", "SettingsError", "environment", "export", "load_settings"]
+__all__ = ["Settings", "SettingsError", "environment", "export", "load_settings", "unknown_variables"]
 
 
 class SettingsError(Exception):
@@ -41,3 +42,8 @@ def load_settings(*, needs: Sequence[str] = (), **overrides: object) -> Settings
     if missing:
         raise SettingsError("\n".join(f"{variable}: is not set" for variable in missing))
     return settings
+
+
+def unknown_variables() -> list[str]:
+    """Return a line for each variable of the environment or `.env` that is meant for us, and that nobody reads."""
+    return unread(places().keys(), DotEnvSettingsSource(Settings).env_vars)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -113,7 +113,8 @@ class Settings(BaseSettings):
         values = self.by_variable().values()
         many = [item for value in values for item in (value if isinstance(value, tuple) else (value,))]
         found = [item.get_secret_value() for item in many if isinstance(item, SecretStr)]
-        return found + [password for text in found if (password := _password(text))]
+        passwords = [password for text in found if (password := _password(text))]
+        return [*found, *passwords, *(unquote(password) for password in passwords)]
 
     def replaced(self, **changes: object) -> "Settings":
         """Return a copy with other values, which are named as for `load_settings`. Raises ValidationError."""

@@ -6,15 +6,15 @@ from typing import Literal
 from pydantic import Field, SecretStr
 
 from tallyframe.settings.group import Group
-from tallyframe.settings.values import CommaList, Seconds
+from tallyframe.settings.values import CommaList, PostgresAddress, RedisAddress, Seconds
 
 
 class ServerSettings(Group):
     """The installation as a whole, and its connections."""
 
     env: Literal["development", "production"] = Field("development", alias="TALLYFRAME_ENV")
-    database_url: SecretStr = Field(SecretStr(""), alias="TALLYFRAME_DATABASE_URL")
-    redis_url: SecretStr = Field(SecretStr(""), alias="TALLYFRAME_REDIS_URL")
+    database_url: PostgresAddress = Field(SecretStr(""), alias="TALLYFRAME_DATABASE_URL")
+    redis_url: RedisAddress = Field(SecretStr(""), alias="TALLYFRAME_REDIS_URL")
     public_url: str = Field(
         "http://127.0.0.1:8000", alias="TALLYFRAME_PUBLIC_URL", pattern=r"^https?://[^\s/]+(/[^\s]*)?$"
     )

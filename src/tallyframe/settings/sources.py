@@ -1,7 +1,9 @@
 """Where settings are read: the environment of this process, and a file `.env` in the working folder."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
@@ -38,3 +40,27 @@ def environment() -> dict[str, str]:
 def export(values: Mapping[str, str]) -> None:
     """Set settings for this process and its children, by the variable's name in lower case without `TALLYFRAME_`."""
     os.environ.update({f"TALLYFRAME_{name.upper()}": value for name, value in values.items()})
+
+
+#: Variables that clients read, as the examples of the README do; and those that Kubernetes sets for a service which is
+#: called `tallyframe` or `tallyframe-api`.
+_OF_OTHERS = re.compile(
+    r"TALLYFRAME_(URL|KEY)|TALLYFRAME(_\w+)?_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_\w+)?)?)"
+)
+_OURS = re.compile(r"TALLY_?FRAME_|TALLYFRAM", re.IGNORECASE)
+
+
+def unread(known: Collection[str], in_file: Collection[str]) -> list[str]:
+    """Return a line for each variable that looks like one of ours and isn't, with the nearest name; values don't show.
+
+    `known`: the variables that are read, in upper case; case doesn't matter. `in_file`: those in `.env`. What nobody
+    reads may be meant for another version, such as the one before, so it stops nothing.
+    """
+    lines = []
+    for name in dict.fromkeys([*os.environ, *(name.upper() for name in in_file)]):
+        if _OURS.match(name) and name.upper() not in known and not _OF_OTHERS.fullmatch(name.upper()):
+            near = get_close_matches(name.upper(), known, n=1, cutoff=0.8)
+            where = "" if name in os.environ else " in .env"
+            meant = f" Did you mean {near[0]}?" if near else " docs/settings.md lists all settings."
+            lines.append(f"{name}{where}: there is no such setting, so it changes nothing.{meant}")
+    return lines

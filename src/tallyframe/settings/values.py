@@ -2,12 +2,15 @@
 
 import json
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from tallyframe.catalog import Capability, known
+from tallyframe.servers.postgres_url import parse_postgres_url
+from tallyframe.servers.redis_url import check_redis_url
 
 MIN_JWT_SECRET = 32  # bytes, as RFC 7518 section 3.2 asks of HS256
 _WEBHOOK_SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{32,}={0,2}")
@@ -53,6 +56,17 @@ def _jwt_secret(value: SecretStr) -> SecretStr:
     return value
 
 
+def _server_url(check: Callable[[str], object]) -> AfterValidator:
+    """Return the check of a server's URL, where one is set. `check` raises ValueError."""
+
+    def checked(value: SecretStr) -> SecretStr:
+        if value.get_secret_value():
+            check(value.get_secret_value())
+        return value
+
+    return AfterValidator(checked)
+
+
 def _webhook_secrets(values: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     if not all(_WEBHOOK_SECRET.fullmatch(value.get_secret_value()) for value in values):
         raise ValueError("each must be 'whsec_' and at least 24 bytes in base64")
@@ -77,5 +91,7 @@ CommaList = Annotated[tuple[str, ...], BeforeValidator(_split)]
 SecretList = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
 WebhookSecrets = Annotated[SecretList, AfterValidator(_webhook_secrets)]
 JwtSecret = Annotated[SecretStr, AfterValidator(_jwt_secret)]
+PostgresAddress = Annotated[SecretStr, _server_url(parse_postgres_url)]
+RedisAddress = Annotated[SecretStr, _server_url(check_redis_url)]
 Issuer = Annotated[str, AfterValidator(_issuer)]
 Url = Annotated[str, Field(pattern=r"^$|^https?://[^\s/]+(/[^\s]*)?$")]

@@ -29,6 +29,7 @@ class Dispatcher:
 
     def __init__(self, runner: Runner, *, slots: int, most: int) -> None:
         self._runner = runner
+        self._outage = runner.db.outage
         self._slots = slots
         self._most = most
         self._taken = 0
@@ -41,7 +42,9 @@ class Dispatcher:
 
     @property
     def has_room(self) -> bool:
-        """Whether a slot is free."""
+        """Whether a slot is free. None is while Postgres takes no writes: all that a run does would be in vain."""
+        if self._outage.is_on and self._outage.takes_no_writes:
+            return False
         return self._is_open and len(self._takers) < self._slots
 
     async def poll(self, redis: JobQueue) -> None:
@@ -92,7 +95,8 @@ class Dispatcher:
                 elif missed == self._missed:
                     break
         except Unavailable as error:  # the next look finds the work
-            log.warning("nothing_taken", error=type(error).__name__)
+            if not self._outage.is_on:  # else that has been said already
+                log.warning("nothing_taken", error=type(error).__name__)
         except Exception as error:  # a bug costs this look for work, and not the worker
             log.exception("taker_failed")
             observe.report(error)

@@ -173,7 +173,8 @@ class Runner:
                     return
                 renewed = monotonic()
             except Unavailable:
-                log.warning("heartbeat_missed")
+                if not self.db.outage.is_on:  # else that has been said already
+                    log.warning("heartbeat_missed")
 
 
 async def _uncut(move: Coroutine[None, None, str]) -> str:

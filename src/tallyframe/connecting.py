@@ -1,0 +1,45 @@
+"""How connections to Postgres are opened: what the URL asks for, and what each of ours needs from its start."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from tallyframe.servers.postgres_url import PostgresUrl
+
+#: Seconds until a connection must be there, unless the URL has its own `connect_timeout`.
+CONNECT_TIMEOUT = 5.0
+
+#: So that Postgres notices within 30 s, and not after hours, that a machine is gone.
+_KEEPALIVES = {"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
+
+
+def session_settings(role: str, statement_timeout: float) -> dict[str, str]:
+    """Return what the server is told of each session: who it acts as, and for how many seconds it may be silent."""
+    milliseconds = str(int(statement_timeout * 1000))
+    return {
+        "role": role,
+        "search_path": "public, pg_temp",  # and nobody else's tables before ours
+        "statement_timeout": milliseconds,
+        "idle_in_transaction_session_timeout": milliseconds,
+        **_KEEPALIVES,
+    }
+
+
+def make_engine(
+    url: PostgresUrl,
+    server_settings: Mapping[str, str],
+    *,
+    command_timeout: float | None = None,
+    **pool: Any,  # noqa: ANN401  # SQLAlchemy's own arguments
+) -> AsyncEngine:
+    """Return an engine whose connections follow the URL and these settings. It connects when it is first used.
+
+    `command_timeout` in seconds, per statement; None: no limit. SQLAlchemy doesn't read the URL: it would hand libpq's
+    parameters to asyncpg, which takes only some of them.
+    """
+    arguments = {"timeout": CONNECT_TIMEOUT, **url.arguments(server_settings), "command_timeout": command_timeout}
+    connect = partial(asyncpg.connect, **arguments)
+    return create_async_engine("postgresql+asyncpg://", async_creator=connect, **pool)
