@@ -133,15 +133,23 @@ class S3Storage:
         )
 
     async def probe(self) -> str:
-        """Ask for an object that isn't there: that checks address, key, secret and bucket. Raises StorageError."""
+        """Ask for an object that isn't there: that checks address, key, secret and bucket. Raises StorageError.
+
+        AWS answers 403 instead of 404 to a key without `s3:ListBucket` (Amazon S3 API Reference, GetObject).
+        """
+        lacks = ""
         async with self._attempt("read", _PROBE_KEY):
             try:
                 await obstore.get_async(self._store, _PROBE_KEY)
-            except FileNotFoundError as error:
-                if error_code(error) == "NoSuchBucket":
+            except (BaseError, FileNotFoundError) as error:
+                code, is_missing = error_code(error), isinstance(error, FileNotFoundError)
+                if code == "NoSuchBucket" or not (is_missing or code == "AccessDenied") or "s3:GetObject" in str(error):
                     raise
+                lacks = (
+                    "" if is_missing else "; this key may not list it, so only the first file shows that it may read"
+                )
         addresses = f"public, {self._public}" if self._public else f"signed for {self._lifetime:,} seconds"
-        return f"bucket {self._bucket!r} at {self._endpoint} answers; addresses are {addresses}"
+        return f"bucket {self._bucket!r} at {self._endpoint} answers; addresses are {addresses}{lacks}"
 
     async def aclose(self) -> None:
         """Wait until obstore's threads are idle: a process that ends while they work aborts.
