@@ -2,6 +2,7 @@
 # the lock file; nothing is installed anywhere else.
 
 PYTHON ?= python3
+PORT ?= 8000
 PROCESSES ?= 4
 SEED ?= 1
 MINUTES ?= 2
@@ -29,8 +30,8 @@ $(READY): requirements-dev.lock pyproject.toml
 demo: $(READY)  ## two sample pictures become one image and one video; prints the ledger
 	@$(BIN)/tallyframe demo
 
-run: $(READY)  ## the whole embedded stack until Ctrl-C
-	@$(BIN)/tallyframe dev
+run: $(READY)  ## the whole embedded stack until Ctrl-C: make run PORT=8000
+	@$(BIN)/tallyframe dev --port $(PORT)
 
 test: $(READY)  ## every test, against real Postgres and Valkey: make test PROCESSES=4
 	@$(BIN)/python -m pytest -n $(PROCESSES) --ignore tests/bench
