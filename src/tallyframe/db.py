@@ -1,4 +1,4 @@
-"""The database: the engine, the naming convention, and the only code that commits.
+"""The database: pools of connections, and the only code that commits.
 
 `transaction()` for several statements that stand or fall together, `run()` for one statement that is its own
 transaction (one round trip), `reading()` for reads. Lower functions take a `Transaction` or `Reader` and never commit.
@@ -9,11 +9,10 @@ import asyncio
 import copy
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import datetime
 from time import monotonic
 from typing import Any, NewType, TypeVar
 from uuid import UUID
-from weakref import WeakSet
+from weakref import WeakSet, WeakValueDictionary
 
 import sqlalchemy as sa
 import structlog
@@ -38,31 +37,9 @@ API_ROLE, WORKER_ROLE, ADMIN_ROLE = "tallyframe_api", "tallyframe_worker", "tall
 #: Who a worker acts as while it applies webhooks: what their sources may change, and nothing else.
 WEBHOOKS_ROLE = "tallyframe_webhooks"
 
-metadata = sa.MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    },
-    schema=None,
-)
-
 #: A connection inside a transaction, and one that only reads: two types, so that they aren't mixed up.
 Transaction = NewType("Transaction", AsyncConnection)
 Reader = NewType("Reader", AsyncConnection)
-
-
-def id_column(name: str = "id", *args: Any, **kwargs: Any) -> "sa.Column[UUID]":  # noqa: ANN401  # handed on as it is
-    """Return a UUID column."""
-    return sa.Column(name, sa.Uuid(), *args, **kwargs)
-
-
-def time_column(name: str, *, nullable: bool = False, now: bool = False) -> "sa.Column[datetime]":
-    """Return a timestamp-with-time-zone column; with `now`, filled by the database's clock."""
-    default = sa.text("clock_timestamp()") if now else None
-    return sa.Column(name, sa.TIMESTAMP(timezone=True), nullable=nullable, server_default=default)
 
 
 def with_writes(result: sa.Select[Any], *writes: UpdateBase) -> sa.Select[Any]:
@@ -93,19 +70,30 @@ class Database:
     """A pool of connections to one database, all acting as one role."""
 
     def __init__(
-        self, url: str, *, role: str, pool_size: int, statement_timeout: float, outage: Outage | None = None
+        self,
+        url: str,
+        *,
+        role: str,
+        pool_size: int,
+        statement_timeout: float,
+        outage: Outage | None = None,
+        is_asked_first: bool = False,
     ) -> None:
         """`statement_timeout` in seconds; a line on which nothing comes for longer, and a bit, is given up.
 
         And so is one by the server, in the middle of a transaction: else its locks stay for hours when a client is
-        cut off before its COMMIT. `outage` hears when Postgres goes and comes back. Raises ValueError for a bad URL.
+        cut off before its COMMIT. `outage` hears when Postgres goes and comes back. With `is_asked_first`, each
+        connection must answer before it is used, which costs a round trip, so that one that has died costs no error:
+        for who can't try again (those that act for a user are asked anyway). Raises ValueError for a bad URL.
         """
         self.url = parse_postgres_url(url)
         self.outage = outage or Outage("postgres")
         self._pool_size = pool_size
         self._user: UUID | None = None
         # SQLAlchemy's pool lets a newcomer overtake those that wait; this semaphore doesn't.
-        self._places = asyncio.Semaphore(pool_size)
+        self._places, self._share = asyncio.Semaphore(pool_size), asyncio.Semaphore(pool_size)
+        # One user may hold half of the pool, so that others get on while requests of that user wait for a lock.
+        self._shares: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
         self._engine = make_engine(
             self.url,
             session_settings(role, statement_timeout),
@@ -113,7 +101,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=QUEUE_PATIENCE,
-            pool_pre_ping=False,
+            pool_pre_ping=is_asked_first,
             hide_parameters=True,  # they hold prompts and hashes, and errors are logged
         )
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -124,7 +112,10 @@ class Database:
     def as_user(self, user_id: UUID) -> "Database":
         """Return this database as that user may see and change it, on the same connections."""
         scoped = copy.copy(self)
-        scoped._user = user_id  # noqa: SLF001  # our own
+        share = self._shares.get(user_id)
+        if share is None:
+            share = self._shares[user_id] = asyncio.Semaphore(max(1, self._pool_size // 2))
+        scoped._user, scoped._share = user_id, share  # noqa: SLF001  # our own
         return scoped
 
     @asynccontextmanager
@@ -157,11 +148,7 @@ class Database:
 
         Raises Unavailable when Postgres is away.
         """
-        try:
-            async with asyncio.timeout(QUEUE_PATIENCE):
-                await self._places.acquire()
-        except TimeoutError as error:  # here all connections are in use, wherever the database is
-            raise DatabaseAway(error, self.url) from error
+        await self._take_place()
         try:
             async with (
                 self._acting() if self._user else on_nobodys_behalf() as connection,
@@ -178,6 +165,20 @@ class Database:
             raise
         finally:
             self._places.release()
+            self._share.release()
+
+    async def _take_place(self) -> None:
+        """Wait for one's turn. Raises DatabaseAway when all connections are in use, or all that this user may have."""
+        try:
+            async with asyncio.timeout(QUEUE_PATIENCE):
+                await self._share.acquire()
+                try:
+                    await self._places.acquire()
+                except BaseException:
+                    self._share.release()
+                    raise
+        except TimeoutError as error:  # wherever the database is
+            raise DatabaseAway(error, self.url) from error
 
     @asynccontextmanager
     async def _acting(self) -> AsyncIterator[AsyncConnection]:
@@ -201,7 +202,7 @@ class Database:
 
     async def _begun(self) -> AsyncConnection:
         """Begin on a connection that is alive; those that died while they waited cost nobody an error."""
-        for number in range(self._pool_size):
+        for number in range(self._pool_size + 1):
             connection = await self._autocommit.connect()
             try:
                 # One trip, past SQLAlchemy, which would make three of it. The id is a UUID, so it can't inject.
@@ -210,7 +211,7 @@ class Database:
                 await _discard(connection)
                 await connection.close()
                 # This connection gives no answer, and others may not either: so they are closed all at once.
-                if isinstance(error, TimeoutError) or not isinstance(error, LOST) or number == self._pool_size - 1:
+                if isinstance(error, TimeoutError) or not isinstance(error, LOST) or number == self._pool_size:
                     raise
             else:
                 return connection

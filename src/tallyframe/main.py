@@ -215,7 +215,14 @@ def _terms(settings: Settings) -> Terms:
 
 def _database(settings: Settings, role: str, pool_size: int, outage: Outage) -> Database:
     url, timeout = settings.server.database_url.get_secret_value(), settings.server.statement_timeout
-    return Database(url, role=role, pool_size=pool_size, statement_timeout=timeout, outage=outage)
+    return Database(
+        url,
+        role=role,
+        pool_size=pool_size,
+        statement_timeout=timeout,
+        outage=outage,
+        is_asked_first=role != API_ROLE,
+    )
 
 
 def _tokens(settings: Settings, jwks: Jwks | None) -> SessionTokens:

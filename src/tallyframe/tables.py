@@ -5,7 +5,7 @@ from tallyframe.admin import tables as admin
 from tallyframe.assets import tables as assets
 from tallyframe.audit import tables as audit
 from tallyframe.calls import tables as calls
-from tallyframe.db import metadata
+from tallyframe.columns import metadata
 from tallyframe.generations import tables as generations
 from tallyframe.idempotency import tables as idempotency
 from tallyframe.ledger import tables as ledger

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from tallyframe.db import id_column, metadata, time_column
+from tallyframe.columns import id_column, metadata, time_column
 
 users = sa.Table(
     "users",

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from tallyframe.db import id_column, metadata, time_column
+from tallyframe.columns import id_column, metadata, time_column
 
 #: The role of a picture that came with an order, as bytes or by its address. It goes when its project goes or, without
 #: one, the last generation whose input names it; so does an output whose project or generation has gone before.

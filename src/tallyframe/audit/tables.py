@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from tallyframe.db import metadata, time_column
+from tallyframe.columns import metadata, time_column
 
 audits = sa.Table(
     "audits",

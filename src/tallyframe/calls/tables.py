@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from tallyframe.db import id_column, metadata, time_column
+from tallyframe.columns import id_column, metadata, time_column
 
 #: running → one of the rest. abandoned: the worker died, was stopped, or lost its claim before the answer came; or,
 #: with an error code, a picture of the order could not be read, and the vendor was not asked.

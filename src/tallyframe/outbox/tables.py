@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from tallyframe.db import id_column, metadata, time_column
+from tallyframe.columns import id_column, metadata, time_column
 
 #: The kind whose rows share one wake-up: a worker that looks for a generation asks Postgres which one is next.
 RUN_GENERATION = "run_generation"

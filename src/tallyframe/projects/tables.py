@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from tallyframe.db import id_column, metadata, time_column
+from tallyframe.columns import id_column, metadata, time_column
 
 projects = sa.Table(
     "projects",

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from tallyframe.db import id_column, metadata, time_column
+from tallyframe.columns import id_column, metadata, time_column
 
 #: The kind of an outbox row for a stored event, and the name of the worker's function.
 APPLY_WEBHOOK = "apply_webhook"

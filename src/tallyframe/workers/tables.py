@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from tallyframe.db import metadata, time_column
+from tallyframe.columns import metadata, time_column
 
 workers = sa.Table(
     "workers",

@@ -1,0 +1,47 @@
+"""No user takes the pool away from the others, and connections that died while they waited cost nobody an error."""
+
+import asyncio
+from typing import Any
+
+from tallyframe.settings import Settings
+from tests.conftest import ClientFor, enroll, owner_of, serving
+from tests.support.cast import Member
+
+LOCK = "SELECT FROM accounts WHERE id = $1 FOR UPDATE"
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+CUT = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+
+
+async def test_orders_of_one_user_that_wait_for_a_lock_stop_nobody_else(
+    rich: Member, alice: Member, bob: Member, owner: Any, database_url: str
+) -> None:
+    async with owner_of(database_url) as other, other.transaction():
+        await other.execute(LOCK, rich.user.account_id)
+        order = {"kind": "image", "prompt": "a"}
+        waiting = [asyncio.create_task(rich.http.post("/v1/projects", json=order)) for _ in range(20)]
+        while await owner.fetchval(WAITING) < 4:  # of the 8 that the pool has in tests
+            await asyncio.sleep(0.02)
+        for member in (alice, bob):
+            assert (await member.http.get("/v1/projects")).status_code == 200
+            await member.order()
+        assert await owner.fetchval(WAITING) == 4
+    codes = [answer.status_code for answer in await asyncio.gather(*waiting)]
+    assert set(codes) <= {202, 503}
+    assert codes.count(202) >= 4
+
+
+async def test_when_postgres_is_well_again_nobody_is_told_otherwise(
+    settings: Settings, db: Any, owner: Any, client_for: ClientFor
+) -> None:
+    members = [await enroll(db, client_for, f"{n}@example.com", 20) for n in range(24)]
+    async with serving(settings.replaced(database_pool_size=4)) as fresh_for:
+        for half in (members[:12], members[12:]):  # fills all pools, and finds their connections dead the second time
+            clients = [fresh_for(member.key) for member in half]
+            answers = await asyncio.gather(
+                *(client.get(path) for client in clients for path in ("/v1/me", "/v1/projects", "/v1/explore")),
+                clients[0].get("/metrics"),
+            )
+            assert {answer.status_code for answer in answers} == {200}
+            await owner.execute(CUT)
