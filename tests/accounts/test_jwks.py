@@ -98,6 +98,21 @@ async def test_unknown_key_ids_cause_one_fetch_a_minute(jwks: Jwks, issuer: Jwks
         clock.now += 4
 
 
+async def test_a_key_that_cannot_be_asked_for_yet_is_no_refusal(jwks: Jwks, issuer: JwksStub, clock: Clock) -> None:
+    """Somebody sends an unknown key id once a minute. A signing key that is new just then must not be a 401."""
+    await jwks.key("rsa-0")
+    assert await outcomes(jwks, "unknown") == [Unauthenticated]
+    issuer.rotate(keep_old=True)
+    clock.now += 20
+    with pytest.raises(Unavailable) as caught:
+        await jwks.key("rsa-1")
+    assert caught.value.retry_after == 40
+    assert await outcomes(jwks, "unknown") == [Unauthenticated]  # the issuer has said so
+    clock.now += 40
+    assert (await jwks.key("rsa-1")).key_id == "rsa-1"
+    assert issuer.fetches == 3
+
+
 async def test_a_flood_of_unknown_key_ids_fetches_a_cold_cache_once(jwks: Jwks, issuer: JwksStub) -> None:
     assert await outcomes(jwks, *(f"unknown-{i}" for i in range(50))) == [Unauthenticated] * 50
     assert issuer.fetches == 1
@@ -116,9 +131,9 @@ async def test_a_caller_that_goes_away_does_not_stop_the_fetch(jwks: Jwks, issue
 async def test_callers_that_go_away_do_not_lift_the_limit(jwks: Jwks, issuer: JwksStub) -> None:
     await jwks.key("rsa-0")
     for i in range(5):
-        with contextlib.suppress(TimeoutError, Unauthenticated):
+        with contextlib.suppress(TimeoutError, Unauthenticated, Unavailable):
             await asyncio.wait_for(jwks.key(f"unknown-{i}"), 0.0001)
-    with contextlib.suppress(Unauthenticated):
+    with contextlib.suppress(Unauthenticated, Unavailable):
         await jwks.key("unknown")
     assert issuer.fetches <= 2
 

@@ -1,12 +1,17 @@
 """Rows that are due come to Redis: generations as one wake-up, others one by one, and never more than it is to hold."""
 
+import asyncio
+import time
 from typing import Any
+from uuid import UUID
 
 import pytest
+from arq import connections
 from sqlalchemy.dialects import postgresql
 
 from tallyframe.db import Database
 from tallyframe.ids import new_id
+from tallyframe.outbox.jobs import JobWorker
 from tallyframe.outbox.relay import (
     _GENERATION_IS_DUE,
     AGAIN_AFTER_MOST,
@@ -55,6 +60,28 @@ async def test_jobs_are_not_behind_generations(worker_db: Database, redis: JobQu
     assert await relay(worker_db, redis, QUEUES) == 2
     assert sorted(job.function for job in await redis.queued_jobs()) == ["erase_project_files", "withdraw"]
     assert await rings(owner) == {"run_generation": 0, "withdraw": 1, "erase_project_files": 1}
+
+
+@pytest.mark.parametrize("minutes", [-10, 10])
+async def test_clocks_that_differ_keep_no_job_from_a_worker(
+    worker_db: Database, redis: JobQueue, owner: Any, monkeypatch: pytest.MonkeyPatch, minutes: int
+) -> None:
+    """Who enqueues has another time than who works."""
+    await put(owner, "erase_project_files", 3)
+    monkeypatch.setattr(connections, "timestamp_ms", lambda: int((time.time() + minutes * 60) * 1000))
+    assert await relay(worker_db, redis, QUEUES) == 3
+    called = list[UUID]()
+
+    async def run(_: str, ref: UUID) -> None:
+        called.append(ref)
+
+    worker = JobWorker(redis, KINDS, run, slots=5)
+    async with asyncio.timeout(10):
+        while len(called) < 3:
+            await worker.poll()
+            await asyncio.sleep(0.01)
+    await worker.aclose(1)
+    assert called == [row["ref"] for row in await owner.fetch("SELECT ref FROM outbox ORDER BY serial")]
 
 
 async def test_a_job_is_enqueued_again_only_after_a_while(worker_db: Database, redis: JobQueue, owner: Any) -> None:

@@ -5,12 +5,14 @@ lifetime, one per minute for key ids that are not known, and one per few seconds
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 
 import httpx
 import jwt
 import structlog
+from cachetools import LRUCache
 
 from tallyframe.accounts.jwk_set import usable_keys
 from tallyframe.errors import Unauthenticated, Unavailable
@@ -48,6 +50,7 @@ class Jwks:
         self._clock = clock
         self._client = _client()
         self._keys: dict[str, jwt.PyJWK] = {}
+        self._absent: LRUCache[str, bool] = LRUCache(1000)  # ids that the issuer had no key for at the last fetch
         self._loaded_at: float | None = None  # the last success
         self._failed_at: float | None = None  # the last try, if it failed
         self._missed_at: float | None = None  # the last fetch that only an unknown key id caused
@@ -56,20 +59,25 @@ class Jwks:
     async def key(self, kid: str) -> jwt.PyJWK:
         """The key with this id: RSA for RS256 or P-256 for ES256; its `algorithm_name` says which.
 
-        Raises Unauthenticated when the issuer has no such key, and Unavailable when that can't be told because the
-        issuer can't be reached. Keys outlive their lifetime by up to a day while the issuer can't be reached.
+        Raises Unauthenticated when the issuer has no such key, and Unavailable when nobody can tell: the issuer can't
+        be reached, or was asked just before, for another key. Keys outlive their lifetime by up to a day while the
+        issuer can't be reached.
         """
         begins = self._fetching is None and self._is_due(kid)
         if begins:
             self._fetching = asyncio.create_task(self._fetch())
+        waits = self._fetching is not None and (begins or not self._knows(kid))
         # One fetch serves all who wait for it, and outlives a caller that goes away. A caller whose key is known waits
         # only for the fetch that it began: a slow issuer delays one request, not all.
-        if self._fetching is not None and (begins or not self._knows(kid)):
+        if waits and self._fetching:
             await asyncio.shield(self._fetching)
         if self._knows(kid):
             return self._keys[kid]
         if self._failed_at is not None or self._is_too_stale():
             raise Unavailable("Session tokens can't be checked right now. Try again shortly.", retry_after=_BACK_OFF)
+        if not waits and kid not in self._absent:  # it may be the key of a rotation, and we can't ask yet
+            raise Unavailable("The session token's key isn't known yet. Try again shortly.", retry_after=self._rest())
+        self._absent[kid] = True
         raise Unauthenticated("The session token is not signed with a known key.")
 
     async def aclose(self) -> None:
@@ -90,6 +98,11 @@ class Jwks:
         self._missed_at = now  # before the fetch, so that a failed one counts as well
         return True
 
+    def _rest(self) -> int:
+        """The seconds until an unknown key id may cause a fetch again."""
+        asked = self._clock() if self._missed_at is None else self._missed_at
+        return max(1, math.ceil(asked + self._min_refetch_interval - self._clock()))
+
     def _is_too_stale(self) -> bool:
         return self._loaded_at is None or self._clock() - self._loaded_at >= self._lifetime + _MAX_STALE
 
@@ -103,7 +116,10 @@ class Jwks:
             self._failed_at = self._clock()
             _log.warning("jwks_fetch_failed", host=self._url.host, error=type(error).__name__, stale=bool(self._keys))
         else:
+            withdrawn = self._keys.keys() - keys.keys()
             self._keys, self._loaded_at, self._failed_at = keys, self._clock(), None
+            self._absent.clear()
+            self._absent.update(dict.fromkeys(withdrawn, True))
         finally:
             self._fetching = None
 

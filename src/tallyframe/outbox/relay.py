@@ -7,6 +7,7 @@ enqueued, so nothing is locked during a call to Redis.
 
 import asyncio
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime, timedelta
 from time import time
 from typing import Any
 
@@ -42,6 +43,8 @@ _DOUBLINGS = 10  # more than it takes to get there; a row that can't be worked o
 #: Jobs that the relay keeps in one queue at most; in both, these are less than 100. The others wait in Postgres. No try
 #: is counted for a row that isn't in a queue.
 QUEUE_LIMIT = 45
+#: How long a job stays in Redis that nobody takes. By then it has been enqueued again many times.
+JOB_EXPIRES = timedelta(days=1)
 #: No job was enqueued after this time, in milliseconds since 1970: it is the year 2248.
 _LATEST = 2**43
 
@@ -152,7 +155,11 @@ async def relay(db: Database, redis: JobQueue, queues: Mapping[str, Collection[s
         for row in rows:
             # A new id each time: a worker that died between taking a job and claiming it blocks the old id for minutes.
             job_id = f"{row.kind}:{row.ref}:{row.serial}.{row.rings}"
-            await redis.enqueue_job(row.kind, str(row.ref), _job_id=job_id, _queue_name=queue)
+            # Its place in the queue is its number, and not a time: a worker whose clock is behind must see it, too.
+            place = datetime.fromtimestamp(row.serial / 1000, UTC)
+            await redis.enqueue_job(
+                row.kind, str(row.ref), _job_id=job_id, _queue_name=queue, _defer_until=place, _expires=JOB_EXPIRES
+            )
         count += len(rows)
     return count
 
