@@ -17,6 +17,7 @@ Route = tuple[str, str]
 
 #: What each act needs besides a reason.
 MORE: dict[str, dict[str, Any]] = {
+    "/v1/admin/users/{user_id}/delete": {},
     "/v1/admin/users/{user_id}/credits": {"amount": 5},
     "/v1/admin/generations/{generation_id}/cancel": {},
     "/v1/admin/generations/{generation_id}/retry": {},

@@ -165,7 +165,7 @@ async def test_the_database_away_in_between_is_a_503_and_the_next_try_works(
             await asyncio.sleep(0.02)
         problem(await sending, 503, "unavailable")
     row = await the_event(owner)
-    assert (row["status"], row["error"].split(":")[0]) == ("received", "Unavailable")
+    assert (row["status"], row["error"].split(":")[0]) == ("received", "DatabaseAway")
     assert await clerk.tell(CREATED, event_id="msg_1") == "applied"
     await assert_applied_once(owner, db, attempts=2)
 

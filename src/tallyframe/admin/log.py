@@ -24,6 +24,7 @@ class Action(StrEnum):
     WAKE = "wake"
     ORDER_AGAIN = "order_again"
     RESOLVE = "resolve"
+    DELETE_USER = "delete_user"
     REPLAY_WEBHOOK = "replay_webhook"
     DISMISS_WEBHOOK = "dismiss_webhook"
 

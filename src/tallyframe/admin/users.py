@@ -1,4 +1,4 @@
-"""Find users: all of them, or those with a certain address, name, id or subject."""
+"""Find users: all of them, or those with a certain address, name, id or subject. And delete one."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,8 +8,10 @@ import sqlalchemy as sa
 
 from tallyframe.accounts.tables import users
 from tallyframe.admin import pages
+from tallyframe.admin.log import Action, Decision, Subject, audit_entry
 from tallyframe.admin.pages import Page, Row, Window
 from tallyframe.db import Database
+from tallyframe.generations.end.forget import delete_user
 from tallyframe.generations.tables import IS_LIVE, generations
 from tallyframe.ledger.entries import balance_of
 from tallyframe.ledger.history import account_of
@@ -47,6 +49,22 @@ async def listed(db: Database, query: str | None, window: Window) -> Page:
     named = [users.c[name].icontains(query, autoescape=True) for name in ("email", "display_name")]
     matching = _users().where(sa.or_(*named, users.c.subject == query))
     return await pages.page(db, matching, users, window)
+
+
+async def delete(db: Database, decision: Decision, user_id: UUID) -> list[object] | None:
+    """Delete the user for good, and log it in the same transaction. None: no such user, or deleted before.
+
+    Return the credentials that have stopped: the identity, and the hashes of the keys.
+    """
+    async with db.transaction() as transaction:
+        query = sa.select(users.c.issuer, users.c.subject).where(users.c.id == user_id).with_for_update()
+        identity = (await transaction.execute(query)).one_or_none()
+        deleted = await delete_user(transaction, *identity) if identity else None
+        if identity is None or deleted is None:
+            return None
+        act = sa.select(users.c.id).where(users.c.id == user_id).subquery("act")
+        await transaction.execute(audit_entry(decision, Action.DELETE_USER, act, Subject(user_id)))
+        return [tuple(identity), *deleted[1]]
 
 
 async def one(db: Database, user_id: UUID) -> Row | None:

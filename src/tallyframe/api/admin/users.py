@@ -8,6 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query
 from pydantic import AfterValidator, BaseModel, Field
 
+from tallyframe.accounts.users import User
 from tallyframe.admin import users
 from tallyframe.admin.credits import Adjustment, adjust
 from tallyframe.admin.log import Decision
@@ -27,6 +28,9 @@ from tallyframe.operations.fields import Fields, Text
 router = APIRouter(
     prefix="/v1/admin/users", tags=["admin"], dependencies=[Depends(administrator)], route_class=SignedInFirst
 )
+
+
+Administrator = Annotated[User, Depends(administrator)]
 
 
 def _not_zero(amount: int) -> int:
@@ -122,6 +126,21 @@ async def adjust_credits(user_id: UUID, wanted: NewAdjustment, once: IdempotentR
             return Entry(**asdict(await history.entry(reader, entry_id)))
 
     return await once.answer(Entry, wanted, place, show)
+
+
+@router.post("/{user_id}/delete")
+async def delete_user(user_id: UUID, because: Because, admin: Administrator, serving: SystemServices) -> AdminUser:
+    """Delete a user for good: keys and tokens stop, and workers erase media, uploads and prompts soon after.
+
+    What is live is canceled, with a refund. The ledger and the receipts stay.
+    """
+    stopped = await users.delete(serving.system, Decision(admin.id, because.reason), user_id)
+    row = await _found(serving, user_id)
+    if stopped is None:
+        raise UserDeleted
+    for credential in stopped:
+        serving.callers.forget(credential)
+    return AdminUser.model_validate(dict(row))
 
 
 async def _found(serving: Services, user_id: UUID) -> Row:

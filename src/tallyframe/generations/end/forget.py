@@ -1,18 +1,19 @@
 """Forget users who have been deleted: all that they have made and sent goes. The ledger and the receipts stay."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
 
+from tallyframe.accounts import keys, profiles
 from tallyframe.accounts.tables import users
-from tallyframe.db import Database
+from tallyframe.db import Database, Transaction
 from tallyframe.generations.end import erase, settle, uploads
 from tallyframe.generations.end.sweep import UNDER_WAY
 from tallyframe.generations.tables import IS_LIVE, generations
 from tallyframe.idempotency.keys import forget_all_answers
-from tallyframe.projects.tables import projects
+from tallyframe.projects.tables import changed, projects
 
 #: Projects, or generations, that one round takes away, at most; the next round goes on.
 BATCH = 100
@@ -20,6 +21,21 @@ BATCH = 100
 USERS = 50
 
 GONE = "The user has been deleted."
+
+
+async def delete_user(transaction: Transaction, issuer: str, subject: str) -> tuple[UUID, Sequence[bytes]] | None:
+    """Delete the user for good: keys stop, nothing is shown any more, and workers forget the rest soon after.
+
+    Return the user's id and the hashes of the keys that have stopped; None: the user has been deleted before.
+    """
+    user_id = await profiles.delete_user(transaction, issuer, subject)
+    if user_id is None:
+        return None
+    hashes = await keys.revoke_all(transaction, user_id)
+    shown = (projects.c.user_id == user_id) & projects.c.deleted_at.is_(None) & projects.c.is_published
+    hide = sa.update(projects).where(shown).values(is_published=False, published_at=None, **changed())
+    await transaction.execute(hide)
+    return user_id, hashes
 
 
 async def forget(db: Database) -> int:

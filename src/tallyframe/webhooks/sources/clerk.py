@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, ClassVar
 
-import sqlalchemy as sa
 from pydantic import AfterValidator, BaseModel, Field
 
-from tallyframe.accounts import keys, profiles, users
+from tallyframe.accounts import profiles, users
 from tallyframe.accounts.identity import Identity, is_sound_subject, public_name, sound_email
 from tallyframe.db import Transaction
-from tallyframe.projects.tables import changed, projects
+from tallyframe.generations.end.forget import delete_user
 from tallyframe.settings import Settings
 from tallyframe.webhooks.base import Event, Outcome, Source, Verified
 from tallyframe.webhooks.signatures import Signatures
@@ -156,12 +155,7 @@ async def _sign_up(transaction: Transaction, wanted: SignUp, grant: int) -> Outc
 
 
 async def _delete(transaction: Transaction, issuer: str, subject: str) -> Outcome:
-    """The ledger, projects and their media stay, but are no longer shown to anybody."""
-    user_id = await profiles.delete_user(transaction, issuer, subject)
-    if user_id is None:
+    deleted = await delete_user(transaction, issuer, subject)
+    if deleted is None:
         return Outcome("ignored", subject_is_gone=True)
-    hashes = await keys.revoke_all(transaction, user_id)
-    shown = (projects.c.user_id == user_id) & projects.c.deleted_at.is_(None) & projects.c.is_published
-    hide = sa.update(projects).where(shown).values(is_published=False, published_at=None, **changed())
-    await transaction.execute(hide)
-    return Outcome("applied", [(issuer, subject), *hashes], subject_is_gone=True)
+    return Outcome("applied", [(issuer, subject), *deleted[1]], subject_is_gone=True)
