@@ -45,7 +45,7 @@ from tallyframe.api.admin import (
 )
 from tallyframe.api.connections import connection_limits
 from tallyframe.api.dependencies import Services
-from tallyframe.api.middleware import BodyLimits, Edge
+from tallyframe.api.middleware import BodyLimits, Crashes, Edge
 from tallyframe.assets.decoders import Decoders
 from tallyframe.assets.fetch import fetch_picture
 from tallyframe.assets.line import Bounds, Line
@@ -131,6 +131,7 @@ def create_app(settings: Settings, *, is_process: bool = False) -> FastAPI:
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)
+    app.add_middleware(Crashes)
     if settings.server.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.server.cors_origins, **_CORS)
     # The last one added is the outermost: preflights, too, carry a request id.

@@ -14,8 +14,8 @@ BODIES = {
     "900 objects": (ORDER % ('{"a":' * 900 + "1" + "}" * 900), "50 levels"),
     "30,000 lists": (ORDER % ("[" * 30_000 + "]" * 30_000), "nested too deep"),
     "nothing else": ("[" * 30_000, "nested too deep"),
-    "metadata": ('{"operation": "image", "metadata": {"a": ' + DEEP + "}}", "valid string"),
-    "another field": ('{"operation": ' + DEEP + "}", "valid string"),
+    "metadata": ('{"operation": "image", "metadata": {"a": ' + DEEP + "}}", "must be a string"),
+    "another field": ('{"operation": ' + DEEP + "}", "must be a string"),
     "NaN": (ORDER % "[NaN]", "finite"),
     "Infinity": (ORDER % "1e400", "finite"),
 }

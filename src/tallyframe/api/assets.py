@@ -11,7 +11,7 @@ from tallyframe.api import cursors, forms, pictures, schemas, views
 from tallyframe.api.dependencies import CurrentUser, IdempotentRequest, Services, UserServices
 from tallyframe.api.routes import SignedInFirst
 from tallyframe.assets import rows
-from tallyframe.errors import NotFound, TallyframeError, Unavailable
+from tallyframe.errors import NotFound, TallyframeError, TooLarge, Unavailable, UnsupportedMedia, ValidationFailed
 from tallyframe.generations.end import uploads
 from tallyframe.idempotency.keys import Key
 from tallyframe.ids import new_id
@@ -48,7 +48,10 @@ async def create_asset(request: Request, once: IdempotentRequest) -> schemas.Ass
         used = await rows.usage(serving.db, user.id)
         if used.assets >= quota.assets or used.bytes >= quota.bytes:  # before it costs anything to read the picture
             raise AssetQuotaReached(**asdict(used))
-        asset = await pictures.store(once, data, new_id())
+        try:
+            asset = await pictures.store(once, data, new_id())
+        except (TooLarge, UnsupportedMedia, ValidationFailed) as error:
+            raise forms.named(error, "/file", data) from None
         try:
             is_kept = await rows.keep(serving.db, user.id, asset, quota, key)
         except (Unavailable, asyncio.CancelledError):  # its row may have been written all the same

@@ -14,6 +14,7 @@ from starlette.datastructures import FormData, UploadFile
 from tallyframe.api.forms import read_file, read_form
 from tallyframe.api.incoming import AssetRef, NewProject, UrlRef
 from tallyframe.api.pictures import Given, given
+from tallyframe.api.words import escaped
 from tallyframe.errors import UnsupportedMedia, ValidationFailed
 from tallyframe.operations.fields import MAX_PICTURES
 from tallyframe.operations.pictures import most_pictures, replace_pictures
@@ -75,7 +76,7 @@ async def _read_form(request: Request, max_upload_bytes: int) -> tuple[NewProjec
         except (ValueError, RecursionError):
             raise ValidationFailed("In a form, 'metadata' is a JSON object.", pointer="/metadata") from None
         order = NewProject.model_validate({**fields, **metadata}, strict=False)
-        return order, [await read_file(file, max_upload_bytes) for file in files]
+        return order, [await read_file(file, max_upload_bytes, f"/images/{place}") for place, file in enumerate(files)]
 
 
 def _sorted(form: FormData) -> tuple[dict[str, Any], list[UploadFile]]:
@@ -84,12 +85,12 @@ def _sorted(form: FormData) -> tuple[dict[str, Any], list[UploadFile]]:
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):
             if name not in {"images", "images[]"}:
-                raise ValidationFailed("Pictures go into the field 'images'.", pointer=f"/{name}")
+                raise ValidationFailed("Pictures go into the field 'images'.", pointer=f"/{escaped(name)}")
             files.append(value)
         elif name == "images":
             raise ValidationFailed("In a form, 'images' are files: each part needs a filename.", pointer="/images")
         elif name in fields:
-            raise ValidationFailed(f"The field {name!r} is given twice.", pointer=f"/{name}")
+            raise ValidationFailed(f"The field '{name}' is given twice.", pointer=f"/{escaped(name)}")
         else:
             fields[name] = value
     return fields, files

@@ -10,7 +10,27 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from tallyframe.api.dependencies import CurrentUser
-from tallyframe.errors import TooLarge, UnsupportedMedia, ValidationFailed
+from tallyframe.api.words import NOT_JSON, escaped, unreadable
+from tallyframe.errors import TallyframeError, TooLarge, UnsupportedMedia, ValidationFailed
+
+#: Characters of a file's name that an error repeats.
+_LONGEST_NAME = 100
+
+
+class Upload(bytes):
+    """The bytes of an uploaded file, with the name that its sender gave it, shortened; empty: it has none."""
+
+    name: str
+
+    @classmethod
+    def of(cls, data: bytes, name: str | None) -> "Upload":
+        """Return the bytes with this name, of which only what can be shown is kept."""
+        upload = cls(data)
+        upload.name = "".join(letter for letter in (name or "").rsplit("/", 1)[-1] if letter.isprintable())[
+            :_LONGEST_NAME
+        ]
+        return upload
+
 
 #: Parts of a form that are no files, at most.
 MAX_FIELDS = 32
@@ -53,7 +73,7 @@ async def read_form(request: Request, *, max_files: int) -> AsyncIterator[FormDa
     try:
         form = await parser.parse()
     except MultiPartException as error:
-        raise ValidationFailed(f"The form can't be read: {error.message}") from None
+        raise ValidationFailed(f"The form can't be read: {unreadable(error.message)}") from None
     try:
         yield FormData([(name, _as_typed(value)) for name, value in form.multi_items() if not _is_blank(value)])
     finally:
@@ -75,21 +95,37 @@ async def read_only_file(request: Request, name: str, max_upload_bytes: int) -> 
     async with read_form(request, max_files=1) as form:
         others = [each for each in form if each != name]
         if others:
-            raise ValidationFailed(f"This form has one field, '{name}'.", pointer=f"/{others[0]}")
+            raise ValidationFailed(f"This form has one field, '{name}'.", pointer=f"/{escaped(others[0])}")
         sent = form.getlist(name)
         if len(sent) != 1 or not isinstance(sent[0], UploadFile):
             hint = ": the part needs a filename" if sent and isinstance(sent[0], str) else ""
             raise ValidationFailed(f"Send one file in the field '{name}'{hint}.", pointer=f"/{name}")
-        return await read_file(sent[0], max_upload_bytes)
+        return await read_file(sent[0], max_upload_bytes, f"/{name}")
 
 
-async def read_file(file: UploadFile, max_upload_bytes: int) -> bytes:
-    """Return the bytes of an uploaded file. Raises TooLarge as soon as it is too long, without reading the rest."""
-    data = await file.read(max_upload_bytes + 1)
+async def read_file(file: UploadFile, max_upload_bytes: int, pointer: str) -> Upload:
+    """Return the bytes of an uploaded file, which stands at `pointer`.
+
+    Raises TooLarge as soon as it is too long, without reading the rest.
+    """
+    data = Upload.of(await file.read(max_upload_bytes + 1), file.filename)
     if len(data) > max_upload_bytes:
         accepted = f"{max_upload_bytes / 1024 / 1024:g} MiB"
-        raise TooLarge(f"A picture is larger than the {accepted} that are accepted. Send JPEG, PNG or WebP.")
+        words = f"The picture is larger than the {accepted} that are accepted. Send JPEG, PNG or WebP."
+        raise named(TooLarge(words), pointer, data)
     return data
+
+
+def named(error: TallyframeError, pointer: str, source: object) -> TallyframeError:
+    """Return what is wrong with a picture, with its place in the request and, of an upload, its file name.
+
+    An error that points more closely keeps its own place.
+    """
+    place = getattr(error, "pointer", "") or pointer
+    name = f"{source.name}: " if isinstance(source, Upload) and source.name else ""
+    words = f"{name}{error.detail}"
+    error.detail, error.data = f"{place}: {words}", {**error.data, "errors": [{"pointer": place, "detail": words}]}
+    return error
 
 
 async def refuse_fields(request: Request, _user: CurrentUser) -> None:  # who is known before the body is read
@@ -98,9 +134,9 @@ async def refuse_fields(request: Request, _user: CurrentUser) -> None:  # who is
     try:
         sent = json.loads(body) if body else {}
     except (ValueError, RecursionError):
-        raise ValidationFailed("The body is not JSON; this call needs none.") from None
+        raise ValidationFailed(f"{NOT_JSON}; this call needs no body.") from None
     if sent != {}:
-        pointer = f"/{next(iter(sent))}" if isinstance(sent, dict) else ""
+        pointer = f"/{escaped(next(iter(sent)))}" if isinstance(sent, dict) else ""
         raise ValidationFailed("This call takes no fields.", pointer=pointer)
 
 

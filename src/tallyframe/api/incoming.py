@@ -1,6 +1,7 @@
 """What comes in. Unknown fields are refused; every limit has a number."""
 
 import math
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -11,7 +12,9 @@ from pydantic import (
     BeforeValidator,
     Field,
     StringConstraints,
+    ValidationError,
 )
+from pydantic_core import InitErrorDetails
 
 from tallyframe.json_values import MOST_LEVELS, is_too_deep
 from tallyframe.operations.fields import (
@@ -34,26 +37,46 @@ def _shallow(value: object) -> object:
     return value
 
 
-def _text(value: str) -> str:
-    """Refuse what `Text` refuses; for keys, whose pattern would replace `additionalProperties` in the API document."""
+def _is_text(value: str) -> bool:
+    """Tell whether Postgres can store it: it has no NUL, and no half of a surrogate pair."""
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ValueError(NOT_TEXT) from None
-    if "\x00" in value:
+        return False
+    return "\x00" not in value
+
+
+def _text(value: str) -> str:
+    """Refuse what `Text` refuses; for keys, whose pattern would replace `additionalProperties` in the API document."""
+    if not _is_text(value):
         raise ValueError(NOT_TEXT)
     return value
 
 
-def _storable(value: Any) -> Any:  # noqa: ANN401  # any JSON value
-    """Refuse what Postgres can't store, wherever it stands: some strings, and numbers that JSON hasn't (NaN)."""
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("must be a finite number")
-    if isinstance(value, list):
-        return [_storable(item) for item in value]
-    return {_text(key): _storable(item) for key, item in value.items()} if isinstance(value, dict) else value
+def _unstorable(value: object, *place: str | int) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Find what Postgres can't store, wherever it stands: some strings, and numbers that JSON hasn't (NaN)."""
+    if isinstance(value, str) and not _is_text(value):
+        yield place, NOT_TEXT
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield place, "must be a finite number"
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            yield from _unstorable(item, *place, position)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            # A key that is no text can't stand in an answer either.
+            yield from _unstorable(item, *place, key) if _is_text(key) else [(place, f"has a name that {NOT_TEXT}")]
+
+
+def _storable(value: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what Postgres can't store, each with its place."""
+    lines: list[InitErrorDetails] = [
+        {"type": "value_error", "loc": place, "input": None, "ctx": {"error": ValueError(words)}}
+        for place, words in _unstorable(value)
+    ]
+    if lines:
+        raise ValidationError.from_exception_data("input", lines)
+    return value
 
 
 Labels = Annotated[

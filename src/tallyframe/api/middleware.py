@@ -1,6 +1,10 @@
-"""Around every request: an id, a log line, metrics, security headers, a limit on the body, and an answer to a crash."""
+"""Around every request: an id, a log line, metrics, security headers, a limit on the body, and an answer to a crash.
+
+Also what holds for the bodies of all routes: HEAD is answered as GET without a body, and JSON is UTF-8.
+"""
 
 import asyncio
+import codecs
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -14,12 +18,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tallyframe import observe
 from tallyframe.api.metrics import BYTES_IN_FLIGHT, REQUESTS, SECONDS
 from tallyframe.api.problems import problem
-from tallyframe.errors import Internal, TallyframeError, TooLarge, Unavailable
+from tallyframe.errors import Internal, TallyframeError, TooLarge, Unavailable, UnsupportedMedia
 from tallyframe.ids import new_id
 
 log = structlog.get_logger()
 
 _REQUEST_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
+#: Below these, files are served, which for HEAD are not read at all.
+_FILES = ("/media/", "/static-offline-docs/")
 _UNLOGGED = ("/healthz", "/readyz", "/metrics")
 
 _MIB = 1024 * 1024
@@ -72,41 +78,107 @@ class Edge:
         request_id = scope["request_id"] = sent_id if _REQUEST_ID.fullmatch(sent_id) else str(new_id())
         started, status = perf_counter(), 0
         body = Body(scope, receive, self._limits, self._in_flight)
+        is_head = scope["method"] == "HEAD"
+        asked = {**scope, "method": "GET"} if is_head and not scope["path"].startswith(_FILES) else scope
 
         async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
-                for name, value in SAFE_HEADERS.items():
-                    headers.setdefault(name, value)
-                if scope["path"].startswith("/v1/"):
-                    headers.setdefault("Cache-Control", "no-store")
+                add_headers(message, scope)
+            elif is_head:
+                return
             await send(message)
+            if is_head:  # the end, however long the body of GET would go on (RFC 9110, 9.3.2)
+                await send({"type": "http.response.body"})
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             structlog.contextvars.unbind_contextvars("user_id")  # of the request before on this connection
             try:
-                await self._app(scope, body.receive, answer)
+                await self._app(asked, _in_utf8(scope, body.receive), answer)
             except ClientDisconnect:  # in the middle of its request; there is nobody to answer
                 log.info("client_gone")
-            except Exception as error:  # a bug; nothing above us would answer
-                log.exception("request_crashed")
-                observe.report(error)
-                if status:
-                    raise
-                await problem(Internal(), request_id)(scope, receive, answer)
             finally:
                 body.close()
                 status, seconds = status or 499, perf_counter() - started
-                route = getattr(scope.get("route"), "path", "unmatched")
+                route = getattr(asked.get("route"), "path", "unmatched")
                 REQUESTS.labels(scope["method"], route, str(status)).inc()
                 SECONDS.labels(scope["method"], route).observe(seconds)
                 if Request(scope).url.path not in _UNLOGGED:
                     about = {"method": scope["method"], "path": scope["path"], "status": status}
                     log.info("request", **about, milliseconds=round(seconds * 1000, 1))
         return None
+
+
+def add_headers(start: Message, scope: Scope) -> None:
+    """Add to the start of an answer what every answer has."""
+    headers = MutableHeaders(scope=start)
+    headers["X-Request-Id"] = scope["request_id"]
+    for name, value in SAFE_HEADERS.items():
+        headers.setdefault(name, value)
+    if start["status"] in {204, 304}:  # there is no content that could have a type
+        del headers["Content-Type"]
+    if scope["path"].startswith("/v1/"):
+        headers.setdefault("Cache-Control", "no-store")
+
+
+class Crashes:
+    """Answers a bug as a problem. Inside of what adds headers to answers, so that pages of other origins read it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request. Raises what it can't answer any more, because the answer has begun."""
+        has_begun = False
+
+        async def begin(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, begin)
+        except ClientDisconnect:
+            raise
+        except Exception as error:  # a bug; nothing above us would answer
+            if scope["type"] == "http":
+                log.exception("request_crashed")
+                observe.report(error)
+            if has_begun or scope["type"] != "http":
+                raise
+            await problem(Internal(), scope["request_id"])(scope, receive, send)
+
+
+#: What UTF-16 and UTF-32 begin with. Without a mark, one of the first two bytes is NUL, which no JSON in UTF-8 has.
+_OTHER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def _in_utf8(scope: Scope, receive: Receive) -> Receive:
+    """Return a `receive` that drops a mark (U+FEFF) in front of JSON, and raises 415 for other encodings than UTF-8.
+
+    RFC 8259, section 8.1: JSON is UTF-8; who reads it may ignore a mark.
+    """
+    kind, _, parameters = Headers(scope=scope).get("content-type", "").lower().partition(";")
+    if (kind and "json" not in kind) or scope["path"].startswith(WEBHOOKS):
+        return receive  # or, of a webhook, verified byte by byte
+    is_other = re.search(r"charset\s*=\s*\"?utf-?(16|32)", parameters)
+    is_first = True
+
+    async def in_utf8() -> Message:
+        nonlocal is_first
+        message = await receive()
+        if not is_first or message["type"] != "http.request":
+            return message
+        is_first, body = False, message.get("body", b"")
+        while len(body) < len(codecs.BOM_UTF8) and message.get("more_body"):
+            message = await receive()
+            body += message.get("body", b"")
+        if is_other or body.startswith(_OTHER_MARKS) or 0 in body[:2]:
+            raise UnsupportedMedia("Send JSON in UTF-8; other encodings, such as UTF-16, are not accepted.")
+        return {**message, "body": body.removeprefix(codecs.BOM_UTF8)}
+
+    return in_utf8
 
 
 class Body:

@@ -58,7 +58,7 @@ async def create_project(request: Request, once: IdempotentRequest) -> schemas.P
         if asked.prompt_id:
             raise PromptNotFound
         if not asked.prompt:
-            raise ValidationFailed("A prompt or a prompt_id is needed.")
+            raise ValidationFailed("A prompt or a prompt_id is needed.", pointer="/prompt")
         terms = once.serving.terms
         operation = terms.operation(asked.kind, pointer="/kind")
         if "media" not in operation.gives:

@@ -12,9 +12,10 @@ import structlog
 
 from tallyframe.api.connected import while_connected
 from tallyframe.api.dependencies import Idempotent, Services
+from tallyframe.api.forms import named
 from tallyframe.api.metrics import PICTURES, PICTURES_NOW
 from tallyframe.assets.rows import Asset, find
-from tallyframe.errors import NotFound, TallyframeError, Unavailable, ValidationFailed
+from tallyframe.errors import NotFound, TallyframeError, TooLarge, Unavailable, UnsupportedMedia, ValidationFailed
 from tallyframe.ids import new_id
 from tallyframe.providers.base import Media
 from tallyframe.storages.base import EXTENSIONS, Storage, StorageError
@@ -110,9 +111,12 @@ async def stored(once: Idempotent, pictures: Sequence[Given]) -> AsyncIterator[S
     try:
         for picture in filter(lambda each: each.is_new, pictures):
             data = picture.source
-            if not isinstance(data, bytes):
-                data = await _fetched(once, str(data), f"{picture.pointer}/url")
-            new.append(await store(once, data, picture.id))
+            try:
+                if not isinstance(data, bytes):
+                    data = await _fetched(once, str(data), f"{picture.pointer}/url")
+                new.append(await store(once, data, picture.id))
+            except (TooLarge, UnsupportedMedia, ValidationFailed) as error:
+                raise named(error, picture.pointer, data) from None
         may_be_used = True
         yield [asdict(asset) for asset in new]
     except BaseException as error:
@@ -144,8 +148,9 @@ def _measured(step: str) -> Iterator[None]:
 
 async def _check_known(serving: Services, user_id: UUID, pictures: Sequence[Given]) -> None:
     found = await find(serving.db, user_id, [picture.id for picture in pictures])
-    if len(found) != len({picture.id for picture in pictures}):
-        raise NotFound("One of the pictures does not exist.")
+    for picture in pictures:
+        if picture.id not in found:
+            raise named(NotFound("There is no such picture."), f"{picture.pointer}/asset_id", None)
     for picture in pictures:
         if not found[picture.id].content_type.startswith("image/"):
             raise ValidationFailed("This asset is no picture.", pointer=f"{picture.pointer}/asset_id")

@@ -1,6 +1,5 @@
 """Answers every error as application/problem+json (RFC 9457), ours and the framework's alike."""
 
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -9,24 +8,18 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
+from tallyframe.api import methods, words
 from tallyframe.errors import Internal, NotFound, TallyframeError, Unavailable, UnsupportedMedia
-from tallyframe.operations.fields import NO_NUL, NOT_TEXT
 
 log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
 BUG = HTTPStatus.INTERNAL_SERVER_ERROR
 
-#: What pydantic says about Python classes and patterns, said about JSON, by the pattern or the type of its error.
-_SAID = {
-    NO_NUL: NOT_TEXT,
-    "string_unicode": NOT_TEXT,
-    "json_invalid": "This is not JSON",
-    "model_type": "This must be a JSON object",
-    "model_attributes_type": "This must be a JSON object",
-}
+#: Problems of one request that are told, at most.
+MOST_TOLD = 50
 
 
 def problem(error: TallyframeError, request_id: str) -> JSONResponse:
@@ -80,25 +73,15 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     kinds = {item["type"] for item in found if item["loc"] == ("body",)}
     if "model_attributes_type" in kinds and "json" not in request.headers.get("content-type", ""):
         return problem(UnsupportedMedia("Send application/json."), request_id_of(request))
-    said: dict[tuple[str, str], None] = {}  # of a union, each member may say the same
-    for item in found:
-        # The place of a JSON error is a number of characters.
-        pointer = "" if item["type"] == "json_invalid" else _pointer(item["loc"])
-        kind = item.get("ctx", {}).get("pattern", item["type"])
-        said[pointer, _SAID.get(kind, str(item["msg"]).removeprefix("Value error, "))] = None
-    errors = [{"pointer": pointer, "detail": words} for pointer, words in list(said)[:20]]
-    detail = "; ".join(f"{item['pointer'] or 'body'}: {item['detail']}" for item in errors[:3])
-    return _response(422, "validation_failed", detail, request_id_of(request), {"errors": errors})
+    # Of a union, each member may say the same.
+    told = list(dict.fromkeys((words.pointer(item), words.said(item)) for item in found))
+    errors = [{"pointer": pointer, "detail": detail} for pointer, detail in told[:MOST_TOLD]]
+    detail = "; ".join(f"{item['pointer'] or 'body'}: {item['detail']}" for item in errors)
+    more = f"; and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
+    return _response(422, "validation_failed", detail + more, request_id_of(request), {"errors": errors})
 
 
-def _pointer(location: Sequence[str | int]) -> str:
-    """Return pydantic's location as a JSON pointer (RFC 6901), without "body" or the like in front."""
-    parts = list(location)[1:] if location and location[0] in {"body", "query", "path", "header"} else list(location)
-    parts = [part for part in parts if not str(part)[:1].isupper()]  # in a union, pydantic names the model, too
-    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
-
-
-def _http(request: Request, error: Exception) -> JSONResponse:
+def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  # how the handler is registered
     if isinstance(error.__cause__, TallyframeError):  # ours, raised while the framework read the body
         return _ours(request, error.__cause__)
@@ -106,11 +89,25 @@ def _http(request: Request, error: Exception) -> JSONResponse:
     by_status: dict[int, type[TallyframeError]] = {404: NotFound, 415: UnsupportedMedia, 500: Internal}
     if kind := by_status.get(error.status_code):
         return problem(kind(None if kind is NotFound else error.detail), request_id)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return _other_method(request, request_id)
     if error.status_code == HTTPStatus.BAD_REQUEST:  # the framework's answer to a body that it can't parse
         is_deep = isinstance(error.__cause__, RecursionError)
-        said = "The body is nested too deep." if is_deep else error.detail
-        return _response(422, "validation_failed", said, request_id, {"errors": []})
+        said = "The body is nested too deep." if is_deep else words.unreadable(error.detail)
+        told = [{"pointer": "", "detail": said}]
+        return _response(422, "validation_failed", said, request_id, {"errors": told})
     phrase = HTTPStatus(error.status_code).phrase
     answer = _response(error.status_code, phrase.lower().replace(" ", "_"), error.detail, request_id, {})
     answer.headers.update(error.headers or {})
+    return answer
+
+
+def _other_method(request: Request, request_id: str) -> Response:
+    """Return 204 for OPTIONS, else 405; `Allow` lists the methods that the address has (RFC 9110, 10.2.1)."""
+    allowed = {"Allow": ", ".join(methods.of_address(request))}
+    if request.method == "OPTIONS":
+        return Response(status_code=204, headers=allowed)
+    detail = f"This address has no {request.method}. It has {allowed['Allow']}."
+    answer = _response(405, "method_not_allowed", detail, request_id, {})
+    answer.headers.update(allowed)
     return answer

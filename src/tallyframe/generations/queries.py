@@ -87,8 +87,11 @@ _media = _json(
     by=(project_media.c.role, project_media.c.position),
 ).label("media")
 
+#: What has ended is at the last step, however far it came: `status` says how it ended.
+_step = sa.case((IS_LIVE, generations.c.step), else_="completed")
+
 _generation_columns = [
-    *(generations.c[name].label(f"generation_{name}") for name in _GENERATION),
+    *((_step if name == "step" else generations.c[name]).label(f"generation_{name}") for name in _GENERATION),
     _charges.c.charged.label("generation_charged"),
     _charges.c.refunded.label("generation_refunded"),
     _outputs.label("generation_outputs"),

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 from tallyframe.accounts.users import User
 from tallyframe.admin import webhooks
 from tallyframe.admin.log import Decision
-from tallyframe.api import cursors
+from tallyframe.api import cursors, words
 from tallyframe.api.admin.schemas import Because, Cursor, Limit, Name
 from tallyframe.api.dependencies import Services, SystemServices, administrator
 from tallyframe.api.routes import SignedInFirst
@@ -95,7 +95,7 @@ async def replay(webhook_id: UUID, because: Because, admin: Administrator, servi
     try:
         outcome = await webhooks.replay(serving.system, serving.sources, decision, webhook_id)
     except ValidationError as error:  # of what the other service has sent, and not of this request
-        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:3])
+        wrong = "; ".join(f"{words.pointer(item) or 'body'}: {words.said(item)}" for item in error.errors())
         raise NotReplayable(f"What is kept of this event can't be applied: {wrong}.") from None
     for credential in outcome.stale:
         serving.callers.forget(credential)
