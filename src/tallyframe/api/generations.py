@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 import structlog
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from tallyframe.api import answers, cursors, schemas, views
+from tallyframe.api.conditions import KnownTags, is_among
 from tallyframe.api.dependencies import CurrentUser, SystemServices, UserServices
 from tallyframe.api.forms import NoBody
 from tallyframe.api.routes import SignedInFirst
@@ -63,13 +64,13 @@ async def get_generation(
     response: Response,
     user: CurrentUser,
     serving: UserServices,
-    if_none_match: Annotated[str | None, Header()] = None,
+    if_none_match: KnownTags,
 ) -> schemas.Generation | Response:
     """Return what was ordered, what became of it and what it cost. `Retry-After` says when to ask again."""
     made = views.with_retry_after(await answers.generation(serving, user, generation_id), response)
     state = f"{made.status}{made.step}{made.attempt}{made.provider}{made.model}{made.credits}"
     response.headers["ETag"] = views.etag(made.id, sha256(state.encode()).hexdigest()[:12], serving.storages)
-    if views.is_known(response.headers["ETag"], if_none_match):
+    if is_among(response.headers["ETag"], if_none_match):
         kept = {name: response.headers[name] for name in ("ETag", "Cache-Control")}
         again = {"Retry-After": response.headers["Retry-After"]} if made.status in LIVE else {}
         return Response(status_code=304, headers={**kept, **again})

@@ -2,12 +2,15 @@
 
 import asyncio
 import re
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import FileResponse, Response
 
+from tallyframe.api.conditions import RangeNotSatisfiable, is_unchanged, parts
 from tallyframe.api.dependencies import SystemServices
+from tallyframe.api.problems import problem, request_id_of
 from tallyframe.errors import NotFound
 from tallyframe.storages.base import EXTENSIONS
 
@@ -32,13 +35,18 @@ async def media(
     content_type = CONTENT_TYPES.get(key.rsplit(".", 1)[-1])
     if path is None or content_type is None:
         raise NotFound
-    response = FileResponse(
-        path,
-        headers=HEADERS,
-        media_type=content_type,
-        filename=download and FORBIDDEN_IN_NAMES.sub("_", download),
-        stat_result=await asyncio.to_thread(path.stat),
-    )
-    if request.headers.get("if-none-match") == response.headers["etag"]:
-        return Response(status_code=304, headers={**HEADERS, "ETag": response.headers["etag"]})
-    return response
+    found = await asyncio.to_thread(path.stat)
+    name = download and FORBIDDEN_IN_NAMES.sub("_", download)
+    file = FileResponse(path, headers=HEADERS, media_type=content_type, filename=name, stat_result=found)
+    etag, last_modified = file.headers["etag"], file.headers["last-modified"]
+    if is_unchanged(request.headers, etag, datetime.fromtimestamp(int(found.st_mtime), UTC)):
+        return Response(status_code=304, headers={**HEADERS, "ETag": etag, "Last-Modified": last_modified})
+    try:
+        wanted = parts(request.headers, etag, last_modified, found.st_size)
+    except RangeNotSatisfiable as error:
+        refused = problem(error, request_id_of(request))
+        refused.headers["Content-Range"] = f"bytes */{found.st_size}"  # RFC 9110, 14.4
+        return refused
+    others = [line for line in request.scope["headers"] if line[0] not in {b"range", b"if-range"}]
+    request.scope["headers"] = [*others, *([(b"range", wanted.encode())] if wanted else [])]
+    return file

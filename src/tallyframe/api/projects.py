@@ -4,11 +4,12 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 import structlog
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from tallyframe.accounts.users import User
 from tallyframe.api import cursors, schemas, views
 from tallyframe.api.answers import answer, found
+from tallyframe.api.conditions import KnownTags, is_among
 from tallyframe.api.dependencies import CurrentUser, Services, UserServices
 from tallyframe.api.forms import NoBody
 from tallyframe.api.routes import SignedInFirst
@@ -61,7 +62,7 @@ async def get_project(
     response: Response,
     user: CurrentUser,
     serving: UserServices,
-    if_none_match: Annotated[str | None, Header()] = None,
+    if_none_match: KnownTags,
 ) -> schemas.Project | Response:
     """Return the project. While it is generating, `Retry-After` says when to ask again."""
     if if_none_match and (unchanged := await _unchanged(serving, user, project_id, if_none_match)):
@@ -126,7 +127,7 @@ async def _unchanged(serving: Services, user: User, project_id: UUID, if_none_ma
     if version is None:
         raise NotFound
     etag = views.etag(project_id, version["status_sequence"], serving.storages)
-    if not views.is_known(etag, if_none_match):
+    if not is_among(etag, if_none_match):
         return None
     headers = {"ETag": etag, "Cache-Control": views.PRIVATE}
     if since := version["generating_since"]:

@@ -130,9 +130,3 @@ def etag(subject_id: UUID, state: object, storages: Storages) -> str:
     lifetimes = [storage.url_lifetime for storage in storages.by_name.values() if storage.url_lifetime]
     period = f"-{int(time() // (min(lifetimes) / 2))}" if lifetimes else ""
     return f'"{str(subject_id)[-12:]}-{state}{period}"'
-
-
-def is_known(etag: str, if_none_match: str | None) -> bool:
-    """Tell whether a client has this state already (RFC 9110, 13.1.2)."""
-    tags = {tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")}
-    return etag in tags or "*" in tags
