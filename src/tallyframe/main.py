@@ -14,7 +14,6 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
-from starlette.middleware.cors import CORSMiddleware
 
 from tallyframe import observe
 from tallyframe.accounts.jwks import Jwks
@@ -43,6 +42,7 @@ from tallyframe.api.admin import (
     users as admin_users,
     webhooks as admin_webhooks,
 )
+from tallyframe.api.browsers import Browsers
 from tallyframe.api.connections import connection_limits
 from tallyframe.api.dependencies import Services
 from tallyframe.api.middleware import BodyLimits, Crashes, Edge
@@ -127,26 +127,20 @@ def create_app(settings: Settings, *, is_process: bool = False) -> FastAPI:
         description=DESCRIPTION,
         lifespan=partial(_lifespan, settings=settings, is_process=is_process),
         redoc_url=None,
+        redirect_slashes=False,  # a redirect repeats the request's Host, and loses the https of a proxy
     )
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(Crashes)
     if settings.server.cors_origins:
-        app.add_middleware(CORSMiddleware, allow_origins=settings.server.cors_origins, **_CORS)
+        app.add_middleware(Browsers, origins=settings.server.cors_origins)
     # The last one added is the outermost: preflights, too, carry a request id.
     app.add_middleware(Edge, limits=_body_limits(settings))
     if settings.observability.otlp_endpoint:
         FastAPIInstrumentor.instrument_app(app)
     app.openapi = partial(_openapi, app)  # type: ignore[method-assign]  # how FastAPI wants it replaced
     return app
-
-
-_CORS: dict[str, Any] = {
-    "allow_methods": ["GET", "POST", "DELETE"],
-    "allow_headers": ["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "X-Request-Id"],
-    "expose_headers": ["ETag", "Idempotent-Replayed", "Location", "Retry-After", "X-Request-Id"],
-}
 
 
 def _body_limits(settings: Settings) -> BodyLimits:

@@ -206,7 +206,7 @@ async def test_only_named_origins_may_read(settings: Settings, anybody: httpx.As
         for origin in strangers:
             plain = await client.get("/v1/explore", headers={"Origin": origin})
             asked = await client.options("/v1/projects", headers={"Origin": origin, **preflight})
-            assert asked.status_code == 400
+            problem(asked, 400, "origin_not_allowed", origin)
             for answer in (plain, asked):
                 assert "access-control-allow-origin" not in answer.headers, origin
         refused = await client.get("/v1/me", headers={"Origin": ours})

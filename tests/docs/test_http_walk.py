@@ -20,6 +20,9 @@ PAGE = (Path(__file__).parents[2] / "docs" / "http.md").read_text()
 STEPS = re.findall(
     r"^<!-- walk -->\n```sh\n(.*?)^```\n\n<!-- shows -->\n```\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL
 )
+FROM_A_BROWSER = re.findall(
+    r"^<!-- from a browser -->\n```sh\n(.*?)^```\n\n<!-- answers -->\n```\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL
+)
 ANY = "…"
 
 
@@ -36,7 +39,7 @@ class Shown:
         head, _, body = text.replace("\r\n", "\n").strip().partition("\n\n")
         status, *lines = head.splitlines()
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        return cls(status, headers, json.loads(body) if body else None)
+        return cls(status, headers, json.loads(body) if body and body != "OK" else body or None)
 
 
 def matches(shown: Any, told: Any) -> bool:
@@ -96,3 +99,14 @@ async def test_every_example_is_answered_as_it_shows(
 )
 def test_what_differs_is_seen(shown: Any, told: Any) -> None:
     assert not matches(shown, told)
+
+
+async def test_a_browser_is_answered_as_it_shows(processes: Processes) -> None:
+    assert len(FROM_A_BROWSER) == PAGE.count("<!-- from a browser -->") == 2
+    assert "TALLYFRAME_CORS_ORIGINS=http://localhost:3000" in PAGE
+    _, url = await processes.api(TALLYFRAME_CORS_ORIGINS="http://localhost:3000")
+    for script, text in FROM_A_BROWSER:
+        shown, told = Shown.read(text), await curl(script, {"TALLYFRAME_URL": url, "no_proxy": "127.0.0.1"})
+        assert told.status == shown.status, (script, told)
+        assert matches({**shown.headers, ANY: ANY}, told.headers), (script, told.headers)
+        assert matches(shown.body, told.body), (script, told.body)

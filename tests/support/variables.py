@@ -20,4 +20,6 @@ def shown(default: object) -> str:
         default = default.get_secret_value()
     if default in ("", ()):
         return "—"
+    if isinstance(default, tuple):
+        return f"`{', '.join(default)}`"
     return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"

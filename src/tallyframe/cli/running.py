@@ -79,6 +79,8 @@ def api(
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=settings.server.keep_alive,
+        forwarded_allow_ips=list(settings.server.trusted_proxies),
         timeout_graceful_shutdown=15,  # seconds for requests that are under way
     )
 

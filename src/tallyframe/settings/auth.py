@@ -3,7 +3,8 @@
 from pydantic import Field, SecretStr
 
 from tallyframe.settings.group import Group
-from tallyframe.settings.values import CommaList, Issuer, JwtSecret, WebhookSecrets
+from tallyframe.settings.origins import Parties
+from tallyframe.settings.values import Issuer, JwtSecret, WebhookSecrets
 
 
 class AuthSettings(Group):
@@ -12,7 +13,7 @@ class AuthSettings(Group):
     issuer: Issuer = Field("", alias="TALLYFRAME_AUTH_ISSUER")
     jwks_url: str = Field("", alias="TALLYFRAME_AUTH_JWKS_URL")
     audience: str = Field("", alias="TALLYFRAME_AUTH_AUDIENCE")
-    authorized_parties: CommaList = Field((), alias="TALLYFRAME_AUTH_AUTHORIZED_PARTIES")
+    authorized_parties: Parties = Field((), alias="TALLYFRAME_AUTH_AUTHORIZED_PARTIES")
     jwt_secret: JwtSecret = Field(SecretStr(""), alias="TALLYFRAME_AUTH_JWT_SECRET")  # of HS256 tokens
     allow_missing_azp: bool = Field(default=False, alias="TALLYFRAME_AUTH_ALLOW_MISSING_AZP")
     allow_anonymous: bool = Field(default=False, alias="TALLYFRAME_AUTH_ALLOW_ANONYMOUS")

@@ -6,7 +6,8 @@ from typing import Literal
 from pydantic import Field, SecretStr
 
 from tallyframe.settings.group import Group
-from tallyframe.settings.values import CommaList, PostgresAddress, RedisAddress, Seconds
+from tallyframe.settings.origins import Origins, Proxies
+from tallyframe.settings.values import PostgresAddress, RedisAddress, Seconds
 
 
 class ServerSettings(Group):
@@ -19,7 +20,11 @@ class ServerSettings(Group):
         "http://127.0.0.1:8000", alias="TALLYFRAME_PUBLIC_URL", pattern=r"^https?://[^\s/]+(/[^\s]*)?$"
     )
     data_dir: Path = Field(Path(".tallyframe"), alias="TALLYFRAME_DATA_DIR")  # local media live in its folder `media`
-    cors_origins: CommaList = Field((), alias="TALLYFRAME_CORS_ORIGINS")
+    cors_origins: Origins = Field((), alias="TALLYFRAME_CORS_ORIGINS")
+    #: Addresses and networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+    trusted_proxies: Proxies = Field(("127.0.0.1",), alias="TALLYFRAME_TRUSTED_PROXIES")
+    #: Seconds that a connection without a request stays open; longer than balancers hold one.
+    keep_alive: int = Field(75, alias="TALLYFRAME_KEEP_ALIVE", ge=1, le=3600)
     #: Connections per process.
     database_pool_size: int = Field(10, alias="TALLYFRAME_DATABASE_POOL_SIZE", ge=1, le=500)
     #: Seconds per SQL statement, and that a transaction may stand still.
