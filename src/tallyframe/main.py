@@ -266,7 +266,16 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     problem = {"content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
     for path in document["paths"].values():
         for operation in path.values():
+            _show_example(operation, models)
             operation["responses"].pop("422", None)
             operation["responses"]["default"] = {"description": "What went wrong", **problem}
     app.openapi_schema = document
     return document
+
+
+def _show_example(operation: dict[str, Any], models: dict[str, Any]) -> None:
+    """Put the example of a JSON body where the docs page takes it from, so that it can be sent as it is."""
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    model = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+    for example in models.get(model, {}).get("examples", []):
+        content["example"] = example

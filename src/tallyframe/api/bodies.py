@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from tallyframe.api.forms import read_file, read_form
-from tallyframe.api.incoming import AssetRef, NewProject, UrlRef
+from tallyframe.api.incoming import TEAPOT, AssetRef, NewProject, UrlRef
 from tallyframe.api.pictures import Given, given
 from tallyframe.api.words import escaped
 from tallyframe.errors import UnsupportedMedia, ValidationFailed
@@ -96,6 +96,9 @@ def _sorted(form: FormData) -> tuple[dict[str, Any], list[UploadFile]]:
     return fields, files
 
 
+#: What the docs page sends of an optional field that nobody has typed into: nothing, instead of a made-up value.
+BLANK: dict[str, Any] = {"type": "string", "example": ""}
+
 #: Both ways in, for the OpenAPI document: FastAPI can't work out a body that we read ourselves.
 OPENAPI_BODY: dict[str, Any] = {
     "requestBody": {
@@ -107,14 +110,15 @@ OPENAPI_BODY: dict[str, Any] = {
                     "type": "object",
                     "required": ["kind"],
                     "properties": {
-                        "kind": {"type": "string"},
-                        "prompt": {"type": "string", "maxLength": 4000},
-                        "prompt_id": {"type": "string", "format": "uuid"},
-                        "aspect_ratio": {"type": "string", "enum": ["1:1", "9:16", "16:9", "4:5", "3:4"]},
-                        "duration_seconds": {"type": "integer"},
-                        "metadata": {"type": "string", "description": "A JSON object of strings."},
+                        "kind": {"type": "string", "example": "image"},
+                        "prompt": {"type": "string", "maxLength": 4000, "example": TEAPOT},
+                        "prompt_id": BLANK | {"format": "uuid"},
+                        "aspect_ratio": BLANK | {"enum": ["1:1", "9:16", "16:9", "4:5", "3:4"]},
+                        "duration_seconds": BLANK | {"type": "integer"},
+                        "metadata": BLANK | {"description": "A JSON object of strings."},
                         "images": {
                             "type": "array",
+                            "example": [],
                             "maxItems": MAX_PICTURES,
                             "items": {"type": "string", "format": "binary"},
                         },

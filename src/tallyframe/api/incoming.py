@@ -10,7 +10,9 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BeforeValidator,
+    ConfigDict,
     Field,
+    JsonValue,
     StringConstraints,
     ValidationError,
 )
@@ -105,11 +107,21 @@ class UrlRef(Fields):
     url: Annotated[Text, Field(min_length=1, max_length=2048)]
 
 
+def example(**fields: JsonValue) -> ConfigDict:
+    """Return the settings of a model that the OpenAPI document shows with these fields, to be sent as they are."""
+    return ConfigDict(json_schema_extra={"examples": [fields]})
+
+
+TEAPOT = "A teapot on a wooden table in the morning light"
+
+
 Pictures = Annotated[list[AssetRef | UrlRef], Field(max_length=MAX_PICTURES)]
 
 
 class NewProject(Fields):
     """An order for a new project."""
+
+    model_config = example(kind="image", prompt=TEAPOT)
 
     kind: Annotated[Text, Field(min_length=1, max_length=64, description="An operation that makes media.")]
     prompt: Prompt | None = None
@@ -128,6 +140,8 @@ Anything = Annotated[dict[str, Any], BeforeValidator(_shallow), AfterValidator(_
 class NewGeneration(Fields):
     """An order for any operation of `GET /v1/operations`."""
 
+    model_config = example(operation="image", input={"prompt": TEAPOT})
+
     operation: Annotated[Text, Field(min_length=1, max_length=64)]
     input: Annotated[dict[str, Any], BeforeValidator(_shallow), AfterValidator(_storable), or_null(dict[str, Any])] = (
         Field(default={}, description="As `input_schema` of the operation says.")
@@ -142,6 +156,8 @@ class NewGeneration(Fields):
 class NewVideo(Fields):
     """An order for a video of a project; what is left out is taken from the project."""
 
+    model_config = example(prompt="The teapot turns slowly")
+
     prompt: Prompt | None = None
     aspect_ratio: AspectRatio | None = None
     duration_seconds: Seconds | None = None
@@ -152,6 +168,8 @@ NO_WISHES = NewVideo()
 
 class NewApiKey(Fields):
     """A name for a new key."""
+
+    model_config = example(name="My server")
 
     name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80, pattern=NO_NUL)] = (
         "API key"

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, BeforeValidator, Field
 
 from tallyframe.admin.doubts import Outcome
-from tallyframe.api.incoming import Moment
+from tallyframe.api.incoming import Moment, example
 from tallyframe.api.schemas import Charge, ErrorOut
 from tallyframe.errors import FailureCode
 from tallyframe.operations.fields import Fields, Text
@@ -28,11 +28,15 @@ Reason = Annotated[
 class Because(Fields):
     """Why something is done."""
 
+    model_config = example(reason="The user has asked for it")
+
     reason: Reason
 
 
 class Retry(Because):
     """Why something is tried again, and whether its user pays again for what that user has canceled."""
+
+    model_config = example(reason="The vendor works again")
 
     even_if_canceled: bool = Field(
         False,
@@ -44,6 +48,8 @@ class Retry(Because):
 
 class Resolution(Because):
     """What became of an order that was in doubt."""
+
+    model_config = example(reason="It is on the vendor's bill", outcome="settled")
 
     outcome: Outcome = Field(description="settled: the vendor has billed it; refunded: it hasn't, or has paid it back")
 

@@ -16,6 +16,7 @@ from tallyframe.admin.pages import Row, Window
 from tallyframe.api import cursors
 from tallyframe.api.admin.schemas import Because, Cursor, Limit
 from tallyframe.api.dependencies import IdempotentRequest, Services, SystemServices, administrator
+from tallyframe.api.incoming import example
 from tallyframe.api.routes import SignedInFirst
 from tallyframe.api.schemas import Entry
 from tallyframe.credits import MAX_CREDITS
@@ -41,6 +42,8 @@ def _not_zero(amount: int) -> int:
 
 class NewAdjustment(Because):
     """Credits to give, or to take where `amount` is negative. The user sees the reason with the entry."""
+
+    model_config = example(amount=5, reason="A present")
 
     amount: Annotated[int, Field(strict=True, ge=-MAX_CREDITS, le=MAX_CREDITS), AfterValidator(_not_zero)]
 
