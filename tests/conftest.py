@@ -41,7 +41,7 @@ for _name in ("GEMINI_API_KEY", "GOOGLE_API_KEY", "CLOUDINARY_URL", "AWS_ACCESS_
 
 
 #: Folders with the files that take longest: side by side, they come first, so that none is left for the end.
-LONGEST = ("reliability", "vendors", "chaos", "cli", "docs", "generations", "embedded")
+LONGEST = ("reliability", "contract", "vendors", "chaos", "cli", "docs", "generations", "embedded")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

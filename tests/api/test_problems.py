@@ -111,6 +111,11 @@ async def test_limits_and_filters(alice: Member) -> None:
             assert (await alice.http.get(f"{path}?limit={good}")).status_code == 200
     for query in ("status=done", "status=", "kind=audio", "status=draft%00"):
         problem(await alice.http.get(f"/v1/projects?{query}"), 422, "validation_failed", query)
+    for path in (
+        "/v1/projects?kind=a%00b",
+        "/v1/generations?operation=a%00b",
+    ):  # Postgres takes no NUL
+        problem(await alice.http.get(path), 422, "validation_failed", path)
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from tallyframe.api.forms import read_file, read_form
-from tallyframe.api.incoming import TEAPOT, AssetRef, NewProject, UrlRef
+from tallyframe.api.incoming import TEAPOT, AssetRef, Labels, NewProject, UrlRef
 from tallyframe.api.pictures import Given, given
 from tallyframe.api.words import escaped
 from tallyframe.errors import UnsupportedMedia, ValidationFailed
-from tallyframe.operations.fields import MAX_PICTURES
+from tallyframe.operations.fields import MAX_PICTURES, MAX_PROMPT, NO_NUL
 from tallyframe.operations.pictures import most_pictures, replace_pictures
 
 ImageInputs = Sequence[UUID | str | bytes]
@@ -108,14 +108,21 @@ OPENAPI_BODY: dict[str, Any] = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
+                    "additionalProperties": False,
                     "required": ["kind"],
                     "properties": {
-                        "kind": {"type": "string", "example": "image"},
-                        "prompt": {"type": "string", "maxLength": 4000, "example": TEAPOT},
+                        "kind": {
+                            "type": "string",
+                            "minLength": 1,
+                            "maxLength": 64,
+                            "pattern": NO_NUL,
+                            "example": "image",
+                        },
+                        "prompt": {"type": "string", "maxLength": MAX_PROMPT, "pattern": NO_NUL, "example": TEAPOT},
                         "prompt_id": BLANK | {"format": "uuid"},
                         "aspect_ratio": BLANK | {"enum": ["1:1", "9:16", "16:9", "4:5", "3:4"]},
-                        "duration_seconds": BLANK | {"type": "integer"},
-                        "metadata": BLANK | {"description": "A JSON object of strings."},
+                        "duration_seconds": BLANK | {"type": "integer", "minimum": 1},
+                        "metadata": TypeAdapter(Labels).json_schema() | {"example": {}},
                         "images": {
                             "type": "array",
                             "example": [],

@@ -158,6 +158,7 @@ KeyHeader = Annotated[
         alias="Idempotency-Key",
         description="Up to 255 printable characters of your choice, e.g. a UUID. The same key with the same request is "
         "answered again, with `Idempotent-Replayed: true`, and done only once.",
+        json_schema_extra={"minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
     ),
 ]
 

@@ -150,6 +150,7 @@ OPENAPI_FILE: dict[str, Any] = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
+                    "additionalProperties": False,
                     "required": ["file"],
                     "properties": {"file": {"type": "string", "format": "binary", "description": "JPEG, PNG or WebP."}},
                 }

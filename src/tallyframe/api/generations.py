@@ -6,6 +6,7 @@ from uuid import UUID
 
 import structlog
 from fastapi import APIRouter, Query, Response
+from pydantic import Field
 
 from tallyframe.api import answers, cursors, schemas, views
 from tallyframe.api.conditions import KnownTags, is_among
@@ -18,6 +19,7 @@ from tallyframe.generations.end import erase, settle
 from tallyframe.generations.states import LIVE
 from tallyframe.generations.tables import ERASE_GENERATION
 from tallyframe.operations.base import Operation
+from tallyframe.operations.fields import Text
 from tallyframe.operations.pictures import most_pictures
 from tallyframe.storages.base import StorageError
 
@@ -39,7 +41,7 @@ async def list_operations(serving: SystemServices) -> schemas.OperationList:
 async def list_generations(
     user: CurrentUser,
     serving: UserServices,
-    operation: Annotated[str | None, Query(max_length=64)] = None,
+    operation: Annotated[Annotated[Text, Field(max_length=64)] | None, Query()] = None,
     status: Annotated[Literal["pending", "processing", "succeeded", "failed", "canceled"] | None, Query()] = None,
     cursor: cursors.Cursor = None,
     limit: cursors.Limit = 20,

@@ -15,6 +15,7 @@ from pydantic import (
     JsonValue,
     StringConstraints,
     ValidationError,
+    WithJsonSchema,
 )
 from pydantic_core import InitErrorDetails
 
@@ -22,6 +23,7 @@ from tallyframe.json_values import MOST_LEVELS, is_too_deep
 from tallyframe.operations.fields import (
     MAX_PICTURES,
     NO_NUL,
+    NOT_BLANK,
     NOT_TEXT,
     AspectRatio,
     Fields,
@@ -86,13 +88,19 @@ Labels = Annotated[
         Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_text)],
         Annotated[Text, Field(max_length=512)],
     ],
-    Field(max_length=16),
+    Field(max_length=16, json_schema_extra={"propertyNames": {"minLength": 1, "maxLength": 64, "pattern": NO_NUL}}),
 ]
 Metadata = Annotated[Labels, or_null(Labels)]
 
 
 #: A point in time, with its zone, near enough to be one that somebody means.
-Moment = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(3000, 1, 1, tzinfo=UTC))]
+Moment = Annotated[
+    AwareDatetime,
+    Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(3000, 1, 1, tzinfo=UTC)),
+    WithJsonSchema(
+        {"type": "string", "format": "date-time", "pattern": "^2[0-9]{3}-"}
+    ),  # JSON schema compares no times
+]
 
 
 class AssetRef(Fields):
@@ -171,9 +179,11 @@ class NewApiKey(Fields):
 
     model_config = example(name="My server")
 
-    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80, pattern=NO_NUL)] = (
-        "API key"
-    )
+    name: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=80, pattern=NO_NUL),
+        Field(json_schema_extra=NOT_BLANK),
+    ] = "API key"
 
 
 UNNAMED = NewApiKey()

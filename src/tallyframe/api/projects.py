@@ -5,6 +5,7 @@ from uuid import UUID
 
 import structlog
 from fastapi import APIRouter, Query, Response
+from pydantic import Field
 
 from tallyframe.accounts.users import User
 from tallyframe.api import cursors, schemas, views
@@ -23,6 +24,7 @@ from tallyframe.errors import (
 from tallyframe.generations import queries
 from tallyframe.generations.end import erase, settle
 from tallyframe.generations.tables import ERASE_PROJECT
+from tallyframe.operations.fields import Text
 from tallyframe.projects import publish
 from tallyframe.storages.base import StorageError
 
@@ -40,7 +42,7 @@ async def list_projects(
     status: Annotated[
         Literal["pending", "processing", "draft", "published", "failed", "canceled"] | None, Query()
     ] = None,
-    kind: Annotated[str | None, Query(max_length=64)] = None,
+    kind: Annotated[Annotated[Text, Field(max_length=64)] | None, Query()] = None,
     cursor: cursors.Cursor = None,
     limit: cursors.Limit = 20,
 ) -> schemas.Projects:

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticUseDefault
 
 #: Characters of a prompt, and input pictures of an order, at most.
@@ -11,6 +11,8 @@ MAX_PROMPT = 4000
 MAX_PICTURES = 4
 #: No NUL, which Postgres can't store as text. Where a text has any pattern, pydantic refuses lone surrogates by itself.
 NO_NUL = r"^[^\x00]*$"
+#: What JSON schema says of a text that is not blank: one character that `str.strip` leaves, and no NUL.
+NOT_BLANK: dict[str, JsonValue] = {"pattern": r"^[^\x00]*[^\s\x00\x1c-\x1f\x85][^\x00]*$"}
 NOT_TEXT = "contains characters that are not text"
 
 
@@ -39,7 +41,11 @@ def or_null(kind: Any) -> BeforeValidator:  # noqa: ANN401  # any type
 
 
 Text = Annotated[str, StringConstraints(pattern=NO_NUL)]
-Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_PROMPT, pattern=NO_NUL)]
+Prompt = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_PROMPT, pattern=NO_NUL),
+    Field(json_schema_extra=NOT_BLANK),
+]
 Seconds = Annotated[int, Field(ge=1), BeforeValidator(_no_bool)]  # in this order the schema says `minimum`
 AspectRatio = Literal["1:1", "9:16", "16:9", "4:5", "3:4"]
 

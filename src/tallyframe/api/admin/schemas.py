@@ -10,7 +10,7 @@ from tallyframe.admin.doubts import Outcome
 from tallyframe.api.incoming import Moment, example
 from tallyframe.api.schemas import Charge, ErrorOut
 from tallyframe.errors import FailureCode
-from tallyframe.operations.fields import Fields, Text
+from tallyframe.operations.fields import NOT_BLANK, Fields, Text
 
 Name = Annotated[Text, Field(max_length=200)]
 Status = Literal["pending", "processing", "succeeded", "failed", "canceled"]
@@ -21,7 +21,7 @@ Limit = Annotated[int, Field(ge=1, le=100, description="How many at most.")]
 Reason = Annotated[
     Text,
     BeforeValidator(lambda text: text.strip() if isinstance(text, str) else text),
-    Field(min_length=1, max_length=500, description="Why; kept in the log for good."),
+    Field(min_length=1, max_length=500, description="Why; kept in the log for good.", json_schema_extra=NOT_BLANK),
 ]
 
 

@@ -45,7 +45,11 @@ class NewAdjustment(Because):
 
     model_config = example(amount=5, reason="A present")
 
-    amount: Annotated[int, Field(strict=True, ge=-MAX_CREDITS, le=MAX_CREDITS), AfterValidator(_not_zero)]
+    amount: Annotated[
+        int,
+        Field(strict=True, ge=-MAX_CREDITS, le=MAX_CREDITS, json_schema_extra={"not": {"const": 0}}),
+        AfterValidator(_not_zero),
+    ]
 
 
 class AskedUsers(Fields):
