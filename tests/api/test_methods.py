@@ -8,7 +8,10 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from starlette.types import Message
 
+from tallyframe.main import create_app
+from tallyframe.settings import Settings
 from tests.support.cast import Member
 from tests.support.remains import World, problem
 
@@ -41,6 +44,22 @@ async def test_head_knows_what_a_client_has_and_changes_nothing(alice: Member, w
     assert (refused.status_code, refused.content) == (405, b"")
     assert refused.headers["allow"] == "POST, OPTIONS"
     assert await world.remains() == before
+
+
+async def test_the_server_as_a_whole_has_options(settings: Settings) -> None:
+    """Some balancers ask `OPTIONS *` whether it lives."""
+    app, said = create_app(settings), list[Message]()
+    scope = {"type": "http", "method": "OPTIONS", "path": "*", "raw_path": b"*", "headers": [], "query_string": b""}
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    await app({**scope, "http_version": "1.1", "scheme": "http"}, receive, send)
+    assert said[0]["status"] == 204
+    assert (b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") in said[0]["headers"]
 
 
 async def test_an_answer_without_content_has_no_content_type(alice: Member) -> None:

@@ -86,6 +86,8 @@ def _http(request: Request, error: Exception) -> Response:
     if isinstance(error.__cause__, TallyframeError):  # ours, raised while the framework read the body
         return _ours(request, error.__cause__)
     request_id = request_id_of(request)
+    if request.method == "OPTIONS" and request.scope["path"] == "*":  # of the server as a whole (RFC 9110, 9.3.7)
+        return Response(status_code=204, headers={"Allow": ", ".join(methods.METHODS)})
     by_status: dict[int, type[TallyframeError]] = {404: NotFound, 415: UnsupportedMedia, 500: Internal}
     if kind := by_status.get(error.status_code):
         return problem(kind(None if kind is NotFound else error.detail), request_id)
