@@ -26,7 +26,7 @@ async def admin(db: Any, client_for: ClientFor) -> Member:
     return await enroll(db, client_for, "admin@example.com", 1000, admin=True)
 
 
-async def paths_of(rich: Member, bench: Bench) -> dict[str, str]:
+async def paths_of(rich: Member, bench: Bench, nobody: Member) -> dict[str, str]:
     """The address of each POST that has a JSON body, with things that are there for it."""
     drawn = await rich.order()
     failed = await rich.order("a [fail:content_policy]")
@@ -38,6 +38,7 @@ async def paths_of(rich: Member, bench: Bench) -> dict[str, str]:
         "/v1/generations": "/v1/generations",
         "/v1/api-keys": "/v1/api-keys",
         "/v1/admin/users/{user_id}/credits": f"/v1/admin/users/{rich.user.id}/credits",
+        "/v1/admin/users/{user_id}/delete": f"/v1/admin/users/{nobody.user.id}/delete",
         "/v1/admin/generations/{generation_id}/cancel": f"/v1/admin/generations/{waiting['generation']['id']}/cancel",
         "/v1/admin/generations/{generation_id}/retry": f"/v1/admin/generations/{failed_id}/retry",
     }
@@ -52,9 +53,11 @@ NEED_MORE = {
 }
 
 
-async def test_each_example_is_accepted(admin: Member, rich: Member, bench: Bench, anybody: httpx.AsyncClient) -> None:
+async def test_each_example_is_accepted(
+    admin: Member, rich: Member, bob: Member, bench: Bench, anybody: httpx.AsyncClient
+) -> None:
     document = (await anybody.get("/openapi.json")).json()
-    known = await paths_of(rich, bench)
+    known = await paths_of(rich, bench, bob)
     posts = {path: how["post"] for path, how in document["paths"].items() if "requestBody" in how.get("post", {})}
     of_json = {path: post for path, post in posts.items() if "application/json" in post["requestBody"]["content"]}
     assert of_json.keys() - NEED_MORE == known.keys()

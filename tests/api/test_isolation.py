@@ -56,7 +56,9 @@ async def test_other_peoples_things_are_not_there(
 ) -> None:
     project = await draft_of(alice, bench)
     key = (await alice.http.post("/v1/api-keys", json={"name": "spare"})).json()
+    upload = (await alice.http.post("/v1/assets", files={"file": picture()})).json()
     hers = {"project_id": project["id"], "generation_id": project["generation"]["id"], "key_id": key["id"]}
+    hers["asset_id"] = upload["id"]
     nobodys = {name: str(uuid4()) for name in hers}
     elsewhere = ("/v1/admin/", *SIGNED)
     with_ids = [(method, path) for method, path in operations if "{" in path and not path.startswith(elsewhere)]
@@ -125,7 +127,7 @@ async def test_nothing_works_without_a_valid_credential(
         "a database's wildcard": {"Authorization": "Bearer tf_%"},
     }
     ids = {"project_id": project["id"], "generation_id": project["generation"]["id"], "key_id": made["id"]}
-    ids |= {"user_id": str(alice.user.id), "webhook_id": str(uuid4())}
+    ids |= {"user_id": str(alice.user.id), "webhook_id": str(uuid4()), "asset_id": str(uuid4())}
     before = await world.remains()
     asked = 0
     for method, path in operations:

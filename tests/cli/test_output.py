@@ -85,7 +85,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert command(capsys, "--version").out == "tallyframe 0.1.0\n"
     said = command(capsys, "--help")
     assert said.code == 0
-    assert said.out.split()[:3] == ["Usage:", "python", "-m"]
+    assert said.out.split()[0] == "Usage:"
     assert "--version" in said.out
 
 
