@@ -2,15 +2,16 @@
 
 import asyncio
 import gc
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from typing import Any
 from uuid import UUID
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
@@ -140,7 +141,20 @@ def create_app(settings: Settings, *, is_process: bool = False) -> FastAPI:
     if settings.observability.otlp_endpoint:
         FastAPIInstrumentor.instrument_app(app)
     app.openapi = partial(_openapi, app)  # type: ignore[method-assign]  # how FastAPI wants it replaced
+    _serve_document(app)
     return app
+
+
+def _serve_document(app: FastAPI) -> None:
+    """Serve the contract as bytes that are made once: the framework makes them for each stranger who asks."""
+    made = cache(lambda: json.dumps(app.openapi(), ensure_ascii=False, separators=(",", ":")).encode())
+
+    async def document(_: Request) -> Response:
+        return Response(made(), media_type="application/json")
+
+    address = str(app.openapi_url)
+    app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", "") != address]
+    app.add_route(address, document, include_in_schema=False)
 
 
 def _body_limits(settings: Settings) -> BodyLimits:

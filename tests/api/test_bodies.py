@@ -216,9 +216,11 @@ async def test_a_body_has_a_deadline(
         assert await status(wire) == 408
 
 
-async def test_a_process_takes_in_so_many_bytes_at_once(settings: Settings, alice: Member) -> None:
+async def test_one_user_takes_a_quarter_of_what_a_process_takes_in(
+    settings: Settings, alice: Member, bob: Member, rich: Member
+) -> None:
     begun = FIELDS + part("images", bytes(700_000), FILE)[:-2]
-    async with listening(settings.replaced(max_bytes_in_flight=2**20)) as server:
+    async with listening(settings.replaced(max_bytes_in_flight=4 * 2**20)) as server:
         async with server.wire() as first:
             await first.send(head(alice.key, 1_000_000) + begun)
             while f'tallyframe_request_bytes{{sender="callers"}} {len(begun)}.0' not in await metrics(server):
@@ -228,12 +230,26 @@ async def test_a_process_takes_in_so_many_bytes_at_once(settings: Settings, alic
                 answer = await second.answer()
                 assert b" 503 " in answer
                 assert b"retry-after: " in answer.lower()
-            async with server.wire() as small:  # others' small bodies still fit in
+            async with server.wire() as small:  # small bodies still fit in, and so do those of others
                 await small.send(head(alice.key, 2, "/v1/projects", "application/json") + b"{}")
                 assert await status(small) == 422
+            async with server.wire() as another:
+                whole = begun + b"\r\n" + END
+                await another.send(head(bob.key, len(whole)) + whole)
+                assert await status(another) == 415  # it is no picture
         async with server.wire() as third:  # and all is free when the first one has left
             await third.send(head(alice.key, len(FIELDS + END) + 600_000) + FIELDS + END + b"." * 600_000)
             assert await status(third) == 202
+
+
+@pytest.mark.parametrize("kind", ["application/json", FORM["content-type"], "text/plain", "multipart/mixed", ""])
+async def test_only_where_forms_are_read_a_body_may_be_large(alice: Member, kind: str) -> None:
+    """`/healthz` stood still for seconds when a cancel came with 20 MB that called themselves a form."""
+    project = await alice.order()
+    paths = [f"/v1/projects/{project['id']}/{act}" for act in ("cancel", "publish", "unpublish", "regenerate", "video")]
+    for path in (*paths, "/v1/api-keys", "/v1/generations"):
+        answer = await alice.http.post(path, content=b"[" + b"[]," * 30_000, headers={"content-type": kind})
+        problem(answer, 413, "too_large", path)
 
 
 async def metrics(server: Server) -> str:
@@ -245,20 +261,21 @@ async def metrics(server: Server) -> str:
 async def test_strangers_do_not_use_up_what_callers_need(settings: Settings, db: Any) -> None:
     issuer = {"auth_issuer": "https://issuer.example", "auth_audience": "app"}
     secret = {"clerk_webhook_signing_secret": "whsec_" + "a" * 32}
-    small = settings.replaced(max_bytes_in_flight=2**20, **issuer, **secret)
+    small = settings.replaced(max_bytes_in_flight=4 * 2**20, **issuer, **secret)
 
     async def stalled(sent: asyncio.Event) -> AsyncIterator[bytes]:
-        yield bytes(120_000)
+        yield bytes(250_000)
         sent.set()
         await asyncio.sleep(30)
 
     async with serving(small) as client_for:
         alice = await enroll(db, client_for, "alice2@example.com", 20)
-        sent = asyncio.Event()
+        sent, again = asyncio.Event(), asyncio.Event()
         stranger = asyncio.create_task(client_for(None).post("/v1/webhooks/clerk", content=stalled(sent)))
-        await sent.wait()
+        second = asyncio.create_task(client_for(None).post("/v1/webhooks/clerk", content=stalled(again)))
+        await asyncio.gather(sent.wait(), again.wait())
         problem(await client_for(None).post("/v1/webhooks/clerk", content=bytes(120_000)), 503, "unavailable")
         form = {"images": ("a.png", PHOTO + bytes(900_000), "image/png")}
         assert (await alice.http.post("/v1/projects", data=ORDER, files=form)).status_code == 202
-        stranger.cancel()
-        await asyncio.gather(stranger, return_exceptions=True)
+        stranger.cancel(), second.cancel()
+        await asyncio.gather(stranger, second, return_exceptions=True)

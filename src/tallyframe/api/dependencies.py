@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from tallyframe.accounts import keys as api_keys, users
 from tallyframe.accounts.session_tokens import SessionTokens
 from tallyframe.accounts.users import User
+from tallyframe.api.middleware import USER
 from tallyframe.assets.decoders import Decoders
 from tallyframe.db import Database
 from tallyframe.errors import Forbidden, Internal, TallyframeError, Unauthenticated, ValidationFailed
@@ -81,8 +82,6 @@ async def services(request: Request) -> Services:  # async, so that it isn't sen
 #: The services for work that belongs to no user: `db` sees no rows of users, `system` sees those of all.
 SystemServices = Annotated[Services, Depends(services)]
 
-#: Where a request's scope keeps who is asking.
-_USER = "tallyframe.user"
 
 bearer = HTTPBearer(auto_error=False, description="A session JWT of the configured issuer, or an API key (`tf_…`).")
 
@@ -93,7 +92,7 @@ async def current_user(
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
 ) -> User:
     """Return who is asking; on a subject's first sight, sign them up. Raises Unauthenticated or Unavailable."""
-    if known := request.scope.get(_USER):  # `SignedInFirst` has asked before
+    if known := request.scope.get(USER):  # `SignedInFirst` has asked before
         return cast("User", known)
     if credentials is None or not credentials.credentials:
         raise Unauthenticated
@@ -102,7 +101,7 @@ async def current_user(
     secret = credentials.credentials
     user = await (_by_key(serving, secret) if secret.startswith("tf_") else _by_token(serving, secret))
     structlog.contextvars.bind_contextvars(user_id=str(user.id))
-    request.scope[_USER] = user
+    request.scope[USER] = user
     return user
 
 

@@ -28,14 +28,23 @@ _REQUEST_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
 _FILES = ("/media/", "/static-offline-docs/")
 _UNLOGGED = ("/healthz", "/readyz", "/metrics")
 
+#: Where a request's scope keeps who is asking.
+USER = "tallyframe.user"
+
 _MIB = 1024 * 1024
 #: Seconds over which the speed of a body is measured.
 RATE_WINDOW = 10.0
-#: Where strangers send bodies that are read before anybody knows who they are. All of theirs together may take one part
-#: in so many of what a process takes in, so that they can't use up what signed-in callers need.
+#: Where forms are read; nowhere else may a body be as large as theirs.
+FORMS = ("/v1/projects", "/v1/assets")
+#: Where strangers send bodies that are read before anybody knows who they are.
 WEBHOOKS = "/v1/webhooks/"
 MAX_WEBHOOK = 256 * 1024  # bytes; events are a few thousand
-STRANGERS_SHARE = 8
+#: One part in so many of what a process takes in may be of all signed-in callers, of all strangers, or of one user. So
+#: strangers can't use up what callers need, nor one user what the others do.
+SHARES = {"callers": 1, "strangers": 8}
+USER_SHARE = 4
+#: Bytes of a body that is never refused because of the others.
+SMALL = 16 * 1024
 
 SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -68,7 +77,7 @@ class Edge:
     def __init__(self, app: ASGIApp, *, limits: BodyLimits) -> None:
         self._app = app
         self._limits = limits
-        self._in_flight = Counter[str]()
+        self._in_flight = Counter[object]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; anything but HTTP passes through."""
@@ -184,15 +193,17 @@ def _in_utf8(scope: Scope, receive: Receive) -> Receive:
 class Body:
     """A request's body on its way in: how large it may be, how slow, and how much of it waits with others'."""
 
-    def __init__(self, scope: Scope, receive: Receive, limits: BodyLimits, in_flight: Counter[str]) -> None:
+    def __init__(self, scope: Scope, receive: Receive, limits: BodyLimits, in_flight: Counter[object]) -> None:
         headers = Headers(scope=scope)
         self._receive = receive
         self._limits = limits
         self._in_flight = in_flight
+        self._scope = scope
         self._from = "strangers" if scope["path"].startswith(WEBHOOKS) else "callers"
-        is_form = headers.get("content-type", "").lower().startswith("multipart/")
+        is_form = scope["path"] in FORMS and headers.get("content-type", "").lower().startswith("multipart/")
         self._most = limits.form_bytes if is_form else limits.other_bytes
         self._most = MAX_WEBHOOK if self._from == "strangers" else self._most
+        self._by: object = None  # the user, once it is known
         self._announced = int(length) if (length := headers.get("content-length", "")).isdecimal() else 0
         self._taken = self._in_window = 0  # bytes
         self._ends = self._window_ends = 0.0  # seconds of the loop's clock
@@ -220,6 +231,11 @@ class Body:
     def _count(self, size: int) -> None:
         if size:
             self._in_flight[self._from] += size
+            self._by = self._by or getattr(self._scope.get(USER), "id", None)
+            if self._by:
+                self._in_flight[self._by] += size
+            if self._by and not self._in_flight[self._by]:
+                del self._in_flight[self._by]
             BYTES_IN_FLIGHT.labels(self._from).set(self._in_flight[self._from])
 
     def _deadline(self) -> float:
@@ -236,9 +252,13 @@ class Body:
         self._count(size)
         if self._taken > self._most:
             raise self._too_large()
-        share = self._limits.bytes_in_flight // (1 if self._from == "callers" else STRANGERS_SHARE)
-        if self._in_flight[self._from] > share:
+        if self._taken > SMALL and (
+            self._is_over(self._from, SHARES[self._from]) or self._is_over(self._by, USER_SHARE)
+        ):
             raise Unavailable("Too many large requests are under way. Try again shortly.", retry_after=5)
+
+    def _is_over(self, whose: object, share: int) -> bool:
+        return self._in_flight[whose] > self._limits.bytes_in_flight // share
 
     def _too_large(self) -> TooLarge:
         size = f"{self._most / _MIB:.0f} MiB" if self._most >= _MIB else f"{self._most // 1024} KiB"

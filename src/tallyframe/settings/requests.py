@@ -26,4 +26,4 @@ class RequestSettings(Group):
     #: Bytes per second, as the mean of ten seconds.
     min_body_rate: int = Field(4 * _KIB, alias="TALLYFRAME_MIN_BODY_RATE", ge=1, le=_MIB)
     #: Bytes of all bodies together that a process has taken in and not yet answered.
-    max_bytes_in_flight: int = Field(128 * _MIB, alias="TALLYFRAME_MAX_BYTES_IN_FLIGHT", ge=_MIB, le=64 * 1024 * _MIB)
+    max_bytes_in_flight: int = Field(256 * _MIB, alias="TALLYFRAME_MAX_BYTES_IN_FLIGHT", ge=_MIB, le=64 * 1024 * _MIB)
