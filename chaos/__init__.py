@@ -12,6 +12,13 @@ vendor.py      the fake vendor, a process of its own, with a book of what it was
 clients.py     users who order, wait, cancel, delete, publish, and repeat requests that got no answer
 telling.py     another service, which sends webhooks, and an administrator who has them applied again
 batches.py     somebody who orders many at once
+outsiders.py   runs the two below beside all of these, and looks at the API processes' memory
+  strangers.py hundreds of hostile connections, a process of its own
+    wires.py   one of them, byte by byte
+    rude.py    what strangers do without a key
+    malicious.py  what a member does with one
+    slow_names.py  a resolver for the API processes that is slow for some names
+  pulse.py     asks each API process whether it is alive, a process of its own
   requests.py  one request, and what its client knows afterwards
   history.py   what each client was told
 calm.py        after the faults: is every key answered, does the product work?
@@ -32,5 +39,7 @@ checker.py     the verdict; pure
   books.py     every credit, computed again
   purchases.py what was bought at the vendor
   others.py    webhooks, and many orders at once
+  withstood.py what strangers were told, how quick the API processes were, and how large
 report.py      the tables
+  report_strangers.py  those about strangers
 """

@@ -22,6 +22,7 @@ from chaos.evidence import User
 from chaos.gathering import FILE, NOT_LATER, gather, with_endings
 from chaos.history import History
 from chaos.nemesis import Nemesis
+from chaos.outsiders import MEMBER, outsiders
 from chaos.plan import Plan, quick
 from chaos.report import print_report
 from chaos.requests import Requests
@@ -47,15 +48,16 @@ async def run(plan: Plan, folder: Path, *, is_quick: bool) -> bool:
     print(f"Tallyframe is that of {_code_under_test()}", flush=True)
     async with stack(plan, folder) as running:
         history = History(folder / "history.jsonl")
-        users, admin_key = await _add_users(running)
+        users, member, admin_key = await _add_users(running)
         nemesis = Nemesis(running)
-        await _order_amid_faults(running, nemesis, history, users, admin_key)
+        async with outsiders(running, member):
+            await _order_amid_faults(running, nemesis, history, users, admin_key)
         running.calm_the_vendor()
         began = monotonic()
         await ask_when_calm(running, history, users)
         await _wait_until_finished(running)
         quiet = monotonic() - began
-        evidence = await gather(running, history.lines, users, is_quick=is_quick)
+        evidence = await gather(running, history.lines, [*users, member], is_quick=is_quick)
     evidence = with_endings(evidence, running)  # again, because all processes have ended now
     evidence.write(folder / FILE)
     verdicts = judge(evidence)
@@ -74,17 +76,18 @@ def _code_under_test() -> str:
     return f"{folder}, commit {found.stdout.strip()}" if found.returncode == 0 else str(folder)
 
 
-async def _add_users(running: Stack) -> tuple[list[User], str]:
-    """Return the clients' users, and an administrator's key."""
+async def _add_users(running: Stack) -> tuple[list[User], User, str]:
+    """Return the clients' users, the strangers' one, and an administrator's key."""
     users = []
     async with database(running.servers.database_url) as db:
-        for number in range(running.plan.clients):
+        for number in (*range(running.plan.clients), MEMBER):
             given = _CREDITS if number else _FEW_CREDITS
             email = f"client{number}@example.com"
             user, key = await add_user(db, email, admin=False, member=False, credits_given=given, signup_credits=0)
             users.append(User(number, str(user.id), str(user.account_id), key, given))
         admin = await add_user(db, "root@example.com", admin=True, member=False, credits_given=0, signup_credits=0)
-    return users, admin[1]
+    *clients, member = users
+    return clients, member, admin[1]
 
 
 async def _order_amid_faults(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from chaos import aftermath, books, others, promises, purchases, readings, reasons
+from chaos import aftermath, books, others, promises, purchases, readings, reasons, withstood
 from chaos.evidence import Evidence
 
 NOTHING = "it has looked at nothing"
@@ -56,6 +56,9 @@ CHECKS: dict[str, _Check] = {
     "every invariant of the auditor holds": promises.every_invariant_holds,
     "every process ends when asked to": promises.everybody_ends_when_asked,
     "the vendor understood every request": purchases.the_vendor_understood_everything,
+    "no stranger was served or crashed anything": withstood.no_stranger_was_served,
+    "`/healthz` answers in time": withstood.processes_answer_in_time,
+    "an API process stays small": withstood.processes_stay_small,
 }
 #: For these, nothing to compare is good news.
 MAY_BE_EMPTY = ("the outbox is empty", "no bug in the logs, no alarm by the auditor")

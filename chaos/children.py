@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 
 from tallyframe.embedded.processes import Program, Steps, describe_exit, end, launch
 
@@ -33,6 +33,7 @@ class Child:
     starts: int = 0
     deaths: list[str] = field(default_factory=list)  # how it ended without having been asked to
     problems: list[str] = field(default_factory=list)  # how it didn't end properly after SIGTERM
+    lives: list[tuple[float, str]] = field(default_factory=list)  # when it was started, and each signal to it
     _asked_at: float | None = None  # when it got SIGTERM, unless it was killed as well
     _log_from: int = 0  # position in the log at its latest start
     _sent: set[signal.Signals] = field(default_factory=set)  # since its latest start
@@ -48,6 +49,11 @@ class Child:
     def output(self) -> str:
         """Return what it has printed since its latest start."""
         return self.log.read_bytes()[self._log_from :].decode(errors="replace")
+
+    @property
+    def pid(self) -> int | None:
+        """The id of its process, if it runs."""
+        return self._process.pid if self._process is not None and self.runs else None
 
     @property
     def runs(self) -> bool:
@@ -81,6 +87,7 @@ class Child:
         if self._process is None or not self.runs:
             return False
         self._sent.add(number)
+        self.lives.append((time(), number.name))
         # After a SIGKILL, its end tells nothing about how it handles SIGTERM.
         self._asked_at = monotonic() if number is signal.SIGTERM and signal.SIGKILL not in self._sent else None
         with suppress(ProcessLookupError):
@@ -102,8 +109,10 @@ class Child:
             self._log_from = output.tell()
             program = Program(self.argv, self.environment, folder=self.folder, output=output.fileno())
             self._process = await launch(program)
+        (self.folder / f"{self.name}.pid").write_text(str(self._process.pid))
         self._sent, self._asked_at = set(), None
         self.starts += 1
+        self.lives.append((time(), "started"))
         if self._stopping.is_set():  # while it was being started: nobody else would end it
             await end(self._process, _END, asyncio.Event())
 

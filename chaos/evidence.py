@@ -47,10 +47,16 @@ class Evidence:
     deaths: list[str] = field(default_factory=list)  # of processes that ended without having been asked to
     endings: dict[str, list[str]] = field(default_factory=dict)  # per process, how it didn't end properly after SIGTERM
     audit: tuple[int, str] = (0, "")  # exit code of `tallyframe ledger verify`, and what it printed
+    strangers: list[Row] = field(default_factory=list)  # a row per connection (chaos/strangers.py)
+    pulse: list[Row] = field(default_factory=list)  # of the API processes (chaos/pulse.py)
+    memory: list[Row] = field(default_factory=list)  # of the API processes: api, start, at, bytes, waited (s)
+    lives: list[Row] = field(default_factory=list)  # of the API processes: api, at, and a signal or "started"
     prices: dict[str, int] = field(default_factory=dict)
     checks_idempotency: bool = True
     is_quick: bool = False
     max_age: float = 3600.0  # seconds until a generation expires
+    most_seconds: float = 0.2  # p99 of /healthz must be below
+    turn: float = 0.05  # seconds between two requests for /healthz
 
     @property
     def deleted(self) -> set[str]:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -12,6 +13,7 @@ from chaos.alarms import alarms
 from chaos.auditing import invariants
 from chaos.evidence import Evidence, Row, User
 from chaos.history import Line
+from chaos.outsiders import MEMORY, PULSE, STRANGERS
 from chaos.stack import Stack
 from chaos.vendor import BOOK
 
@@ -57,11 +59,17 @@ async def gather(stack: Stack, history: list[Line], users: list[User], *, is_qui
         history,
         users,
         **rows,
-        orders=[json.loads(line) for line in book.read_text().splitlines()] if book.exists() else [],
+        strangers=read_lines(stack.folder / STRANGERS),
+        pulse=read_lines(stack.folder / PULSE),
+        memory=read_lines(stack.folder / MEMORY),
+        lives=[{"api": api, "at": at, "what": what} for api in stack.apis for at, what in stack.children[api].lives],
+        orders=read_lines(book) if book.exists() else [],
         apis=list(stack.apis),
         checks_idempotency=stack.plan.checks_idempotency,
         is_quick=is_quick,
         max_age=stack.plan.max_age,
+        most_seconds=stack.plan.most_seconds,
+        turn=stack.plan.pulse,
     )
     evidence = with_endings(evidence, stack)
     evidence.write(stack.folder / FILE)
@@ -92,6 +100,11 @@ async def _with_final_reads(evidence: Evidence, stack: Stack) -> Evidence:
         )
     files = sorted(str(path.relative_to(stack.media)) for path in stack.media.rglob("*") if path.is_file())
     return replace(seen, files=files, invariants=await invariants(stack), audit=await stack.run("ledger", "verify"))
+
+
+def read_lines(path: Path) -> list[Row]:
+    """Return what the lines of a file say, each in JSON."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 async def _rows(stack: Stack) -> dict[str, list[Row]]:

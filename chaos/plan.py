@@ -24,6 +24,12 @@ class Plan:
         90.0  # beyond `seconds`, at most, until every kind has had an effect: a busy machine starts slowly
     )
     quiet: float = 120.0  # after the faults; by then all generations must have ended
+    strangers: int = 240  # their connections, at once
+    pause: tuple[float, float] = (0.5, 4.0)  # of one of them, between two connections
+    pulse: float = 0.05  # between two requests for /healthz
+    header_timeout: float = 10.0  # for a request's head
+    stalled_timeout: float = 60.0  # for a client that doesn't read
+    most_seconds: float = 0.2  # p99 of /healthz must be below
     checks_idempotency: bool = True
 
 
@@ -42,5 +48,10 @@ def quick(seed: int, *, checks_idempotency: bool = True) -> Plan:
         think=(0.02, 0.2),
         lull=(0.0, 0.1),
         span=(0.2, 0.7),
+        strangers=48,
+        pulse=0.2,
+        header_timeout=3.0,
+        stalled_timeout=3.0,
+        most_seconds=2.0,  # beside other tests, half of the processes are just starting
         checks_idempotency=checks_idempotency,
     )

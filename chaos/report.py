@@ -11,6 +11,7 @@ from chaos.checker import MAY_BE_EMPTY, Verdict
 from chaos.evidence import Evidence
 from chaos.history import Outcome
 from chaos.purchases import ORDERS, bought_again, never_ready
+from chaos.report_strangers import pulses, strangers
 
 _WIDTH = 110  # characters, also where the output is no terminal
 _ACTS = {"cancel": "cancels", "delete": "deletions", "publish": "publications", "replay": "replays of events"}
@@ -30,6 +31,8 @@ def print_report(evidence: Evidence, faults: Mapping[str, int], verdicts: Sequen
     print(f"Tries: {', '.join(f'{number} {state}' for state, number in sorted(doubts.items()))}.", end=" ")
     print(f"Ordered again after an answer without a usable result: {again}.")
     print(_acts(evidence))
+    console.print(strangers(evidence))
+    print(*pulses(evidence), sep="\n")
     print(f"All generations had ended {quiet:.1f} s after the last fault.")
     for death, times in sorted(Counter(evidence.deaths).items()):
         print(f"Ended without having been asked to, and was started again: {death}, {times} times.")

@@ -38,6 +38,7 @@ class Stack:
     links: dict[str, Proxy] = field(default_factory=dict)
     children: dict[str, Child] = field(default_factory=dict)
     apis: dict[str, str] = field(default_factory=dict)
+    ports: dict[str, int] = field(default_factory=dict)  # of the API processes themselves, without a proxy
     batches_url: str = ""  # of the database, for whoever orders many at once
 
     @property
@@ -89,6 +90,8 @@ class Stack:
             "AUDIT_INTERVAL": 5,
             "AUTH_ISSUER": ISSUER,
             "AUTH_AUDIENCE": "nobody",
+            "HEADER_TIMEOUT": plan.header_timeout,
+            "STALLED_TIMEOUT": plan.stalled_timeout,
         }
         keys = {"GEMINI_API_KEY": KEY, "CLERK_WEBHOOK_SIGNING_SECRET": SECRET}
         return keys | {f"TALLYFRAME_{name}": str(value) for name, value in ours.items()}
@@ -124,6 +127,7 @@ async def _start(built: Stack, exits: AsyncExitStack) -> None:
 async def _api(built: Stack, exits: AsyncExitStack, number: int) -> Child:
     name, port = f"api-{number}", choose(0, 0)
     proxy = await _link(built, exits, f"client to {name}", port)
+    built.ports[name] = port
     built.apis[name] = f"http://{LOOPBACK}:{proxy.port}"
     settings = built.settings(*await _server_links(built, exits, name))
     return _child(built, name, ["-m", "chaos.under_test", "api", "--port", str(port)], settings)

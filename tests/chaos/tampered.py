@@ -44,6 +44,7 @@ from tests.chaos.tampering_alone import (
     without_a_step,
     words_deleted,
 )
+from tests.chaos.tampering_strangers import STRANGE
 
 #: Of generations without a project, of batches and of webhooks.
 ALONE: list[tuple[Callable[[Evidence], Evidence], str, str]] = [
@@ -99,6 +100,7 @@ OUTBOX = {"kind": "withdraw", "ref": "g", "rings": 3, "due_at": "later"}
 #: What is done to the evidence, the check that must see it, and a word of what it must say.
 TAMPERED: list[tuple[Callable[[Evidence], Evidence], str, str]] = [
     *ALONE,
+    *STRANGE,
     (
         lambda e: replace(e, projects=without(e.projects, id=acknowledged(e).project)),
         "no acknowledged project is lost",

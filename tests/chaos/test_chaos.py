@@ -4,6 +4,7 @@ Each check gets what that run has left, with one thing tampered with. All in one
 """
 
 import json
+import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +19,8 @@ from chaos.evidence import Evidence
 from chaos.faults import KINDS
 from chaos.keys import keys_of, marker_of
 from chaos.nemesis import LOG
+from chaos.rude import Draw, Limits
+from chaos.strangers import KINDS as KINDS_OF_STRANGERS
 from tests.chaos.conftest import Run
 from tests.chaos.tampered import TAMPERED
 from tests.chaos.tampering import (
@@ -51,6 +54,17 @@ async def test_every_kind_of_fault_has_come(short_run: Run) -> None:
     counts = Counter(line["kind"] for line in lines)
     assert set(counts) == {kind.name for kind in KINDS}
     assert all(f"│ {kind} " in short_run.printed for kind in counts)
+
+
+async def test_every_kind_of_stranger_has_come(short_run: Run) -> None:
+    """Each is tried again until somebody listens, so most have reached an API process, too."""
+    draw = Draw(random.Random(1), "a key", Limits(1, 1))
+    kinds = {kind(draw).name for kind in KINDS_OF_STRANGERS}
+    rows = short_run.evidence().strangers
+    assert {row["act"] for row in rows} == kinds
+    assert len({row["act"] for row in rows if row["end"] in {"answered", "closed"}}) > len(kinds) // 2
+    assert {status for row in rows for status in row["statuses"]} >= {401, 422, 431}
+    assert all(f"│ {kind} " in short_run.printed for kind in kinds)
 
 
 async def test_clients_were_at_work_meanwhile(short_run: Run) -> None:
