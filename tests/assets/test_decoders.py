@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -9,11 +10,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from PIL import Image
 
 from tallyframe.assets import decoders, pictures
 from tallyframe.assets.line import Bounds, RateLimited
 from tallyframe.errors import TallyframeError, Unavailable, ValidationFailed
-from tests.support.crafted import full_png
+from tests.support.crafted import full_png, write
 from tests.support.decoding import children, clean, decoding, odd
 from tests.support.drawn import picture, turned_photo
 
@@ -144,6 +146,18 @@ async def test_with_an_api_that_is_killed_its_decoders_end(tmp_path: Path) -> No
     async with asyncio.timeout(20):
         while alive(int(parent.stdout)):
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("size", [(8, 6), (900, 900)], ids=["short", "longer than a pipe"])
+def test_a_decoder_whose_api_is_killed_meanwhile_ends_without_a_word(size: tuple[int, int]) -> None:
+    data = write(Image.effect_noise(size, 99), "PNG")
+    asked = {"bytes": len(data), "max_bytes": len(data), "max_pixels": 10**6, "cpu_seconds": 9}
+    ours, its = os.pipe()
+    os.close(ours)  # nobody reads the answer
+    with os.fdopen(its) as answers:
+        request = json.dumps(asked).encode() + b"\n" + data
+        left = subprocess.run(decoders._COMMAND, input=request, stdout=answers, stderr=-1, timeout=20, check=False)
+    assert (left.returncode, left.stderr) == (0, b"")
 
 
 def alive(pid: int) -> bool:

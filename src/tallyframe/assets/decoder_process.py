@@ -1,9 +1,10 @@
 """A process that cleans pictures for `decoders.py`, which starts it as `python -m tallyframe.assets.decoder_process`.
 
-It answers one picture after the other, and ends when its input does. A request on stdin is a line of JSON with
-`bytes`, `max_bytes`, `max_pixels` and `cpu_seconds`, then the picture, `bytes` long. The answer on stdout is a line of
-JSON, then the cleaned picture, `bytes` long: `content_type`, `width`, `height` and `sha256`, or `code` and `detail`
-where it is refused. A picture that takes more than `cpu_seconds` ends the process by SIGXCPU.
+It answers one picture after the other, and ends when its input does, or when nobody reads its answer any more. A
+request on stdin is a line of JSON with `bytes`, `max_bytes`, `max_pixels` and `cpu_seconds`, then the picture, `bytes`
+long. The answer on stdout is a line of JSON, then the cleaned picture, `bytes` long: `content_type`, `width`, `height`
+and `sha256`, or `code` and `detail` where it is refused. A picture that takes more than `cpu_seconds` ends the process
+by SIGXCPU.
 """
 
 import hashlib
@@ -60,4 +61,7 @@ def answer(data: bytes, max_bytes: int, max_pixels: int) -> tuple[dict[str, Any]
 if __name__ == "__main__":
     os.nice(_NICE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the user's picture
-    serve(sys.stdin.buffer, sys.stdout.buffer)
+    try:
+        serve(sys.stdin.buffer, sys.stdout.buffer)
+    except BrokenPipeError:  # the API has gone, and nobody waits for the answer; what is left of it would fail again
+        os._exit(0)
