@@ -12,17 +12,24 @@ from tallyframe.servers.postgres_url import PostgresUrl
 #: Seconds until a connection must be there, unless the URL has its own `connect_timeout`.
 CONNECT_TIMEOUT = 5.0
 
+#: Seconds that a statement of the API waits for a lock: it holds a connection meanwhile, which others wait for.
+LOCK_PATIENCE = 3.0
+
 #: So that Postgres notices within 30 s, and not after hours, that a machine is gone.
 _KEEPALIVES = {"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 
 
-def session_settings(role: str, statement_timeout: float) -> dict[str, str]:
-    """Return what the server is told of each session: who it acts as, and for how many seconds it may be silent."""
+def session_settings(role: str, statement_timeout: float, lock_timeout: float) -> dict[str, str]:
+    """Return what the server is told of each session: who it acts as, and for how many seconds it may be silent.
+
+    `lock_timeout` in seconds, too: how long a statement waits for others.
+    """
     milliseconds = str(int(statement_timeout * 1000))
     return {
         "role": role,
         "search_path": "public, pg_temp",  # and nobody else's tables before ours
         "statement_timeout": milliseconds,
+        "lock_timeout": str(int(lock_timeout * 1000)),
         "idle_in_transaction_session_timeout": milliseconds,
         **_KEEPALIVES,
     }

@@ -23,7 +23,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql import Executable
 from sqlalchemy.sql.dml import UpdateBase
 
-from tallyframe.connecting import make_engine, session_settings
+from tallyframe.connecting import LOCK_PATIENCE, make_engine, session_settings
 from tallyframe.errors import Unavailable
 from tallyframe.lost import LOST, DatabaseAway, as_unavailable, is_slow
 from tallyframe.servers.outage import Outage
@@ -92,11 +92,11 @@ class Database:
         self._user: UUID | None = None
         # SQLAlchemy's pool lets a newcomer overtake those that wait; this semaphore doesn't.
         self._places, self._share = asyncio.Semaphore(pool_size), asyncio.Semaphore(pool_size)
-        # One user may hold half of the pool, so that others get on while requests of that user wait for a lock.
+        # One user may hold a third of the pool, so that others get on while requests of that user wait for a lock.
         self._shares: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
         self._engine = make_engine(
             self.url,
-            session_settings(role, statement_timeout),
+            session_settings(role, statement_timeout, LOCK_PATIENCE if role == API_ROLE else statement_timeout),
             command_timeout=statement_timeout + LINE_PATIENCE,
             pool_size=pool_size,
             max_overflow=0,
@@ -114,7 +114,7 @@ class Database:
         scoped = copy.copy(self)
         share = self._shares.get(user_id)
         if share is None:
-            share = self._shares[user_id] = asyncio.Semaphore(max(1, self._pool_size // 2))
+            share = self._shares[user_id] = asyncio.Semaphore(max(1, self._pool_size // 3))
         scoped._user, scoped._share = user_id, share  # noqa: SLF001  # our own
         return scoped
 

@@ -40,13 +40,15 @@ LOST = (
 _BAD_ARGUMENTS = re.compile(r"query argument|for this query")
 
 #: Nothing has been migrated yet: no such table, no such role.
-_UNDEFINED_TABLE, _INVALID_PARAMETER, _QUERY_CANCELED = "42P01", "22023", "57014"
+_UNDEFINED_TABLE, _INVALID_PARAMETER = "42P01", "22023"
+#: A statement took too long, or waited too long for a lock.
+_QUERY_CANCELED, _LOCK_NOT_AVAILABLE = "57014", "55P03"
 #: A standby, or a server that has been made read-only.
 _READ_ONLY = "25006"
 #: The disk is full or broken. Reading goes on, so only a write shows it.
 _DISK_FULL, _IO_ERROR = "53100", "58030"
 #: The login is refused (28), or the database isn't there; a resource is lacking (53), such as room; files fail (58).
-_STATES_OF_A_SERVER_IN_NEED = ("28", "3D000", "53", "58", _READ_ONLY)
+_STATES_OF_A_SERVER_IN_NEED = ("28", "3D000", "53", "58", _READ_ONLY, _LOCK_NOT_AVAILABLE)
 #: What the server says of settings that a connection asks for, while there is no statement yet: it doesn't know one
 #: (42704), or doesn't grant one, such as a role (42501, 22023).
 _STATES_OF_A_REFUSED_CONNECTION = ("08", "22", "42")
@@ -109,7 +111,7 @@ def is_lost(error: BaseException) -> bool:
 
 def is_slow(error: BaseException) -> bool:
     """Tell whether it is only one statement that took too long: the server itself is there."""
-    return _state_of(error) == _QUERY_CANCELED
+    return _state_of(error) in {_QUERY_CANCELED, _LOCK_NOT_AVAILABLE}
 
 
 def _state_of(error: BaseException) -> str:

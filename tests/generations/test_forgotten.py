@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from tallyframe.accounts import profiles
-from tallyframe.db import Database
+from tallyframe.db import WORKER_ROLE, Database
 from tallyframe.generations.end.forget import forget
+from tallyframe.settings import Settings
+from tests.conftest import owner_of
 from tests.support.books import assert_books_balance
 from tests.support.cast import Member
 from tests.support.drawn import picture
@@ -74,6 +76,22 @@ async def test_all_goes_and_the_ledger_stays(
     assert await forget(bench.db) == 0
     assert await owner.fetchval("SELECT count(*) FROM users WHERE forgotten_at IS NOT NULL") == 1
     assert (await alice.http.get("/v1/projects")).json()["data"][0]["prompt"] == "another cup"
+
+
+async def test_one_who_cannot_be_forgotten_now_keeps_no_other(
+    rich: Member, alice: Member, settings: Settings, db: Database, bench: Bench, owner: Any, database_url: str
+) -> None:
+    projects = [(await member.order(SECRET))["id"] for member in (rich, alice)]
+    await bench.drain()
+    for member in (rich, alice):
+        await delete(db, member)
+    hurried = Database(database_url, role=WORKER_ROLE, pool_size=2, statement_timeout=0.5)
+    async with owner_of(database_url) as other, other.transaction():
+        await other.execute("SELECT FROM projects WHERE id = $1 FOR UPDATE", projects[0])
+        await forget(hurried)
+        gone = "SELECT deleted_at IS NOT NULL FROM projects WHERE id = $1"
+        assert [await owner.fetchval(gone, each) for each in projects] == [False, True]
+    await hurried.close()
 
 
 async def test_what_is_ordered_in_the_moment_of_the_deletion_goes_too(

@@ -179,6 +179,8 @@ async def test_a_provider_that_is_gone_cannot_be_asked(alice: Member, bench: Ben
     vendor, another = Scripted("a", make=[Ticket("t-1", 60)]), Scripted("b")
     generation_id = await with_ticket(alice, bench, vendor)
     await cancel(alice, owner, generation_id)
+    assert await withdraw(runner_of(bench, another).dependencies, generation_id) == "again"  # others may know it
+    await owner.execute("UPDATE generations SET finished_at = finished_at - interval '1 hour'")
     assert await withdraw(runner_of(bench, another).dependencies, generation_id) == "withdrawn"
     assert await step(owner, generation_id) == ("withdrawn", NOT_STOPPED, True)
     assert (vendor.stopped, another.stopped) == ([], [])

@@ -60,7 +60,7 @@ class JobWorker(Worker):
                 if self.job_counter + self._ended > taken and not is_started:
                     # arq has taken a slot for a job that it then failed to start, and has not given it back.
                     super()._release_sem_dec_counter_on_complete()
-                if isinstance(error, REDIS_AWAY):
+                if isinstance(error, REDIS_AWAY) and not str(error).startswith("WRONGTYPE"):
                     raise
                 log.warning("job_dropped", error=type(error).__name__)
                 await self.pool.zrem(self.queue_name, job_id)

@@ -28,9 +28,12 @@ from tallyframe.generations.tables import (
 from tallyframe.idempotency.keys import forget_answers
 from tallyframe.outbox.rows import complete_taken, enqueue, not_queued, postpone_taken, take
 from tallyframe.projects.tables import project_images, project_media, projects
-from tallyframe.storages.base import EXTENSIONS, Storage
+from tallyframe.storages.base import EXTENSIONS, Storage, StorageError
 
 log = structlog.get_logger()
+
+#: Files that can't be removed, of one storage, after which the others are left for the next time.
+MOST_FAILED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +130,18 @@ async def erase(db: Database, storages: Mapping[str, Storage], subject: Subject)
 
 
 async def _remove(db: Database, storage: Storage, files: Mapping[UUID, str]) -> None:
+    failed = list[StorageError]()
     for asset_id, key in files.items():
-        await storage.delete(key)
-        await db.run(sa.delete(erased_files).where(erased_files.c.asset_id == asset_id))
+        try:
+            await storage.delete(key)
+        except StorageError as error:
+            failed.append(error)
+            if len(failed) == MOST_FAILED:  # it is not about the file
+                break
+        else:
+            await db.run(sa.delete(erased_files).where(erased_files.c.asset_id == asset_id))
+    if failed:
+        raise failed[0]
 
 
 def _may_be_storing(subject: Subject) -> "sa.Select[bool]":

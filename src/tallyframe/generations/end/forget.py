@@ -1,5 +1,6 @@
 """Forget users who have been deleted: all that they have made and sent goes. The ledger and the receipts stay."""
 
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
@@ -10,7 +11,7 @@ from tallyframe.accounts import keys, profiles
 from tallyframe.accounts.tables import users
 from tallyframe.db import Database, Transaction
 from tallyframe.generations.end import erase, settle, uploads
-from tallyframe.generations.end.sweep import UNDER_WAY
+from tallyframe.generations.end.sweep import UNDER_WAY, tried
 from tallyframe.generations.tables import IS_LIVE, generations
 from tallyframe.idempotency.keys import forget_all_answers
 from tallyframe.projects.tables import changed, projects
@@ -49,13 +50,16 @@ async def forget(db: Database) -> int:
     is_over = row.deleted_at < sa.func.now() - sa.literal(timedelta(seconds=UNDER_WAY), sa.Interval())
     old = sa.select(row.id, is_over).where(*waiting, is_over).order_by(row.deleted_at).limit(USERS)
     new = sa.select(row.id, is_over).where(*waiting, ~is_over).order_by(row.deleted_at.desc()).limit(USERS)
-    taken = 0
-    for user_id, is_final in [*(await db.run(old)).all(), *(await db.run(new)).all()]:
-        from_this = await _take_away(db, user_id)
-        await db.run(forget_all_answers(user_id))
-        if not from_this and is_final:
-            await db.run(sa.update(users).where(row.id == user_id).values(forgotten_at=sa.func.now()))
-        taken += from_this
+    found = [*(await db.run(old)).all(), *(await db.run(new)).all()]
+    random.shuffle(found)  # and each by itself: one who can't be forgotten now must not keep the others
+    return sum([await tried(_forget_one(db, *each), f"forget {each[0]}") for each in found])
+
+
+async def _forget_one(db: Database, user_id: UUID, is_final: bool) -> int:  # noqa: FBT001  # a column
+    taken = await _take_away(db, user_id)
+    await db.run(forget_all_answers(user_id))
+    if not taken and is_final:
+        await db.run(sa.update(users).where(users.c.id == user_id).values(forgotten_at=sa.func.now()))
     return taken
 
 
@@ -72,4 +76,5 @@ async def _take_away(db: Database, user_id: UUID) -> int:
 
 
 async def _each(db: Database, which: "sa.Select[UUID]", end: Callable[[UUID], Awaitable[bool]]) -> int:
-    return sum([await end(each) for each in (await db.run(which.limit(BATCH))).scalars().all()])
+    found = (await db.run(which.limit(BATCH))).scalars().all()
+    return sum([await tried(end(each), f"forget {each}") for each in found])

@@ -45,14 +45,14 @@ async def sweep(db: Database) -> tuple[int, int]:
 
     What gives credits back comes first. If one part fails, the others are done all the same.
     """
-    expired = await _tried(expire_old(db), "expire_old")
-    rung = await _tried(ring_lost(db), "ring_lost")
-    await _tried(withdraw_lost(db), "withdraw_lost")
-    await _tried(forget_ended(db), "forget_ended")
+    expired = await tried(expire_old(db), "expire_old")
+    rung = await tried(ring_lost(db), "ring_lost")
+    await tried(withdraw_lost(db), "withdraw_lost")
+    await tried(forget_ended(db), "forget_ended")
     return rung, expired
 
 
-async def _tried(work: Awaitable[int], what: str) -> int:
+async def tried(work: Awaitable[int], what: str) -> int:
     """Do it and return its number; 0 if it fails, which is logged, and reported if the database isn't just away."""
     try:
         return await work
@@ -93,7 +93,7 @@ async def expire_old(db: Database) -> int:
     ended, until = 0, monotonic() + EXPIRE_SECONDS
     while ids and monotonic() < until:
         generation_id = ids.pop()
-        ended += await _tried(settle.expire(db, generation_id, EXPIRED), f"expire {generation_id}")
+        ended += await tried(settle.expire(db, generation_id, EXPIRED), f"expire {generation_id}")
     return ended
 
 

@@ -1,5 +1,6 @@
 """Pictures that users have uploaded by themselves: deleted on request, or when nothing has used them for long."""
 
+import random
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
@@ -10,6 +11,7 @@ from tallyframe.assets.rows import IS_UPLOAD
 from tallyframe.assets.tables import assets
 from tallyframe.db import Database, with_writes
 from tallyframe.generations.end.erase import log, users_of
+from tallyframe.idempotency.keys import forget_answers
 from tallyframe.outbox.rows import complete_where, enqueue, not_queued
 from tallyframe.outbox.tables import outbox
 from tallyframe.projects.tables import project_images
@@ -26,19 +28,24 @@ async def delete(db: Database, user_id: UUID, asset_id: UUID) -> bool:
     """Take the upload away from its owner. False: a project or a generation of theirs uses it, or it isn't there."""
     if (await db.run(users_of([asset_id], user_id))).all():
         return False
-    return await _delete(db, (assets.c.user_id == user_id) & (assets.c.id == asset_id)) > 0
+    return await _delete(db, user_id, assets.c.id == asset_id) > 0
 
 
 async def delete_all(db: Database, user_id: UUID) -> int:
     """Take all uploads away from a user who is to be forgotten; return how many. Call it when nothing uses them."""
-    return await _delete(db, assets.c.user_id == user_id)
+    return await _delete(db, user_id, sa.true())
 
 
-async def _delete(db: Database, which: "sa.ColumnElement[bool]") -> int:
-    update = sa.update(assets).where(IS_UPLOAD, which).values(deleted_at=sa.func.now())
+_IN_PROJECT = sa.exists().where(project_images.c.asset_id == assets.c.id)
+
+
+async def _delete(db: Database, user_id: UUID, which: "sa.ColumnElement[bool]") -> int:
+    """Delete those of the user's uploads that no project shows by now, and what was answered about them."""
+    mine = (assets.c.user_id == user_id) & IS_UPLOAD & ~_IN_PROJECT
+    update = sa.update(assets).where(mine, which).values(deleted_at=sa.func.now())
     deleted = update.returning(assets.c.id).cte("deleted")
-    statement = with_writes(sa.select(deleted.c.id), enqueue(ERASE_UPLOAD, deleted))
-    return len((await db.run(statement)).all())
+    writes = (enqueue(ERASE_UPLOAD, deleted), forget_answers(user_id, sa.select(deleted.c.id)))
+    return len((await db.run(with_writes(sa.select(deleted.c.id), *writes))).all())
 
 
 async def expire(db: Database, *, days: int) -> int:
@@ -47,32 +54,34 @@ async def expire(db: Database, *, days: int) -> int:
     Return how many were looked at: as long as there are some, call it again.
     """
     expired = (IS_UPLOAD, assets.c.expires_at < sa.func.now())
-    oldest = sa.select(assets.c.user_id).where(*expired).order_by(assets.c.expires_at).limit(1)
-    user_id = (await db.run(oldest)).scalar_one_or_none()
-    if user_id is None:
+    oldest = sa.select(assets.c.user_id).where(*expired).order_by(assets.c.expires_at).limit(BATCH)
+    owners = set((await db.run(oldest)).scalars())
+    if not owners:
         return 0
+    user_id = random.choice(list(owners))  # noqa: S311  # one whose uploads can't be looked at must not stop all
     query = sa.select(assets.c.id).where(*expired, assets.c.user_id == user_id).order_by(assets.c.expires_at)
     ids = set((await db.run(query.limit(BATCH))).scalars())
     used = {row.asset_id for row in await db.run(users_of(list(ids), user_id))}
     later = sa.func.now() + sa.literal(timedelta(days=days), sa.Interval())
     await db.run(sa.update(assets).where(assets.c.id.in_(used)).values(expires_at=later))
-    await _delete(db, assets.c.id.in_(ids - used))
+    await _delete(db, user_id, assets.c.id.in_(ids - used))
     return len(ids)
 
 
 async def erase(db: Database, storages: Mapping[str, Storage], asset_id: UUID) -> None:
     """Remove a deleted upload: bytes first, then its row. May be repeated. Raises StorageError.
 
-    An order that names it in this very moment keeps the row, for its project; its generation fails with a refund.
+    If an order of a project has named it in the very moment of its deletion, it stays.
     """
+    revive = sa.update(assets).where(assets.c.id == asset_id, _IN_PROJECT).values(deleted_at=None)
+    await db.run(revive)
     gone = (assets.c.id == asset_id) & assets.c.deleted_at.is_not(None)
     row = (await db.run(sa.select(assets.c.storage, assets.c.key).where(gone))).one_or_none()
     if row and row.storage not in storages:
         log.warning("erase_waits", subject=str(asset_id), storages=[row.storage])
     elif row:
         await storages[row.storage].delete(row.key)
-        in_project = sa.exists().where(project_images.c.asset_id == assets.c.id)
-        await db.run(sa.delete(assets).where(gone, ~in_project))
+        await db.run(sa.delete(assets).where(gone, ~_IN_PROJECT))
     await db.run(complete_where(ERASE_UPLOAD, outbox.c.ref == asset_id))
 
 

@@ -45,7 +45,7 @@ async def withdraw(dependencies: RunDependencies, generation_id: UUID) -> str:
         return "not_taken"
     columns = (_step.generation_id, _step.name, _step.attempt, _step.provider, _step.model, _step.ticket)
     query = (
-        sa.select(*columns, generations.c.operation)
+        sa.select(*columns, generations.c.operation, is_over(generations.c.finished_at).label("is_over"))
         .join(generations, generations.c.id == _step.generation_id)
         .where(_step.generation_id == generation_id, _step.ticket.is_not(None), _OPEN)
         .where(generations.c.finished_at.is_not(None))
@@ -74,6 +74,8 @@ async def _stop(dependencies: RunDependencies, step: OpenTicket) -> bool:
     provider, words = find_provider(dependencies.providers, step.provider), NOT_STOPPED
     context = CallContext(step.generation_id, step.operation, step.name, step.attempt, "cancel")
     asked = await dependencies.gate.calls(context)
+    if provider is None and not asked and not step.is_over:  # another worker may know this vendor
+        return False
     try:
         if provider and asked < MOST_ASKED:
             entered = await dependencies.gate.enter(step.provider, step.model, context)
