@@ -82,10 +82,14 @@ def huge_header(draw: Draw) -> Act:
     return Act("huge header", (start, *repeat(b"a" * 64 * KIB, 200)), patience=draw.patience())
 
 
+_TO_FILL_BUFFERS = 60.0  # seconds
+
+
 def sends_ahead(draw: Draw) -> Act:
     """Send requests ahead, and read no answer."""
     asked = draw.lot.choice((draw.head("/v1/projects", method="GET"), b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"))
-    patience = draw.patience(draw.limits.header, draw.limits.stalled, draw.limits.stalled)
+    # First the system's buffers fill with answers, one request after the other: on a busy machine, that takes long.
+    patience = draw.patience(draw.limits.header, draw.limits.stalled, draw.limits.stalled, _TO_FILL_BUFFERS)
     return Act("sends ahead, reads nothing", repeat(asked * 50, 20_000), is_deaf=True, patience=patience)
 
 

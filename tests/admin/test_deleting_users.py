@@ -27,4 +27,5 @@ async def test_nobody_else_deletes(acts: Acts, alice: Member, bob: Member) -> No
     refused = await bob.http.post(f"/v1/admin/users/{alice.user.id}/delete", json={"reason": WHY})
     problem(refused, 403, "forbidden")
     problem(await acts.admin.http.post(f"/v1/admin/users/{alice.user.id}/delete"), 422, "validation_failed")
+    problem(await acts.do(f"users/{acts.admin.user.id}/delete"), 403, "forbidden")
     assert (await alice.http.get("/v1/me")).status_code == 200

@@ -100,12 +100,16 @@ async def test_a_folder_for_digests_that_is_not_there_stops_a_worker(tmp_path: P
         assert str(error.value).startswith(f"TALLYFRAME_DIGEST_DIR: there is no folder {str(place)!r}. Make it")
 
 
+#: What a make that runs these tests hands on to the next one, and what decides on the port.
+OF_MAKE = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PORT"}
+
+
 @pytest.mark.parametrize(("given", "port"), [([], "8000"), (["PORT=8123"], "8123")])
 def test_make_run_takes_a_port(given: list[str], port: str) -> None:
     shown = subprocess.run(
         ["make", "--dry-run", "run", *given],  # noqa: S607  # whichever make there is
         cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if name != "PORT"},
+        env={name: value for name, value in os.environ.items() if name not in OF_MAKE},
         capture_output=True,
         text=True,
         check=True,

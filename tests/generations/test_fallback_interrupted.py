@@ -220,6 +220,8 @@ async def test_a_provider_taken_out_while_it_holds_a_ticket(alice: Member, bench
     assert second.orders == 0
     assert (await alice.project(project["id"]))["error"]["code"] == "provider_unavailable"
     assert await alice.available() == 20
+    assert await withdraw(without.dependencies, generation_id) == "again"  # another worker may know the vendor
+    await owner.execute("UPDATE generations SET finished_at = finished_at - interval '1 hour'")
     assert await withdraw(without.dependencies, generation_id) == "withdrawn"
     assert await steps(owner, generation_id) == [(1, "a", "withdrawn", False)]
 

@@ -81,7 +81,7 @@ async def test_clocks_that_differ_keep_no_job_from_a_worker(
             await worker.poll()
             await asyncio.sleep(0.01)
     await worker.aclose(1)
-    assert called == [row["ref"] for row in await owner.fetch("SELECT ref FROM outbox ORDER BY serial")]
+    assert set(called) == {row["ref"] for row in await owner.fetch("SELECT ref FROM outbox")}
 
 
 async def test_a_job_is_enqueued_again_only_after_a_while(worker_db: Database, redis: JobQueue, owner: Any) -> None:

@@ -20,7 +20,7 @@ from tallyframe.api.incoming import example
 from tallyframe.api.routes import SignedInFirst
 from tallyframe.api.schemas import Entry
 from tallyframe.credits import MAX_CREDITS
-from tallyframe.errors import NotFound, UserDeleted
+from tallyframe.errors import Forbidden, NotFound, UserDeleted
 from tallyframe.generations import queries
 from tallyframe.idempotency.keys import Key
 from tallyframe.ledger import history
@@ -141,6 +141,8 @@ async def delete_user(user_id: UUID, because: Because, admin: Administrator, ser
 
     What is live is canceled, with a refund. The ledger and the receipts stay.
     """
+    if user_id == admin.id:
+        raise Forbidden("Administrators can't delete themselves; another one can.")
     stopped = await users.delete(serving.system, Decision(admin.id, because.reason), user_id)
     row = await _found(serving, user_id)
     if stopped is None:
