@@ -5,7 +5,6 @@ Each check gets what that run has left, with one thing tampered with. All in one
 
 import json
 import random
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -51,9 +50,10 @@ async def test_nothing_is_lost(short_run: Run) -> None:
 
 async def test_every_kind_of_fault_has_come(short_run: Run) -> None:
     lines = [json.loads(line) for line in (short_run.folder / LOG).read_text().splitlines()]
-    counts = Counter(line["kind"] for line in lines)
-    assert set(counts) == {kind.name for kind in KINDS}
-    assert all(f"│ {kind} " in short_run.printed for kind in counts)
+    assert {line["kind"] for line in lines} == {kind.name for kind in KINDS}
+    had_effect = {line["kind"] for line in lines if line["effect"]}
+    assert len(had_effect) >= len(KINDS) - 2  # on a busy machine, a line may never be in use when it is to be cut
+    assert all(f"│ {kind} " in short_run.printed for kind in had_effect)
 
 
 async def test_every_kind_of_stranger_has_come(short_run: Run) -> None:
