@@ -124,6 +124,9 @@ async def administrator(user: CurrentUser) -> User:
     return user
 
 
+Administrator = Annotated[User, Depends(administrator)]
+
+
 async def _by_key(serving: Services, secret: str) -> User:
     if not api_keys.looks_valid(secret):
         raise Unauthenticated("This is not a valid API key.")

@@ -23,7 +23,7 @@ from tallyframe.api.admin.schemas import (
     Resolution,
     Retry,
 )
-from tallyframe.api.dependencies import IdempotentRequest, Services, SystemServices, administrator
+from tallyframe.api.dependencies import Administrator, IdempotentRequest, Services, SystemServices, administrator
 from tallyframe.api.routes import SignedInFirst
 from tallyframe.api.schemas import Charge
 from tallyframe.credits import Credits
@@ -46,8 +46,6 @@ from tallyframe.outbox.relay import wake
 router = APIRouter(
     prefix="/v1/admin/generations", tags=["admin"], dependencies=[Depends(administrator)], route_class=SignedInFirst
 )
-
-Administrator = Annotated[User, Depends(administrator)]
 
 
 @router.get("")

@@ -8,14 +8,13 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query
 from pydantic import AfterValidator, BaseModel, Field
 
-from tallyframe.accounts.users import User
 from tallyframe.admin import users
 from tallyframe.admin.credits import Adjustment, adjust
 from tallyframe.admin.log import Decision
 from tallyframe.admin.pages import Row, Window
 from tallyframe.api import cursors
 from tallyframe.api.admin.schemas import Because, Cursor, Limit
-from tallyframe.api.dependencies import IdempotentRequest, Services, SystemServices, administrator
+from tallyframe.api.dependencies import Administrator, IdempotentRequest, Services, SystemServices, administrator
 from tallyframe.api.incoming import example
 from tallyframe.api.routes import SignedInFirst
 from tallyframe.api.schemas import Entry
@@ -29,9 +28,6 @@ from tallyframe.operations.fields import Fields, Text
 router = APIRouter(
     prefix="/v1/admin/users", tags=["admin"], dependencies=[Depends(administrator)], route_class=SignedInFirst
 )
-
-
-Administrator = Annotated[User, Depends(administrator)]
 
 
 def _not_zero(amount: int) -> int:

@@ -8,12 +8,11 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field, ValidationError
 
-from tallyframe.accounts.users import User
 from tallyframe.admin import webhooks
 from tallyframe.admin.log import Decision
 from tallyframe.api import cursors, words
 from tallyframe.api.admin.schemas import Because, Cursor, Limit, Name
-from tallyframe.api.dependencies import Services, SystemServices, administrator
+from tallyframe.api.dependencies import Administrator, Services, SystemServices, administrator
 from tallyframe.api.routes import SignedInFirst
 from tallyframe.errors import NotFound, NotReplayable
 from tallyframe.operations.fields import Fields
@@ -22,8 +21,6 @@ from tallyframe.webhooks.base import EventStatus
 router = APIRouter(
     prefix="/v1/admin/webhooks", tags=["admin"], dependencies=[Depends(administrator)], route_class=SignedInFirst
 )
-
-Administrator = Annotated[User, Depends(administrator)]
 
 
 class AskedWebhooks(Fields):
