@@ -11,7 +11,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check format bench chaos lock clean
+.PHONY: help setup demo run test check format bench chaos soak lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ bench: $(READY)  ## throughput and latency as ratios, in one run on this machine
 
 chaos: $(READY)  ## break everything at random, then check the books: make chaos SEED=1 MINUTES=2
 	@$(BIN)/python -m chaos --seed $(SEED) --minutes $(MINUTES)
+
+soak: $(READY)  ## restart workers again and again under 20,000 generations, then look at what has grown
+	@$(BIN)/python -m chaos.soak
 
 lock: $(READY)  ## resolve the dependencies again and pin them
 	@$(BIN)/uv pip compile pyproject.toml --extra embedded --group dev --universal --python-version 3.11 \

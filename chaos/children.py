@@ -33,6 +33,7 @@ class Child:
     starts: int = 0
     deaths: list[str] = field(default_factory=list)  # how it ended without having been asked to
     problems: list[str] = field(default_factory=list)  # how it didn't end properly after SIGTERM
+    ended_after: list[float] = field(default_factory=list)  # seconds from each SIGTERM to its end
     lives: list[tuple[float, str]] = field(default_factory=list)  # when it was started, and each signal to it
     _asked_at: float | None = None  # when it got SIGTERM, unless it was killed as well
     _log_from: int = 0  # position in the log at its latest start
@@ -59,6 +60,11 @@ class Child:
     def runs(self) -> bool:
         """Whether it runs now; a frozen process does."""
         return self._process is not None and self._process.returncode is None
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it has got a signal that ends it, since its latest start."""
+        return bool(self._sent & _ENDING)
 
     async def start(self) -> None:
         """Start it, and start it again whenever it ends."""
@@ -119,7 +125,7 @@ class Child:
     async def _keep(self) -> None:
         while self._process is not None:
             code = await self._process.wait()
-            if not (self._sent & _ENDING or self._stopping.is_set()):
+            if not (self.is_ending or self._stopping.is_set()):
                 self.deaths.append(describe_exit(code))
             self._note_bad_end(code)
             with suppress(TimeoutError):
@@ -133,5 +139,6 @@ class Child:
         if self._asked_at is None or self._stopping.is_set():
             return
         took = monotonic() - self._asked_at
+        self.ended_after.append(took)
         if code not in _IN_ORDER or took > _PATIENCE:
             self.problems.append(f"{self.name} was asked to end: {describe_exit(code)}, {took:.0f} s later")
