@@ -53,7 +53,7 @@ REFUSED = {
 @pytest.mark.parametrize("given", SPELT)
 def test_what_is_surely_meant_is_spelt_as_browsers_do(name: str, given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, f"{given}, {SPELT[given]}")
-    assert load_settings().by_variable()[name] == (SPELT[given],)
+    assert load_settings().by_variable[name] == (SPELT[given],)
 
 
 @pytest.mark.parametrize("name", [ORIGINS, PARTIES])

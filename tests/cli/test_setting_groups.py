@@ -59,10 +59,10 @@ def text_for(variable: str, default: object) -> str:
 
 
 def test_each_variable_is_read_and_changes_its_value(file: Path) -> None:
-    assert load_settings().by_variable() == variables()
+    assert load_settings().by_variable == variables()
     texts = {variable: text_for(variable, default) for variable, default in variables().items()}
     file.write_text("".join(f"{variable}='{text}'\n" for variable, text in texts.items()))
-    assert [name for name, value in load_settings().by_variable().items() if value == variables()[name]] == []
+    assert [name for name, value in load_settings().by_variable.items() if value == variables()[name]] == []
 
 
 def test_what_is_given_wins_over_the_environment_and_that_over_the_file(
@@ -118,7 +118,7 @@ def test_a_copy_has_other_values_is_checked_and_leaves_the_rest(file: Path) -> N
     file.unlink()
     copy = settings.replaced(provider_poll=0.1)
     assert copy.providers.poll == 0.1
-    assert {**copy.by_variable(), "TALLYFRAME_PROVIDER_POLL": 5.0} == settings.by_variable()
+    assert {**copy.by_variable, "TALLYFRAME_PROVIDER_POLL": 5.0} == settings.by_variable
     with pytest.raises(ValidationError):
         settings.replaced(provider_poll=0)
 

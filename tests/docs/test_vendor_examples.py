@@ -43,7 +43,7 @@ async def test_what_is_to_be_pasted_works(block: str, paste: Path) -> None:
     paste.write_text(block)
     settings = load_settings()
     given = set(re.findall(r"^(\w+)=", block, re.MULTILINE))
-    assert {name for name, value in settings.by_variable().items() if value != variables()[name]} == given
+    assert {name for name, value in settings.by_variable.items() if value != variables()[name]} == given
     assert offers(settings)["video"]
     assert ("OPENAI_API_KEY" in given) is (settings.providers_for("vision")[0] == "openai")
     storages = build_storages(settings)

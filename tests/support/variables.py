@@ -11,7 +11,7 @@ from tallyframe.settings.model import places
 
 def variables() -> dict[str, object]:
     """The variables, each with its default: those of fields, and those that only the catalogue of providers names."""
-    return {**dict.fromkeys(places(), ""), **Settings.model_construct().by_variable()}
+    return {**dict.fromkeys(places(), ""), **Settings.model_construct().by_variable}
 
 
 def shown(default: object) -> str:

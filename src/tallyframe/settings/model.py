@@ -1,6 +1,7 @@
 """The groups as one object, and what is to be known of several groups at once."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
@@ -99,18 +100,19 @@ class Settings(BaseSettings):
         readable = "must be https in production, but on this machine"
         return [f"{name}: {unnamed}" for name in missing] + [f"{name}: {readable}" for name in opened]
 
-    def by_variable(self) -> dict[str, object]:
-        """Return every value by its variable."""
+    @cached_property
+    def by_variable(self) -> Mapping[str, object]:
+        """Every value by its variable."""
         return {variable: value for (*_, variable), value in leaves(self)}
 
     def variable(self, name: str) -> str:
         """Return the value of a variable, such as one that the catalogue names; empty where it isn't set."""
-        value = self.by_variable().get(name)
+        value = self.by_variable.get(name)
         return value.get_secret_value() if isinstance(value, SecretStr) else str(value or "")
 
     def secrets(self) -> list[str]:
         """Return every secret value, and the passwords inside of URLs, for the logs to hide."""
-        values = self.by_variable().values()
+        values = self.by_variable.values()
         many = [item for value in values for item in (value if isinstance(value, tuple) else (value,))]
         found = [item.get_secret_value() for item in many if isinstance(item, SecretStr)]
         passwords = [password for text in found if (password := _password(text))]
@@ -118,7 +120,7 @@ class Settings(BaseSettings):
 
     def replaced(self, **changes: object) -> "Settings":
         """Return a copy with other values, which are named as for `load_settings`. Raises ValidationError."""
-        return Settings(**in_place({keyword(name): value for name, value in self.by_variable().items()} | changes))
+        return Settings(**in_place({keyword(name): value for name, value in self.by_variable.items()} | changes))
 
     def has_access(self, entry: Entry) -> bool:
         """Tell whether all is set that a provider needs."""

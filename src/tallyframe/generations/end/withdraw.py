@@ -79,9 +79,10 @@ async def _stop(dependencies: RunDependencies, step: OpenTicket) -> bool:
     try:
         if provider and asked < MOST_ASKED:
             entered = await dependencies.gate.enter(step.provider, step.model, context)
-            if not isinstance(entered, Refused):
-                async with dependencies.gate.recording(entered):
-                    words = STOPPED if await _cancel(provider, step.ticket) else NOT_STOPPED
+            if isinstance(entered, Refused):  # nobody was asked, so there is nothing to book
+                return False
+            async with dependencies.gate.recording(entered):
+                words = STOPPED if await _cancel(provider, step.ticket) else NOT_STOPPED
     except ProviderError as error:
         if asked + 1 < MOST_ASKED:
             log.warning("withdraw_failed", **about, error=type(error).__name__)
