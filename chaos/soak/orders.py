@@ -12,7 +12,7 @@ from tallyframe.commands.users import add_user, database
 
 CREDITS = 10_000_000  # of each user
 PRICES = {"image": 5, "video": 10}
-_PAUSE = 0.2  # seconds until an order is tried again that a limit has refused
+_PAUSE = 1.0  # seconds until an order is tried again that a limit has refused
 _TOO_MANY = 429
 _SHARE_OF_VIDEOS, _SHARE_OF_CANCELS = 0.05, 0.05
 #: Test cards, how often each comes, and how its generation must end: the code of its failure, or nothing.
