@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Any
 from uuid import UUID
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
@@ -65,7 +65,7 @@ from tallyframe.settings import Settings, load_settings
 from tallyframe.storages.registry import build_storages
 from tallyframe.webhooks.registry import build_sources
 
-ROUTERS = (
+_ROUTERS = (
     orders.router,
     projects.router,
     assets.router,
@@ -84,6 +84,11 @@ ROUTERS = (
     health.router,
     metrics.router,
 )
+
+#: All that is served. It is built once, however many apps there are: each test has its own.
+ROUTES = APIRouter()
+for _router in _ROUTERS:
+    ROUTES.include_router(_router)
 
 #: Connections for work that belongs to no user: sign-in, webhooks, Explore, administrators.
 SYSTEM_POOL_SIZE = 4
@@ -127,12 +132,11 @@ def create_app(settings: Settings, *, is_process: bool = False) -> FastAPI:
         version=version("tallyframe"),
         description=DESCRIPTION,
         lifespan=partial(_lifespan, settings=settings, is_process=is_process),
+        routes=ROUTES.routes,
         redoc_url=None,
         redirect_slashes=False,  # a redirect repeats the request's Host, and loses the https of a proxy
     )
     problems.install(app)
-    for router in ROUTERS:
-        app.include_router(router)
     app.add_middleware(Crashes)
     if settings.server.cors_origins:
         app.add_middleware(Browsers, origins=settings.server.cors_origins)
