@@ -1,6 +1,7 @@
 """The signed-in user: profile, credits and API keys; and the price of each operation."""
 
 from dataclasses import asdict
+from operator import attrgetter, itemgetter
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -39,8 +40,8 @@ async def list_entries(
     before = cursors.decode(cursor, cursors.number)
     async with serving.db.reading() as reader:
         rows = await history.entries(reader, user.account_id, before=before[0] if before else None, limit=limit + 1)
-    next_cursor = cursors.encode(rows[limit - 1][0]) if len(rows) > limit else None
-    return schemas.Entries(data=[schemas.Entry(**asdict(entry)) for _, entry in rows[:limit]], next_cursor=next_cursor)
+    page, next_cursor = cursors.cut(rows, limit, itemgetter(0))
+    return schemas.Entries(data=[schemas.Entry(**asdict(entry)) for _, entry in page], next_cursor=next_cursor)
 
 
 @router.post("/api-keys", status_code=201)
@@ -74,8 +75,8 @@ async def list_api_keys(
     """Return the user's working keys, newest first, without their secrets."""
     before = cursors.decode(cursor, UUID)
     found = await keys.listed(serving.db, user.id, before=before[0] if before else None, limit=limit + 1)
-    next_cursor = cursors.encode(str(found[limit - 1].id)) if len(found) > limit else None
-    data = [schemas.ApiKeyOut(**asdict(key)) for key in found[:limit]]
+    page, next_cursor = cursors.cut(found, limit, attrgetter("id"))
+    data = [schemas.ApiKeyOut(**asdict(key)) for key in page]
     return schemas.ApiKeys(data=data, next_cursor=next_cursor)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from dataclasses import asdict
+from operator import attrgetter
 from uuid import UUID
 
 from fastapi import APIRouter, Request
@@ -81,9 +82,10 @@ async def list_assets(
     before = cursors.decode(cursor, UUID)
     found = await rows.uploads(serving.db, user.id, before=before[0] if before else None, limit=limit + 1)
     quota = _quota(serving)
+    page, next_cursor = cursors.cut(found, limit, attrgetter("id"))
     return schemas.Assets(
-        data=[views.asset(asdict(each), serving.storages) for each in found[:limit]],
-        next_cursor=cursors.encode(str(found[limit - 1].id)) if len(found) > limit else None,
+        data=[views.asset(asdict(each), serving.storages) for each in page],
+        next_cursor=next_cursor,
         usage=schemas.AssetUsage(
             **asdict(await rows.usage(serving.db, user.id)),
             max_assets=quota.assets,

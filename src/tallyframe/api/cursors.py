@@ -3,15 +3,36 @@
 import base64
 import binascii
 import json
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from operator import itemgetter
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
 
 from fastapi import Query
 
 from tallyframe.errors import ValidationFailed
 
+Row = TypeVar("Row")
+
+#: The usual part of a cursor: a row's id.
+by_id = itemgetter("id")
+
 Limit = Annotated[int, Query(ge=1, le=100, description="How many at most.")]
 Cursor = Annotated[str | None, Query(max_length=300, description="`next_cursor` of the page before.")]
+
+
+def cut(
+    rows: Sequence[Row], limit: int, *parts_of: Callable[[Row], str | int | UUID]
+) -> tuple[Sequence[Row], str | None]:
+    """Cut up to `limit + 1` rows to a page. Return it with the cursor of the next page, if there is a row beyond.
+
+    `parts_of`: each gives a part of a row's cursor, which `decode` reads again.
+    """
+    if len(rows) <= limit:
+        return rows, None
+    last = rows[limit - 1]
+    return rows[:limit], encode(*(part if isinstance(part := of(last), int) else str(part) for of in parts_of))
 
 
 def encode(*parts: str | int) -> str:

@@ -16,8 +16,5 @@ async def explore(serving: SystemServices, cursor: cursors.Cursor = None, limit:
     """Return published projects, latest first. No sign-in is needed."""
     before = cursors.decode(cursor, cursors.moment, UUID)
     rows = await queries.explore(serving.system, before=before, limit=limit + 1)
-    last = rows[limit - 1] if len(rows) > limit else None
-    next_cursor = cursors.encode(last["published_at"].isoformat(), str(last["id"])) if last else None
-    return schemas.Explore(
-        data=[views.published(row, serving.storages) for row in rows[:limit]], next_cursor=next_cursor
-    )
+    page, next_cursor = cursors.cut(rows, limit, lambda row: row["published_at"].isoformat(), cursors.by_id)
+    return schemas.Explore(data=[views.published(row, serving.storages) for row in page], next_cursor=next_cursor)

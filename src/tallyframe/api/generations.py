@@ -1,6 +1,7 @@
 """Generations, with and without a project: poll, list, cancel, delete; and what can be ordered."""
 
 from hashlib import sha256
+from operator import itemgetter
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -51,8 +52,8 @@ async def list_generations(
     rows = await queries.generations_of(
         serving.db, user.id, operation=operation, status=status, before=before[0] if before else None, limit=limit + 1
     )
-    next_cursor = cursors.encode(str(rows[limit - 1]["generation_id"])) if len(rows) > limit else None
-    data = [views.generation(row, serving.storages) for row in rows[:limit]]
+    page, next_cursor = cursors.cut(rows, limit, itemgetter("generation_id"))
+    data = [views.generation(row, serving.storages) for row in page]
     return schemas.GenerationPage(data=data, next_cursor=next_cursor)
 
 

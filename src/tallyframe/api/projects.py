@@ -53,8 +53,8 @@ async def list_projects(
     rows = await queries.listed(
         serving.db, user.id, status=status, kind=kind, before=before[0] if before else None, limit=limit + 1
     )
-    next_cursor = cursors.encode(str(rows[limit - 1]["id"])) if len(rows) > limit else None
-    data = [views.project(row, serving.storages) for row in rows[:limit]]
+    page, next_cursor = cursors.cut(rows, limit, cursors.by_id)
+    data = [views.project(row, serving.storages) for row in page]
     return schemas.Projects(data=data, next_cursor=next_cursor)
 
 

@@ -109,7 +109,7 @@ async def list_ai_operations(serving: SystemServices, asked: Annotated[Asked, Qu
     """Return the calls to vendors, newest first, and the sums of all that match."""
     wanted, before = asked.filter(), cursors.decode(asked.cursor, UUID)
     rows = await queries.listed(serving.system, wanted, before=before[0] if before else None, limit=asked.limit + 1)
-    next_cursor = cursors.encode(str(rows[asked.limit - 1]["id"])) if len(rows) > asked.limit else None
-    data = [AiOperation.model_validate(dict(row)) for row in rows[: asked.limit]]
+    page, next_cursor = cursors.cut(rows, asked.limit, cursors.by_id)
+    data = [AiOperation.model_validate(dict(row)) for row in page]
     figures = AiOperationSums.model_validate(dict(await queries.sums(serving.system, wanted)))
     return AiOperations(data=data, next_cursor=next_cursor, sums=figures)

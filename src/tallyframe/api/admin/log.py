@@ -64,7 +64,7 @@ async def list_log(serving: SystemServices, asked: Annotated[AskedLog, Query()])
     wanted = log.Filter(**{name: getattr(asked, name) for name in log.Filter.__dataclass_fields__})
     before = cursors.decode(asked.cursor, UUID)
     rows = await log.listed(serving.system, wanted, before=before[0] if before else None, limit=asked.limit + 1)
-    next_cursor = cursors.encode(str(rows[asked.limit - 1]["id"])) if len(rows) > asked.limit else None
+    page, next_cursor = cursors.cut(rows, asked.limit, cursors.by_id)
     names = ("id", "action", "generation_id", "reason", "details", "created_at")
     data = [
         LogLine(
@@ -72,6 +72,6 @@ async def list_log(serving: SystemServices, asked: Annotated[AskedLog, Query()])
             user=Person(id=row["user_id"], email=row["user_email"]) if row["user_id"] else None,
             **{name: row[name] for name in names},
         )
-        for row in rows[: asked.limit]
+        for row in page
     ]
     return Log(data=data, next_cursor=next_cursor)

@@ -74,9 +74,8 @@ async def list_webhooks(serving: SystemServices, asked: Annotated[AskedWebhooks,
     wanted = webhooks.Filter(source=asked.source, status=asked.status)
     before = cursors.decode(asked.cursor, cursors.moment, UUID)
     rows = await webhooks.listed(serving.system, wanted, before=before, limit=asked.limit + 1)
-    data = [AdminWebhook.model_validate(dict(row)) for row in rows[: asked.limit]]
-    last = data[-1] if len(rows) > asked.limit else None
-    return AdminWebhooks(data=data, next_cursor=last and cursors.encode(last.received_at.isoformat(), str(last.id)))
+    page, next_cursor = cursors.cut(rows, asked.limit, lambda row: row["received_at"].isoformat(), cursors.by_id)
+    return AdminWebhooks(data=[AdminWebhook.model_validate(dict(row)) for row in page], next_cursor=next_cursor)
 
 
 @router.get("/{webhook_id}")
