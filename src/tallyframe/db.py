@@ -23,7 +23,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql import Executable
 from sqlalchemy.sql.dml import UpdateBase
 
-from tallyframe.connecting import LOCK_PATIENCE, make_engine, session_settings
+from tallyframe.connecting import make_engine, session_settings
 from tallyframe.errors import Unavailable
 from tallyframe.lost import LOST, DatabaseAway, as_unavailable, is_slow
 from tallyframe.servers.outage import Outage
@@ -76,10 +76,11 @@ class Database:
         role: str,
         pool_size: int,
         statement_timeout: float,
+        lock_patience: float | None = None,
         outage: Outage | None = None,
         is_asked_first: bool = False,
     ) -> None:
-        """`statement_timeout` in seconds; a line on which nothing comes for longer, and a bit, is given up.
+        """`statement_timeout` and, for locks alone, `lock_patience` in seconds. A silent line is given up a bit later.
 
         And so is one by the server, in the middle of a transaction: else its locks stay for hours when a client is
         cut off before its COMMIT. `outage` hears when Postgres goes and comes back. With `is_asked_first`, each
@@ -92,11 +93,11 @@ class Database:
         self._user: UUID | None = None
         # SQLAlchemy's pool lets a newcomer overtake those that wait; this semaphore doesn't.
         self._places, self._share = asyncio.Semaphore(pool_size), asyncio.Semaphore(pool_size)
-        # One user may hold a third of the pool, so that others get on while requests of that user wait for a lock.
+        # One user may hold a third of the pool: others get on while that user's requests wait for a lock.
         self._shares: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
         self._engine = make_engine(
             self.url,
-            session_settings(role, statement_timeout, LOCK_PATIENCE if role == API_ROLE else statement_timeout),
+            session_settings(role, statement_timeout, lock_patience or statement_timeout),
             command_timeout=statement_timeout + LINE_PATIENCE,
             pool_size=pool_size,
             max_overflow=0,
@@ -111,12 +112,15 @@ class Database:
 
     def as_user(self, user_id: UUID) -> "Database":
         """Return this database as that user may see and change it, on the same connections."""
-        scoped = copy.copy(self)
-        share = self._shares.get(user_id)
-        if share is None:
-            share = self._shares[user_id] = asyncio.Semaphore(max(1, self._pool_size // 3))
-        scoped._user, scoped._share = user_id, share  # noqa: SLF001  # our own
+        scoped = self.in_part(3)
+        scoped._user, scoped._share = user_id, self._shares.setdefault(user_id, scoped._share)  # noqa: SLF001  # our own
         return scoped
+
+    def in_part(self, share: int) -> "Database":
+        """Return this database for work that holds one in so many connections at most, whatever it waits for."""
+        part = copy.copy(self)
+        part._share = asyncio.Semaphore(max(1, self._pool_size // share))  # noqa: SLF001  # our own
+        return part
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -218,10 +222,7 @@ class Database:
         raise AssertionError  # there is at least one connection
 
     async def close(self) -> None:
-        """Close all connections at once, also those in use, and drop those on which nothing is heard.
-
-        SQLAlchemy waits for one after the other, for each as long as for a statement.
-        """
+        """Close all connections at once, also those in use: SQLAlchemy waits for one after the other."""
         await asyncio.gather(*(line.close(timeout=LINE_PATIENCE) for line in self._open), return_exceptions=True)
         await self._engine.dispose()
 
@@ -276,7 +277,6 @@ def _let_go_if_read_only(connection: Any, record: ConnectionPoolEntry) -> None: 
 
 
 T = TypeVar("T")
-
 #: Seconds for which a write is tried again while the database is away, and between two tries.
 RETRY_SECONDS = 60.0
 RETRY_PAUSE = 0.5

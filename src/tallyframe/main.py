@@ -51,6 +51,7 @@ from tallyframe.assets.decoders import Decoders
 from tallyframe.assets.fetch import fetch_picture
 from tallyframe.assets.line import Bounds, Line
 from tallyframe.assets.lookups import Lookups
+from tallyframe.connecting import LOCK_PATIENCE
 from tallyframe.db import ADMIN_ROLE, API_ROLE, Database
 from tallyframe.generations.accept.submit import Terms
 from tallyframe.logs import configure_logs
@@ -189,6 +190,7 @@ async def _lifespan(app: FastAPI, *, settings: Settings, is_process: bool) -> As
         settings=settings,
         db=db,
         system=system,
+        office=system.in_part(2),
         queue=redis,
         storages=storages,
         terms=_terms(settings),
@@ -209,9 +211,8 @@ async def _lifespan(app: FastAPI, *, settings: Settings, is_process: bool) -> As
     for storage in storages.by_name.values():
         await storage.aclose()
     await redis.aclose(close_connection_pool=True)
-    await db.close()
-    await system.close()
-    await monitor.close()
+    for database in (db, system, monitor):
+        await database.close()
     await asyncio.to_thread(observe.stop)
 
 
@@ -227,12 +228,12 @@ def _terms(settings: Settings) -> Terms:
 
 
 def _database(settings: Settings, role: str, pool_size: int, outage: Outage) -> Database:
-    url, timeout = settings.server.database_url.get_secret_value(), settings.server.statement_timeout
     return Database(
-        url,
+        settings.server.database_url.get_secret_value(),
         role=role,
         pool_size=pool_size,
-        statement_timeout=timeout,
+        statement_timeout=settings.server.statement_timeout,
+        lock_patience=LOCK_PATIENCE,
         outage=outage,
         is_asked_first=role != API_ROLE,
     )

@@ -13,7 +13,7 @@ from tallyframe.generations.end import uploads
 from tallyframe.generations.end.uploads import ERASE_UPLOAD
 from tallyframe.settings import Settings
 from tallyframe.storages.local import LocalStorage
-from tests.conftest import enroll, serving
+from tests.conftest import enroll, owner_of, serving
 from tests.support.cast import Member
 from tests.support.drawn import GREEN, RED, picture
 from tests.support.remains import World, problem
@@ -125,18 +125,48 @@ async def test_an_unused_one_goes_when_its_time_is_over(rich: Member, bench: Ben
     assert len(world.files()) == 2
 
 
-async def test_an_order_in_the_very_moment_keeps_its_row(alice: Member, bench: Bench, owner: Any, world: World) -> None:
+LOCKED = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+def ordered(path: str, picture_id: str) -> dict[str, Any]:
+    fields = {"prompt": "a cup", "images": [{"asset_id": picture_id}]}
+    return {"kind": "image", **fields} if path == "/v1/projects" else {"operation": "image", "input": fields}
+
+
+@pytest.mark.parametrize("path", ["/v1/projects", "/v1/generations"])
+async def test_a_picture_of_an_order_that_is_being_accepted_is_in_use(
+    alice: Member, owner: Any, database_url: str, path: str
+) -> None:
     made = await upload(alice)
-    await owner.execute("UPDATE assets SET deleted_at = now()")
-    project = await alice.order()
-    await owner.execute(
-        "INSERT INTO project_images (project_id, asset_id, position) VALUES ($1, $2, 0)", project["id"], made["id"]
-    )
-    await owner.execute("INSERT INTO outbox (kind, ref) VALUES ('erase_upload', $1)", made["id"])
-    await bench.handle(ERASE_UPLOAD, UUID(made["id"]))
-    assert await owner.fetchval("SELECT count(*) FROM outbox WHERE kind = 'erase_upload'") == 0
-    assert len(world.files()) == 1
-    assert await owner.fetchval("SELECT deleted_at FROM assets") is None
+    async with owner_of(database_url) as other, other.transaction():
+        await other.execute("SELECT FROM accounts WHERE id = $1 FOR UPDATE", alice.user.account_id)
+        ordering = asyncio.create_task(alice.http.post(path, json=ordered(path, made["id"])))
+        while await owner.fetchval(LOCKED) < 1:
+            await asyncio.sleep(0.02)
+        deleting = asyncio.create_task(alice.http.delete(f"/v1/assets/{made['id']}"))
+        while await owner.fetchval(LOCKED) < 2:
+            await asyncio.sleep(0.02)
+    assert (await ordering).status_code == 202
+    problem(await deleting, 409, "asset_in_use")
+    assert await listed(alice) == [made["id"]]
+
+
+@pytest.mark.parametrize("path", ["/v1/projects", "/v1/generations"])
+async def test_an_order_of_a_picture_that_is_being_deleted_is_refused(
+    alice: Member, owner: Any, database_url: str, world: World, path: str
+) -> None:
+    made = await upload(alice)
+    before = await world.remains()
+    async with owner_of(database_url) as other, other.transaction():
+        await other.execute("SELECT FROM assets WHERE id = $1 FOR UPDATE", made["id"])
+        ordering = asyncio.create_task(alice.http.post(path, json=ordered(path, made["id"])))
+        while await owner.fetchval(LOCKED) < 1:
+            await asyncio.sleep(0.02)
+        await other.execute("UPDATE assets SET deleted_at = now()")
+    refused = problem(await ordering, 404, "not_found")
+    assert "no such picture" in refused["detail"]
+    await owner.execute("UPDATE assets SET deleted_at = NULL")
+    assert await world.remains() == before
 
 
 async def test_an_upload_whose_client_leaves_while_it_is_stored_is_taken_out_again(

@@ -32,6 +32,25 @@ async def test_orders_of_one_user_that_wait_for_a_lock_stop_nobody_else(
     assert codes.count(202) >= 2
 
 
+async def test_administrators_who_wait_for_a_lock_stop_nobody_else(
+    rich: Member, alice: Member, client_for: ClientFor, db: Any, owner: Any, database_url: str
+) -> None:
+    root = await enroll(db, client_for, "root@example.com", 0, admin=True)
+    given = {"amount": 1, "reason": "a test"}
+    async with owner_of(database_url) as other, other.transaction():
+        await other.execute(LOCK, rich.user.account_id)
+        credits_of_rich = f"/v1/admin/users/{rich.user.id}/credits"
+        waiting = [asyncio.create_task(root.http.post(credits_of_rich, json=given)) for _ in range(12)]
+        while await owner.fetchval(WAITING) < 2:  # of the 4 that nobody's work has
+            await asyncio.sleep(0.02)
+        assert (await alice.http.get("/v1/me")).status_code == 200
+        assert (await client_for(None).get("/v1/explore")).status_code == 200
+        assert await owner.fetchval(WAITING) == 2
+    codes = [answer.status_code for answer in await asyncio.gather(*waiting)]
+    assert set(codes) <= {201, 503}
+    assert codes.count(201) >= 2
+
+
 async def test_several_users_that_wait_for_locks_stop_nobody_for_long(
     rich: Member, alice: Member, bob: Member, client_for: ClientFor, db: Any, owner: Any, database_url: str
 ) -> None:

@@ -62,7 +62,8 @@ class Services:
 
     settings: Settings
     db: Database  # sees the rows of the user that it acts for
-    system: Database  # sees everybody's rows: for sign-in, webhooks, Explore and administrators
+    system: Database  # sees everybody's rows: for sign-in and Explore
+    office: Database  # the same, for administrators and webhooks: in half of its connections, so that others get on
     queue: JobQueue
     storages: Storages
     terms: Terms  # what can be ordered here

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Request
 from tallyframe.api import answers, bodies, incoming, schemas, views
 from tallyframe.api.dependencies import Idempotent, IdempotentRequest
 from tallyframe.api.forms import NoBody
-from tallyframe.api.pictures import Given, given, stored
+from tallyframe.api.pictures import Given, check_known, given, stored
 from tallyframe.api.routes import SignedInFirst
 from tallyframe.errors import (
     Generating,
@@ -139,14 +139,16 @@ async def place(once: Idempotent, wanted: Wanted, key: Key | None) -> UUID:
     Raises our errors: whatever is refused leaves nothing behind.
     """
     db, project_id = once.serving.db, wanted.project_id
+    named = [picture for picture in wanted.pictures if not picture.is_new]
     pictures = stored(once, wanted.pictures) if wanted.pictures else nullcontext(())
     async with pictures as new_assets:
-        order = replace(wanted.order, new_assets=new_assets)
+        order = replace(wanted.order, new_assets=new_assets, pictures=frozenset(picture.id for picture in named))
         if project_id:
             accepted = await submit_for(db, order, project_id, key)
         else:
             accepted = await submit(db, order, wanted.project, key)
         if accepted is None:
+            await check_known(once.serving, once.user.id, named)  # deleted meanwhile
             raise await _refusal(once, project_id)
     await wake(once.serving.queue)
     return accepted.generation_id

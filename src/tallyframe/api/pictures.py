@@ -105,7 +105,7 @@ async def stored(once: Idempotent, pictures: Sequence[Given]) -> AsyncIterator[S
     The block gets the rows to insert for the new ones.
     """
     if known := [picture for picture in pictures if not picture.is_new]:
-        await _check_known(once.serving, once.user.id, known)
+        await check_known(once.serving, once.user.id, known)
     new: list[Asset] = []
     may_be_used = False
     try:
@@ -146,7 +146,8 @@ def _measured(step: str) -> Iterator[None]:
         PICTURES.labels(step, outcome).observe(perf_counter() - began)
 
 
-async def _check_known(serving: Services, user_id: UUID, pictures: Sequence[Given]) -> None:
+async def check_known(serving: Services, user_id: UUID, pictures: Sequence[Given]) -> None:
+    """Raise NotFound for a picture that isn't there, and ValidationFailed for an asset that is none."""
     found = await find(serving.db, user_id, [picture.id for picture in pictures])
     for picture in pictures:
         if picture.id not in found:

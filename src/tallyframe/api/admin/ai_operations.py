@@ -108,8 +108,8 @@ class Asked(Fields):
 async def list_ai_operations(serving: SystemServices, asked: Annotated[Asked, Query()]) -> AiOperations:
     """Return the calls to vendors, newest first, and the sums of all that match."""
     wanted, before = asked.filter(), cursors.decode(asked.cursor, UUID)
-    rows = await queries.listed(serving.system, wanted, before=before[0] if before else None, limit=asked.limit + 1)
+    rows = await queries.listed(serving.office, wanted, before=before[0] if before else None, limit=asked.limit + 1)
     page, next_cursor = cursors.cut(rows, asked.limit, cursors.by_id)
     data = [AiOperation.model_validate(dict(row)) for row in page]
-    figures = AiOperationSums.model_validate(dict(await queries.sums(serving.system, wanted)))
+    figures = AiOperationSums.model_validate(dict(await queries.sums(serving.office, wanted)))
     return AiOperations(data=data, next_cursor=next_cursor, sums=figures)

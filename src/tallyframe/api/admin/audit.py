@@ -58,7 +58,7 @@ class Audit(BaseModel):
 @router.get("/audit")
 async def read_audit(serving: SystemServices) -> Audit:
     """Return every invariant with what its latest check has found."""
-    async with serving.system.reading() as reader:
+    async with serving.office.reading() as reader:
         latest = await rows.read(reader)
     interval = serving.settings.audit.interval
     invariants, counts = list[AuditInvariant](), list[AuditCount]()

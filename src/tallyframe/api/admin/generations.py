@@ -55,7 +55,7 @@ async def list_generations(serving: SystemServices, asked: Annotated[AskedGenera
         raise ValidationFailed("'from' must be before 'to'.", pointer="/from")
     wanted = generations.Filter(**asked.model_dump(exclude={"cursor", "limit"}))
     before = cursors.decode(asked.cursor, UUID)
-    page = await generations.listed(serving.system, wanted, Window(before[0] if before else None, asked.limit))
+    page = await generations.listed(serving.office, wanted, Window(before[0] if before else None, asked.limit))
     data = [AdminGeneration.model_validate(_fields(row)) for row in page.rows]
     return AdminGenerations(data=data, next_cursor=cursors.encode(str(page.last)) if page.last else None)
 
@@ -71,7 +71,7 @@ async def cancel(
     generation_id: UUID, because: Because, admin: Administrator, serving: SystemServices
 ) -> AdminGenerationDetail:
     """Stop a generation; the user's credits come back."""
-    if not await work.cancel(serving.system, Decision(admin.id, because.reason), generation_id):
+    if not await work.cancel(serving.office, Decision(admin.id, because.reason), generation_id):
         await _found(serving, generation_id)
         raise NotCancelable
     return await _detail(serving, generation_id)
@@ -107,7 +107,7 @@ async def resolve(
     """Say what became of the orders of a generation that were in doubt."""
     row = await _found(serving, generation_id)
     decision, fence = Decision(admin.id, resolution.reason), row["fence"]
-    if not await doubts.resolve(serving.system, decision, generation_id, resolution.outcome, fence=fence):
+    if not await doubts.resolve(serving.office, decision, generation_id, resolution.outcome, fence=fence):
         now = await _found(serving, generation_id)
         if now["in_doubt"] and now["generation_status"] in LIVE:
             raise Generating("It goes on; wait for it to end, or cancel it first.")
@@ -120,7 +120,7 @@ async def _retried(serving: Services, admin: User, generation_id: UUID, wanted: 
     row = await _found(serving, generation_id)
     decision = Decision(admin.id, wanted.reason)
     if row["generation_status"] in LIVE:
-        if not await work.wake(serving.system, decision, generation_id, key):
+        if not await work.wake(serving.office, decision, generation_id, key):
             raise NotRetryable("It doesn't wait: a worker runs it right now, or it has just ended.")
         return generation_id
     _refuse_what_cannot_be(row)
@@ -136,11 +136,11 @@ async def _order_again(serving: Services, decision: Decision, row: Row, key: Key
     # For the price of the first time: the user agreed to that one, and isn't asked now.
     order = replace(order, credits=Credits(row["generation_credits"]), metadata=row["generation_metadata"])
     ended_id, project_id = row["generation_id"], row["generation_project_id"]
-    accepted = await work.order_again(serving.system, decision, ended_id, order, project_id, key)
+    accepted = await work.order_again(serving.office, decision, ended_id, order, project_id, key)
     if accepted is None:
         now = await _found(serving, ended_id)
         _refuse_what_cannot_be(now)
-        full = await queries.active(serving.system, order.user_id) >= terms.max_active
+        full = await queries.active(serving.office, order.user_id) >= terms.max_active
         raise TooManyActiveGenerations if full else Generating
     return accepted.generation_id
 
@@ -170,7 +170,7 @@ def _refuse_what_cannot_be(row: Row) -> None:
 
 
 async def _found(serving: Services, generation_id: UUID) -> Row:
-    row = await generations.one(serving.system, generation_id)
+    row = await generations.one(serving.office, generation_id)
     if row is None:
         raise NotFound
     return row
@@ -178,7 +178,7 @@ async def _found(serving: Services, generation_id: UUID) -> Row:
 
 async def _detail(serving: Services, generation_id: UUID) -> AdminGenerationDetail:
     row = await _found(serving, generation_id)
-    steps = [AdminStep.model_validate(dict(step)) for step in await generations.steps(serving.system, generation_id)]
+    steps = [AdminStep.model_validate(dict(step)) for step in await generations.steps(serving.office, generation_id)]
     words = {name: row[f"generation_{name}"] for name in ("output", "metadata")} | {"input": row["input"]}
     return AdminGenerationDetail.model_validate({**_fields(row), **words, "steps": steps})
 

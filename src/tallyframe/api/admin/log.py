@@ -63,7 +63,7 @@ async def list_log(serving: SystemServices, asked: Annotated[AskedLog, Query()])
     """Return who did what to whom, why and when, newest first."""
     wanted = log.Filter(**{name: getattr(asked, name) for name in log.Filter.__dataclass_fields__})
     before = cursors.decode(asked.cursor, UUID)
-    rows = await log.listed(serving.system, wanted, before=before[0] if before else None, limit=asked.limit + 1)
+    rows = await log.listed(serving.office, wanted, before=before[0] if before else None, limit=asked.limit + 1)
     page, next_cursor = cursors.cut(rows, asked.limit, cursors.by_id)
     names = ("id", "action", "generation_id", "reason", "details", "created_at")
     data = [

@@ -58,7 +58,7 @@ class Asked(Fields):
 @router.get("/stats")
 async def read_stats(serving: SystemServices, asked: Annotated[Asked, Query()]) -> Stats:
     """Return how the generations accepted in a span went, what waits and who works now, and what failed last."""
-    async with serving.system.reading() as reader:
+    async with serving.office.reading() as reader:
         span = await asked.span(reader)
         went = await stats.read(reader, span)
         return Stats(

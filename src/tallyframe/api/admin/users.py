@@ -94,7 +94,7 @@ async def list_users(serving: SystemServices, asked: Annotated[AskedUsers, Query
     """Return users, newest first. With a query, a page may be short, or empty, and not the last."""
     before = cursors.decode(asked.cursor, UUID)
     window = Window(before[0] if before else None, asked.limit)
-    page = await users.listed(serving.system, asked.query, window)
+    page = await users.listed(serving.office, asked.query, window)
     data = [AdminUser.model_validate(dict(row)) for row in page.rows]
     return AdminUsers(data=data, next_cursor=cursors.encode(str(page.last)) if page.last else None)
 
@@ -105,9 +105,9 @@ async def get_user(user_id: UUID, serving: SystemServices) -> AdminUserDetail:
     row = await _found(serving, user_id)
     figures, reserved = history.Figures(0, 0, 0), 0
     if row["account_id"]:
-        async with serving.system.reading() as reader:
+        async with serving.office.reading() as reader:
             figures = await history.figures(reader, row["account_id"])
-        reserved = await queries.reserved(serving.system, row["account_id"])
+        reserved = await queries.reserved(serving.office, row["account_id"])
     return AdminUserDetail.model_validate({**row, **asdict(figures), "reserved": reserved})
 
 
@@ -115,7 +115,7 @@ async def get_user(user_id: UUID, serving: SystemServices) -> AdminUserDetail:
 async def adjust_credits(user_id: UUID, wanted: NewAdjustment, once: IdempotentRequest) -> Entry:
     """Give a user credits, or take some. The reason shows in their ledger."""
     decision = Decision(once.user.id, wanted.reason)
-    system = once.serving.system
+    system = once.serving.office
 
     async def place(key: Key | None) -> UUID:
         entry = await adjust(system, Adjustment(user_id, wanted.amount, decision), key)
@@ -139,7 +139,7 @@ async def delete_user(user_id: UUID, because: Because, admin: Administrator, ser
     """
     if user_id == admin.id:
         raise Forbidden("Administrators can't delete themselves; another one can.")
-    stopped = await users.delete(serving.system, Decision(admin.id, because.reason), user_id)
+    stopped = await users.delete(serving.office, Decision(admin.id, because.reason), user_id)
     row = await _found(serving, user_id)
     if stopped is None:
         raise UserDeleted
@@ -149,7 +149,7 @@ async def delete_user(user_id: UUID, because: Because, admin: Administrator, ser
 
 
 async def _found(serving: Services, user_id: UUID) -> Row:
-    row = await users.one(serving.system, user_id)
+    row = await users.one(serving.office, user_id)
     if row is None:
         raise NotFound
     return row

@@ -73,7 +73,7 @@ async def list_webhooks(serving: SystemServices, asked: Annotated[AskedWebhooks,
     """Return events, newest first."""
     wanted = webhooks.Filter(source=asked.source, status=asked.status)
     before = cursors.decode(asked.cursor, cursors.moment, UUID)
-    rows = await webhooks.listed(serving.system, wanted, before=before, limit=asked.limit + 1)
+    rows = await webhooks.listed(serving.office, wanted, before=before, limit=asked.limit + 1)
     page, next_cursor = cursors.cut(rows, asked.limit, lambda row: row["received_at"].isoformat(), cursors.by_id)
     return AdminWebhooks(data=[AdminWebhook.model_validate(dict(row)) for row in page], next_cursor=next_cursor)
 
@@ -89,7 +89,7 @@ async def replay(webhook_id: UUID, because: Because, admin: Administrator, servi
     """Apply an event, also one that has been applied: what it has changed before, it doesn't change again."""
     decision = Decision(admin.id, because.reason)
     try:
-        outcome = await webhooks.replay(serving.system, serving.sources, decision, webhook_id)
+        outcome = await webhooks.replay(serving.office, serving.sources, decision, webhook_id)
     except ValidationError as error:  # of what the other service has sent, and not of this request
         wrong = "; ".join(f"{words.pointer(item) or 'body'}: {words.said(item)}" for item in error.errors())
         raise NotReplayable(f"What is kept of this event can't be applied: {wrong}.") from None
@@ -103,12 +103,12 @@ async def dismiss(
     webhook_id: UUID, because: Because, admin: Administrator, serving: SystemServices
 ) -> AdminWebhookDetail:
     """Give up on an event that can't be applied: it counts as ignored, and nobody tries it again by themselves."""
-    await webhooks.dismiss(serving.system, Decision(admin.id, because.reason), webhook_id)
+    await webhooks.dismiss(serving.office, Decision(admin.id, because.reason), webhook_id)
     return AdminWebhookDetail.model_validate(await _shown(serving, webhook_id))
 
 
 async def _shown(serving: Services, webhook_id: UUID) -> dict[str, object]:
-    row = await webhooks.one(serving.system, webhook_id)
+    row = await webhooks.one(serving.office, webhook_id)
     if row is None:
         raise NotFound
     body: bytes | None = row["body"]

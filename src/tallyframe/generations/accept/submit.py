@@ -47,6 +47,7 @@ class Order:
     slot: str = MAIN
     metadata: dict[str, str] = field(default_factory=dict)
     new_assets: Sequence[dict[str, Any]] = ()  # rows of pictures stored just for it
+    pictures: frozenset[UUID] = frozenset()  # those that it names, which must be there when it is accepted
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,8 @@ class Terms:
 async def submit(db: Database, order: Order, project: NewProject | None, key: Key | None = None) -> Accepted | None:
     """Make the generation, with its project if there is to be one, and keep the key of the request that did.
 
-    None: too many generations are active. Raises InsufficientCredits, and RequestInProgress where the key is taken.
+    None: too many generations are active, or a picture is gone. Raises InsufficientCredits, and RequestInProgress where
+    the key is taken.
     """
     accepted = Accepted(new_id() if project else None, new_id())
     subject = statements.NEW_PROJECT if project else statements.NO_PROJECT
@@ -144,8 +146,8 @@ async def submit(db: Database, order: Order, project: NewProject | None, key: Ke
 async def submit_for(db: Database, order: Order, project_id: UUID, key: Key | None = None) -> Accepted | None:
     """Start a generation in a free slot of the user's project, and keep the key of the request that did.
 
-    None: the slot isn't free, or the project is gone, or too many generations are active. Raises InsufficientCredits,
-    and RequestInProgress where the key is taken.
+    None: the slot isn't free, or the project or a picture is gone, or too many generations are active. Raises
+    InsufficientCredits, and RequestInProgress where the key is taken.
     """
     subject = statements.IDLE_PROJECT if order.slot == MAIN else statements.ANY_PROJECT
     statement = _statement(_assets(order, subject), subject, key)
@@ -174,8 +176,8 @@ async def submit_instead(
 async def submit_many(db: Database, orders: Sequence[Order]) -> Sequence[Accepted] | None:
     """Start a generation for each order, all of one user and without a project, in one statement: all or none.
 
-    None: so many generations would be too many. Raises InsufficientCredits when they can't be paid together, and
-    ValueError where an order is another user's or account's, has other limits, or comes with new pictures.
+    None: so many generations would be too many, or a picture is gone. Raises InsufficientCredits when they can't be
+    paid together, and ValueError where an order is another user's, has other limits, or comes with new pictures.
     """
     if not orders:
         return ()
@@ -198,6 +200,7 @@ async def submit_many(db: Database, orders: Sequence[Order]) -> Sequence[Accepte
         "room_for": len(orders),
         "max_active": first.max_active,
         "max_age": first.max_age,
+        "pictures": list(frozenset().union(*(each.pictures for each in orders))),
     }
     try:
         rows = (await db.run(statements.MANY, parameters)).all()
@@ -227,6 +230,7 @@ async def _accept(  # by position, three callers
         "room_for": 1,
         "max_active": order.max_active,
         "max_age": order.max_age,
+        "pictures": list(order.pictures),
         **wanted,
         **(key.parameters() if key else {}),
     }
