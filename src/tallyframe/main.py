@@ -2,17 +2,15 @@
 
 import asyncio
 import gc
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from functools import cache, partial
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.openapi.utils import get_openapi
+from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
@@ -22,16 +20,16 @@ from tallyframe.accounts.session_tokens import SessionTokens
 from tallyframe.api import (
     account,
     assets,
+    docs_files,
+    document,
     explore,
     generations,
     health,
-    incoming,
     media,
     metrics,
     orders,
     problems,
     projects,
-    schemas,
     webhooks,
 )
 from tallyframe.api.admin import (
@@ -82,12 +80,13 @@ _ROUTERS = (
     audit.router,
     stats.router,
     media.router,
+    docs_files.router,
     health.router,
     metrics.router,
 )
 
 #: All that is served. It is built once, however many apps there are: each test has its own.
-ROUTES = APIRouter()
+ROUTES = APIRouter(strict_content_type=False)  # without a type, a body is taken for JSON on each route
 for _router in _ROUTERS:
     ROUTES.include_router(_router)
 
@@ -145,26 +144,14 @@ def create_app(settings: Settings, *, is_process: bool = False) -> FastAPI:
     app.add_middleware(Edge, limits=_body_limits(settings))
     if settings.observability.otlp_endpoint:
         FastAPIInstrumentor.instrument_app(app)
-    app.openapi = partial(_openapi, app)  # type: ignore[method-assign]  # how FastAPI wants it replaced
-    _serve_document(app)
+    document.serve(app)
     return app
-
-
-def _serve_document(app: FastAPI) -> None:
-    """Serve the contract as bytes that are made once: the framework makes them for each stranger who asks."""
-    made = cache(lambda: json.dumps(app.openapi(), ensure_ascii=False, separators=(",", ":")).encode())
-
-    async def document(_: Request) -> Response:
-        return Response(made(), media_type="application/json")
-
-    address = str(app.openapi_url)
-    app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", "") != address]
-    app.add_route(address, document, include_in_schema=False)
 
 
 def _body_limits(settings: Settings) -> BodyLimits:
     requests = settings.requests
     return BodyLimits(
+        target_bytes=requests.max_target_bytes,
         form_bytes=MAX_PICTURES * settings.limits.max_upload_bytes + FORM_OVERHEAD,
         other_bytes=requests.max_json_bytes,
         seconds=requests.body_timeout,
@@ -268,33 +255,3 @@ def _fetch(settings: Settings) -> Any:  # noqa: ANN401  # a coroutine function
 def _line(settings: Settings, at_once: int, of_one_user: int) -> Bounds:
     bounds = settings.pictures
     return Bounds(at_once, of_one_user, bounds.waiting, bounds.waiting_per_user, bounds.wait)
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """Return the contract: FastAPI's, with our errors instead of its own, and the models that we parse ourselves."""
-    if app.openapi_schema:
-        return app.openapi_schema
-    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    models = document["components"]["schemas"]
-    for unused in ("HTTPValidationError", "ValidationError"):
-        models.pop(unused, None)
-    for model in (schemas.Problem, incoming.NewProject):
-        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-        models.update(schema.pop("$defs", {}))
-        models[model.__name__] = schema
-    problem = {"content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-    for path in document["paths"].values():
-        for operation in path.values():
-            _show_example(operation, models)
-            operation["responses"].pop("422", None)
-            operation["responses"]["default"] = {"description": "What went wrong", **problem}
-    app.openapi_schema = document
-    return document
-
-
-def _show_example(operation: dict[str, Any], models: dict[str, Any]) -> None:
-    """Put the example of a JSON body where the docs page takes it from, so that it can be sent as it is."""
-    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-    model = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
-    for example in models.get(model, {}).get("examples", []):
-        content["example"] = example

@@ -12,24 +12,24 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from tallyframe.api.forms import read_file, read_form
-from tallyframe.api.incoming import TEAPOT, AssetRef, Labels, NewProject, UrlRef
+from tallyframe.api.incoming import TEAPOT, AssetRef, Labels, NewProject, PictureRef, UrlRef
 from tallyframe.api.pictures import Given, given
-from tallyframe.api.words import escaped
+from tallyframe.api.words import JSON_TYPE, escaped
 from tallyframe.errors import UnsupportedMedia, ValidationFailed
 from tallyframe.operations.fields import MAX_PICTURES, MAX_PROMPT, NO_NUL
 from tallyframe.operations.pictures import most_pictures, replace_pictures
 
 ImageInputs = Sequence[UUID | str | bytes]
 
-_REFS: TypeAdapter[AssetRef | UrlRef] = TypeAdapter(AssetRef | UrlRef)
+_REF: TypeAdapter[AssetRef | UrlRef] = TypeAdapter(PictureRef)
 
 
 async def read(request: Request, max_upload_bytes: int) -> tuple[NewProject, ImageInputs]:
     """Return the order and its pictures as asset ids, URLs or bytes. Raises our errors and pydantic's."""
-    content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if content_type == "multipart/form-data":
+    content_type = request.headers.get("content-type", "")
+    if content_type.split(";")[0].strip().lower() == "multipart/form-data":
         return await _read_form(request, max_upload_bytes)
-    if content_type in {"application/json", ""}:
+    if JSON_TYPE.fullmatch(content_type):
         order = NewProject.model_validate_json(await request.body())
         return order, [_source(item) for item in order.images]
     raise UnsupportedMedia("Send application/json or multipart/form-data.")
@@ -46,7 +46,7 @@ def read_pictures(model: type[BaseModel], sent: Mapping[str, Any]) -> tuple[dict
         if len(pictures) == most:
             raise ValidationFailed(f"There may be {most} pictures at most.")
         with below(*place):
-            pictures.append(given(_source(_REFS.validate_python(item)), "/".join(("/input", *place))))
+            pictures.append(given(_source(_REF.validate_python(item)), "/".join(("/input", *place))))
         return pictures[-1].id
 
     return replace_pictures(model, sent, take), pictures
@@ -72,7 +72,8 @@ async def _read_form(request: Request, max_upload_bytes: int) -> tuple[NewProjec
     async with read_form(request, max_files=MAX_PICTURES) as form:
         fields, files = _sorted(form)
         try:
-            metadata = {"metadata": json.loads(fields["metadata"])} if "metadata" in fields else {}
+            text = fields.get("metadata", "").removeprefix("\ufeff")
+            metadata = {"metadata": json.loads(text)} if text else {}
         except (ValueError, RecursionError):
             raise ValidationFailed("In a form, 'metadata' is a JSON object.", pointer="/metadata") from None
         order = NewProject.model_validate({**fields, **metadata}, strict=False)
@@ -87,7 +88,7 @@ def _sorted(form: FormData) -> tuple[dict[str, Any], list[UploadFile]]:
             if name not in {"images", "images[]"}:
                 raise ValidationFailed("Pictures go into the field 'images'.", pointer=f"/{escaped(name)}")
             files.append(value)
-        elif name == "images":
+        elif name in {"images", "images[]"}:
             raise ValidationFailed("In a form, 'images' are files: each part needs a filename.", pointer="/images")
         elif name in fields:
             raise ValidationFailed(f"The field '{name}' is given twice.", pointer=f"/{escaped(name)}")

@@ -15,6 +15,11 @@ _TAG = re.compile(r'(W/)?("[^"]*")')
 _RANGES = re.compile(r"bytes=([\s\d,-]+)", re.IGNORECASE)
 _RANGE = re.compile(r"(\d*)-(\d*)", re.ASCII)
 
+#: Characters of a list of tags that are read, and ranges of a file that are answered: each costs time.
+MOST_TAGS = 8192
+MOST_RANGES = 100
+_LONGEST = 18  # digits of a number that any file could have as its length
+
 
 class PreconditionFailed(TallyframeError):
     """This is not as `If-Match` or `If-Unmodified-Since` wants it."""
@@ -45,7 +50,7 @@ def is_among(etag: str, tags: str | None, *, strong: bool = False) -> bool:
     """Tell whether a list of entity tags, or `*`, has this one (RFC 9110, 13.1.2; `strong`: as 13.1.1 compares)."""
     if tags is None:
         return False
-    found = _TAG.findall(tags)
+    found = _TAG.findall(tags[:MOST_TAGS])
     return tags.strip() == "*" or any(tag == etag.removeprefix("W/") and not (strong and weak) for weak, tag in found)
 
 
@@ -68,15 +73,16 @@ def is_unchanged(headers: Headers, etag: str, changed: datetime) -> bool:
 def parts(headers: Headers, etag: str, last_modified: str, size: int) -> str | None:
     """Return the `Range` to answer of a file of `size` bytes: the parts that it has. None: all of it.
 
-    A range in another unit, or one that is no range, is ignored (RFC 9110, 14.2), and so is one of another state of the
-    file than `If-Range` names (13.1.5). Raises RangeNotSatisfiable when the file has none of the parts.
+    Ignored are a range in another unit, one that is no range, very many (RFC 9110, 14.2), and one of another state of
+    the file than `If-Range` names (13.1.5). Raises RangeNotSatisfiable when the file has none of the parts.
     """
     ranges = _RANGES.fullmatch(headers.get("range", "").strip())
     state = headers.get("if-range")
     if not ranges or (state is not None and state.strip() not in {etag, last_modified}):
         return None
-    asked = [_RANGE.fullmatch(part.strip()) for part in ranges[1].split(",") if part.strip()]
-    bounds = [(each[1], each[2]) for each in asked if each and each[0] != "-"]
+    sent = [part.strip() for part in ranges[1].split(",", MOST_RANGES) if part.strip()]
+    asked = [_RANGE.fullmatch(part) for part in sent]
+    bounds = [(_number(each[1]), _number(each[2])) for each in asked if each and each[0] != "-"]
     if (
         not bounds
         or len(bounds) < len(asked)
@@ -89,6 +95,12 @@ def parts(headers: Headers, etag: str, last_modified: str, size: int) -> str | N
     return f"bytes={','.join(there)}"
 
 
+def _number(digits: str) -> str:
+    """Return the number; for one that no file reaches, a shorter one: Python reads none of any length."""
+    bare = digits.lstrip("0") or digits[:1]
+    return bare if len(bare) <= _LONGEST else "9" * _LONGEST
+
+
 def _lines(headers: Headers, name: str) -> str | None:
     """Return a list header, whose lines are one list (RFC 9110, 5.3); None without one."""
     lines: Iterable[str] = headers.getlist(name)
@@ -99,6 +111,6 @@ def _date(text: str | None) -> datetime | None:
     """Return an HTTP date; None for what is none, which is ignored (RFC 9110, 13.1.3)."""
     try:
         found = parsedate_to_datetime(text or "")
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return found if found.tzinfo else found.replace(tzinfo=UTC)

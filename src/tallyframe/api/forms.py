@@ -1,16 +1,18 @@
 """Reads forms. We do this ourselves: the framework would parse a form before it knows who sends it."""
 
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import Depends, Request
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from tallyframe.api.dependencies import CurrentUser
-from tallyframe.api.words import NOT_JSON, escaped, unreadable
+from tallyframe.api.words import JSON_TYPE, NOT_JSON, escaped, unreadable
 from tallyframe.errors import TallyframeError, TooLarge, UnsupportedMedia, ValidationFailed
 
 #: Characters of a file's name that an error repeats.
@@ -34,6 +36,8 @@ class Upload(bytes):
 
 #: Parts of a form that are no files, at most.
 MAX_FIELDS = 32
+#: Characters of what separates parts (RFC 2046, section 5.1.1).
+_LONGEST_BOUNDARY = 70
 #: Bytes of such a part, at most. What is read from it is parsed at once, so it stays as small as a JSON body.
 MAX_FIELD_BYTES = 64 * 1024
 
@@ -44,9 +48,29 @@ class _Parser(MultiPartParser):
     is_complete = False
 
     async def parse(self) -> FormData:
-        """Return the parts. Raises MultiPartException for what is no form, or half of one."""
+        """Return the parts. Raises MultiPartException for what is no form in UTF-8, or half of one."""
+        _, options = parse_options_header(self.headers.get("content-type", ""))
+        if not 1 <= len(options.get(b"boundary", b"")) <= _LONGEST_BOUNDARY:
+            raise MultiPartException("Missing boundary in multipart.")
+        if options.get(b"charset", b"utf-8").lower() not in {b"utf-8", b"utf8", b"us-ascii"}:
+            raise MultiPartException("Send it in UTF-8.")
         self.stream = self._whole(self.stream)
         return await super().parse()
+
+    def on_headers_finished(self) -> None:
+        """Begin a part. Raises MultiPartException for a file without a name: it would be taken for text.
+
+        JSON is a field, also where it has a file name: a browser gives one to each Blob (XMLHttpRequest, "FormData").
+        """
+        part = self._current_part
+        _, options = parse_options_header(part.content_disposition)
+        name, kind = options.get(b"name", b""), dict(part.item_headers).get(b"content-type", b"").decode("latin-1")
+        if b"filename" in options and kind and JSON_TYPE.fullmatch(kind):
+            quoted = name.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+            part.content_disposition = b'form-data; name="' + quoted + b'"'
+        elif b"filename" not in options and re.match(r"\s*(image/|application/octet-stream)", kind, re.IGNORECASE):
+            raise MultiPartException(f"The part '{name.decode(errors='replace')}' is a file, so it needs a filename.")
+        super().on_headers_finished()
 
     async def _whole(self, stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         async for chunk in stream:
@@ -67,15 +91,16 @@ async def read_form(request: Request, *, max_files: int) -> AsyncIterator[FormDa
     (HTML, "multipart form data"), which nobody has typed. Raises ValidationFailed for what is no complete form, and
     what reading the body raises.
     """
-    parser = _Parser(
-        request.headers, request.stream(), max_files=max_files, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
-    )
+    limits = {"max_files": max_files + MAX_FIELDS, "max_fields": MAX_FIELDS, "max_part_size": MAX_FIELD_BYTES}
     try:
-        form = await parser.parse()
+        form = await _Parser(request.headers, request.stream(), **limits).parse()
     except MultiPartException as error:
         raise ValidationFailed(f"The form can't be read: {unreadable(error.message)}") from None
     try:
-        yield FormData([(name, _as_typed(value)) for name, value in form.multi_items() if not _is_blank(value)])
+        filled = [(name, _as_typed(value)) for name, value in form.multi_items() if not _is_blank(value)]
+        if sum(isinstance(value, UploadFile) for _, value in filled) > max_files:
+            raise ValidationFailed(f"The form may have at most {max_files} {'file' if max_files == 1 else 'files'}.")
+        yield FormData(filled)
     finally:
         await form.close()
 

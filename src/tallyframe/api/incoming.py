@@ -11,9 +11,11 @@ from pydantic import (
     AwareDatetime,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     JsonValue,
     StringConstraints,
+    Tag,
     ValidationError,
     WithJsonSchema,
 )
@@ -115,6 +117,23 @@ class UrlRef(Fields):
     url: Annotated[Text, Field(min_length=1, max_length=2048)]
 
 
+def _form_of(ref: object) -> str | None:
+    """Return which of the two a picture is; None where it says neither, or both."""
+    fields = ref.keys() if isinstance(ref, dict) else type(ref).model_fields if isinstance(ref, Fields) else ()
+    forms = [form for field, form in (("asset_id", "AssetRef"), ("url", "UrlRef")) if field in fields]
+    return forms[0] if len(forms) == 1 else None
+
+
+PictureRef = Annotated[
+    Annotated[AssetRef, Tag("AssetRef")] | Annotated[UrlRef, Tag("UrlRef")],
+    Discriminator(
+        _form_of,
+        custom_error_type="picture_form",
+        custom_error_message='must be {"asset_id": …} or {"url": …}',
+    ),
+]
+
+
 def example(**fields: JsonValue) -> ConfigDict:
     """Return the settings of a model that the OpenAPI document shows with these fields, to be sent as they are."""
     return ConfigDict(json_schema_extra={"examples": [fields]})
@@ -123,7 +142,7 @@ def example(**fields: JsonValue) -> ConfigDict:
 TEAPOT = "A teapot on a wooden table in the morning light"
 
 
-Pictures = Annotated[list[AssetRef | UrlRef], Field(max_length=MAX_PICTURES)]
+Pictures = Annotated[list[PictureRef], Field(max_length=MAX_PICTURES)]
 
 
 class NewProject(Fields):
@@ -174,16 +193,19 @@ class NewVideo(Fields):
 NO_WISHES = NewVideo()
 
 
+KeyName = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=80, pattern=NO_NUL),
+    Field(json_schema_extra=NOT_BLANK),
+]
+
+
 class NewApiKey(Fields):
     """A name for a new key."""
 
     model_config = example(name="My server")
 
-    name: Annotated[
-        str,
-        StringConstraints(strip_whitespace=True, min_length=1, max_length=80, pattern=NO_NUL),
-        Field(json_schema_extra=NOT_BLANK),
-    ] = "API key"
+    name: Annotated[KeyName, or_null(KeyName)] = Field("API key")
 
 
 UNNAMED = NewApiKey()

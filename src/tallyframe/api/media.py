@@ -42,7 +42,8 @@ async def media(
     if is_unchanged(request.headers, etag, datetime.fromtimestamp(int(found.st_mtime), UTC)):
         return Response(status_code=304, headers={**HEADERS, "ETag": etag, "Last-Modified": last_modified})
     try:
-        wanted = parts(request.headers, etag, last_modified, found.st_size)
+        is_get = request.method == "GET"  # for other methods, there are no ranges (RFC 9110, 14.2)
+        wanted = parts(request.headers, etag, last_modified, found.st_size) if is_get else None
     except RangeNotSatisfiable as error:
         refused = problem(error, request_id_of(request))
         refused.headers["Content-Range"] = f"bytes */{found.st_size}"  # RFC 9110, 14.4

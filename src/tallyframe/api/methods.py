@@ -1,7 +1,7 @@
 """Which methods an address has."""
 
 from fastapi import Request
-from starlette.routing import Match, Mount
+from starlette.routing import Match
 
 #: Of HTTP, in the order in which `Allow` lists them. TRACE and CONNECT are for nobody.
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -15,6 +15,5 @@ def of_address(request: Request) -> list[str]:
     address = {"type": "http", "path": request.url.path, "root_path": "", "headers": []}
     found = {"OPTIONS"}
     for route in request.app.routes:
-        asked = ("GET",) if isinstance(route, Mount) else METHODS  # a folder has no others
-        found |= {method for method in asked if route.matches({**address, "method": method})[0] is Match.FULL}
+        found |= {method for method in METHODS if route.matches({**address, "method": method})[0] is Match.FULL}
     return [method for method in METHODS if method in found or (method == "HEAD" and "GET" in found)]

@@ -9,13 +9,15 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from time import perf_counter
+from urllib.parse import unquote_to_bytes
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tallyframe import observe
+from tallyframe.api.methods import METHODS
 from tallyframe.api.metrics import BYTES_IN_FLIGHT, REQUESTS, SECONDS
 from tallyframe.api.problems import problem
 from tallyframe.errors import Internal, TallyframeError, TooLarge, Unavailable, UnsupportedMedia
@@ -24,9 +26,10 @@ from tallyframe.ids import new_id
 log = structlog.get_logger()
 
 _REQUEST_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
-#: Below these, files are served, which for HEAD are not read at all.
-_FILES = ("/media/", "/static-offline-docs/")
+#: Below this, files are served, which for HEAD are not read at all.
+_FILES = "/media/"
 _UNLOGGED = ("/healthz", "/readyz", "/metrics")
+_MOST_LOGGED = 300  # characters of a path
 
 #: Where a request's scope keeps who is asking.
 USER = "tallyframe.user"
@@ -55,8 +58,9 @@ SAFE_HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """What a body may be, in bytes and seconds, and how much all of a process may be together."""
+    """What a request may be, in bytes and seconds, and how much all bodies of a process may be together."""
 
+    target_bytes: int  # of path and query
     form_bytes: int
     other_bytes: int
     seconds: float
@@ -69,6 +73,13 @@ class RequestTimeout(TallyframeError):
 
     status = 408
     code = "request_timeout"
+
+
+class UriTooLong(TallyframeError):
+    """The path and the query of this request are too long."""
+
+    status = 414
+    code = "uri_too_long"
 
 
 class Edge:
@@ -86,9 +97,8 @@ class Edge:
         sent_id = Headers(scope=scope).get("x-request-id", "")
         request_id = scope["request_id"] = sent_id if _REQUEST_ID.fullmatch(sent_id) else str(new_id())
         started, status = perf_counter(), 0
-        body = Body(scope, receive, self._limits, self._in_flight)
-        is_head = scope["method"] == "HEAD"
-        asked = {**scope, "method": "GET"} if is_head and not scope["path"].startswith(_FILES) else scope
+        asked, is_head = _as_served(scope), scope["method"] == "HEAD"
+        body = Body(asked, receive, self._limits, self._in_flight)
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -104,19 +114,42 @@ class Edge:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             structlog.contextvars.unbind_contextvars("user_id")  # of the request before on this connection
             try:
+                self._check_target(scope)
                 await self._app(asked, _in_utf8(scope, body.receive), answer)
+            except UriTooLong as error:
+                await problem(error, request_id)(scope, receive, answer)
             except ClientDisconnect:  # in the middle of its request; there is nobody to answer
                 log.info("client_gone")
             finally:
                 body.close()
                 status, seconds = status or 499, perf_counter() - started
                 route = getattr(asked.get("route"), "path", "unmatched")
-                REQUESTS.labels(scope["method"], route, str(status)).inc()
-                SECONDS.labels(scope["method"], route).observe(seconds)
-                if Request(scope).url.path not in _UNLOGGED:
-                    about = {"method": scope["method"], "path": scope["path"], "status": status}
+                method = scope["method"] if scope["method"] in METHODS else "other"  # few: each is kept for good
+                REQUESTS.labels(method, route, str(status)).inc()
+                SECONDS.labels(method, route).observe(seconds)
+                if scope["path"] not in _UNLOGGED:
+                    about = {"method": scope["method"], "path": scope["path"][:_MOST_LOGGED], "status": status}
                     log.info("request", **about, milliseconds=round(seconds * 1000, 1))
         return None
+
+    def _check_target(self, scope: Scope) -> None:
+        """Raise UriTooLong: matching a path and parsing a query cost more than the bytes tell."""
+        size, most = len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"]), self._limits.target_bytes
+        if size > most:
+            raise UriTooLong(f"The path and the query have {size:,} bytes together; {most:,} are accepted.")
+
+
+def _as_served(scope: Scope) -> Scope:
+    """Return the request as it is served: HEAD as GET (RFC 9110, 9.3.2), and blank parameters of the query left out."""
+    changes: dict[str, object] = {}
+    if scope["method"] == "HEAD" and not scope["path"].startswith(_FILES):
+        changes["method"] = "GET"
+    if (query := scope["query_string"]) and scope["path"].startswith("/v1/"):
+        filled = [
+            pair for pair in query.split(b"&") if unquote_to_bytes(pair.partition(b"=")[2].replace(b"+", b" ")).strip()
+        ]
+        changes["query_string"] = b"&".join(filled)
+    return {**scope, **changes} if changes else scope
 
 
 def add_headers(start: Message, scope: Scope) -> None:

@@ -5,12 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core.core_schema import ErrorType
 
 from tallyframe.operations.fields import NO_NUL, NOT_TEXT, Fields
+
+#: The content types of JSON (RFC 6839, section 3.1), with parameters. A body without a type is taken for JSON.
+JSON_TYPE = re.compile(r"\s*(application/([\w.+-]+\+)?json\s*(;.*)?)?", re.IGNORECASE | re.ASCII)
 
 NOT_JSON = "This is not JSON"
 OBJECT = "This must be a JSON object"
@@ -119,7 +122,10 @@ def escaped(part: str | int) -> str:
 #: What the framework says of forms and bodies, and what we say.
 _UNREADABLE = (
     (r"Too many (files|fields)\D*(\d+)\.", r"The form may have at most \2 \1."),
-    (r"(?:Part|Field) exceeded maximum size of (\d+)KB\.", r"A field of the form may have at most \1 KiB."),
+    (
+        r"(?:Part|Field) exceeded maximum size of (\d+)KB\.",
+        r"A field of the form may have at most \1 KiB; a file needs a filename.",
+    ),
     (r"The Content-Disposition.*", "Each part of the form needs a Content-Disposition with a name."),
     (r"Missing boundary.*", "The Content-Type of the form names no boundary."),
     (r"Invalid multipart.*", "The form is not multipart/form-data as RFC 7578 has it."),
@@ -148,7 +154,8 @@ def _below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
 
 def _in(annotation: Any) -> Iterator[str]:  # noqa: ANN401  # a field or any annotation
     kind = getattr(annotation, "annotation", annotation)
-    models = [each for each in get_args(kind) if isinstance(each, type) and issubclass(each, BaseModel)]
+    bare = [get_args(each)[0] if get_origin(each) is Annotated else each for each in get_args(kind)]
+    models = [each for each in bare if isinstance(each, type) and issubclass(each, BaseModel)]
     if get_origin(kind) in {Union, UnionType} and len(models) > 1:
         yield from (model.__name__ for model in models)
     for each in get_args(kind):

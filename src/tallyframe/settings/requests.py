@@ -15,6 +15,8 @@ class RequestSettings(Group):
     #: Per process; fewer where the process may open fewer files.
     max_connections: int = Field(1000, alias="TALLYFRAME_MAX_CONNECTIONS", ge=10, le=100_000)
     max_header_bytes: int = Field(64 * _KIB, alias="TALLYFRAME_MAX_HEADER_BYTES", ge=8 * _KIB, le=_MIB)
+    #: Bytes of a request's path and query.
+    max_target_bytes: int = Field(4 * _KIB, alias="TALLYFRAME_MAX_TARGET_BYTES", ge=_KIB, le=64 * _KIB)
     #: Seconds until a request's headers must be complete, from the connection's or the request's first byte.
     header_timeout: Seconds = Field(10.0, alias="TALLYFRAME_HEADER_TIMEOUT")
     #: Seconds that a client may stop reading an answer.

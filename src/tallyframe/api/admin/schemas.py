@@ -4,13 +4,13 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, Field, StringConstraints
 
 from tallyframe.admin.doubts import Outcome
 from tallyframe.api.incoming import Moment, example
 from tallyframe.api.schemas import Charge, ErrorOut
 from tallyframe.errors import FailureCode
-from tallyframe.operations.fields import NOT_BLANK, Fields, Text
+from tallyframe.operations.fields import NO_NUL, NOT_BLANK, Fields, Text, or_null
 
 Name = Annotated[Text, Field(max_length=200)]
 Status = Literal["pending", "processing", "succeeded", "failed", "canceled"]
@@ -19,9 +19,9 @@ Limit = Annotated[int, Field(ge=1, le=100, description="How many at most.")]
 
 
 Reason = Annotated[
-    Text,
-    BeforeValidator(lambda text: text.strip() if isinstance(text, str) else text),
-    Field(min_length=1, max_length=500, description="Why; kept in the log for good.", json_schema_extra=NOT_BLANK),
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=NO_NUL),
+    Field(description="Why; kept in the log for good.", json_schema_extra=NOT_BLANK),
 ]
 
 
@@ -38,9 +38,8 @@ class Retry(Because):
 
     model_config = example(reason="The vendor works again")
 
-    even_if_canceled: bool = Field(
+    even_if_canceled: Annotated[bool, Field(strict=True), or_null(bool)] = Field(
         False,
-        strict=True,
         description="Order again, and have the user pay again, also what was canceled. If false, that is refused as "
         "`not_retryable`: a request to wake what waits must not buy it again when its user cancels it meanwhile.",
     )
