@@ -84,11 +84,10 @@ async def test_parts_that_are_there_and_ranges_that_are_none(
         answer = await anybody.get(PATH, headers={"Range": asked})
         assert (answer.status_code, answer.content) == (206, part), asked
     for beyond in (f"bytes={SIZE}-", "bytes=-0", f"bytes={SIZE}-{SIZE + 5},9999-"):
-        for method in ("GET", "HEAD"):
-            answer = await anybody.request(method, PATH, headers={"Range": beyond})
-            assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{SIZE}"), beyond
-            assert answer.headers["content-type"] == "application/problem+json"
-        problem(await anybody.get(PATH, headers={"Range": beyond}), 416, "range_not_satisfiable", beyond)
+        answer = await anybody.get(PATH, headers={"Range": beyond})
+        problem(answer, 416, "range_not_satisfiable", beyond)
+        assert answer.headers["content-range"] == f"bytes */{SIZE}", beyond
+        assert (await anybody.head(PATH, headers={"Range": beyond})).status_code == 200  # HEAD has no ranges
     many = await anybody.get(PATH, headers={"Range": "bytes=0-0,10-19"})
     assert (many.status_code, many.headers["content-type"].split(";")[0]) == (206, "multipart/byteranges")
 

@@ -124,7 +124,11 @@ async def test_limits_and_filters(alice: Member) -> None:
         ('{"operation": "image", "inp', "", "This is not JSON"),
         ("operation=image", "", "This is not JSON"),
         ("[]", "", "This must be a JSON object"),
-        ('{"operation": "image", "input": {"images": ["a.png"]}}', "/input/images/0", "This must be a JSON object"),
+        (
+            '{"operation": "image", "input": {"images": ["a.png"]}}',
+            "/input/images/0",
+            'must be {"asset_id": …} or {"url": …}',
+        ),
         (
             '{"operation": "image", "input": {"prompt": "\\u0000"}}',
             "/input/prompt",

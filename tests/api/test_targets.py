@@ -1,4 +1,4 @@
-"""What a first line may ask for: how long, with which method, and with parameters left blank."""
+"""What a first line may ask for: how long, with which method, and what of it is counted."""
 
 import httpx
 import pytest
@@ -31,14 +31,11 @@ async def test_one_as_long_as_may_be_is_served(anybody: httpx.AsyncClient) -> No
     assert (await anybody.get(path + "b" * (4096 - len(path) + 2))).status_code == 414
 
 
-async def test_a_blank_parameter_is_left_out(alice: Member) -> None:
-    project = await alice.order()
-    for query in ("status=", "status=&kind=", "cursor=", "limit=", "kind=%20", "status=+&limit=1", "kind"):
-        answer = await alice.http.get(f"/v1/projects?{query}")
-        assert [each["id"] for each in answer.json()["data"]] == [project["id"]], query
-    for query in ("operation=", "operation=&status=", "cursor=&limit="):
-        assert len((await alice.http.get(f"/v1/generations?{query}")).json()["data"]) == 1, query
-    problem(await alice.http.get("/v1/projects?status=nothing&kind="), 422, "validation_failed")
+async def test_a_blank_parameter_is_refused_by_each_list(alice: Member) -> None:
+    for query in ("status=", "cursor=", "limit=", "kind="):
+        problem(await alice.http.get(f"/v1/projects?{query}"), 422, "validation_failed", query)
+    for query in ("status=", "cursor=", "limit=", "operation="):
+        problem(await alice.http.get(f"/v1/generations?{query}"), 422, "validation_failed", query)
 
 
 async def test_methods_that_nobody_has_are_counted_together(anybody: httpx.AsyncClient) -> None:

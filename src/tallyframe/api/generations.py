@@ -42,7 +42,7 @@ async def list_operations(serving: SystemServices) -> schemas.OperationList:
 async def list_generations(
     user: CurrentUser,
     serving: UserServices,
-    operation: Annotated[Annotated[Text, Field(max_length=64)] | None, Query()] = None,
+    operation: Annotated[Annotated[Text, Field(min_length=1, max_length=64)] | None, Query()] = None,
     status: Annotated[Literal["pending", "processing", "succeeded", "failed", "canceled"] | None, Query()] = None,
     cursor: cursors.Cursor = None,
     limit: cursors.Limit = 20,

@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from time import perf_counter
-from urllib.parse import unquote_to_bytes
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -97,7 +96,8 @@ class Edge:
         sent_id = Headers(scope=scope).get("x-request-id", "")
         request_id = scope["request_id"] = sent_id if _REQUEST_ID.fullmatch(sent_id) else str(new_id())
         started, status = perf_counter(), 0
-        asked, is_head = _as_served(scope), scope["method"] == "HEAD"
+        is_head = scope["method"] == "HEAD"
+        asked = {**scope, "method": "GET"} if is_head and not scope["path"].startswith(_FILES) else scope
         body = Body(asked, receive, self._limits, self._in_flight)
 
         async def answer(message: Message) -> None:
@@ -137,19 +137,6 @@ class Edge:
         size, most = len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"]), self._limits.target_bytes
         if size > most:
             raise UriTooLong(f"The path and the query have {size:,} bytes together; {most:,} are accepted.")
-
-
-def _as_served(scope: Scope) -> Scope:
-    """Return the request as it is served: HEAD as GET (RFC 9110, 9.3.2), and blank parameters of the query left out."""
-    changes: dict[str, object] = {}
-    if scope["method"] == "HEAD" and not scope["path"].startswith(_FILES):
-        changes["method"] = "GET"
-    if (query := scope["query_string"]) and scope["path"].startswith("/v1/"):
-        filled = [
-            pair for pair in query.split(b"&") if unquote_to_bytes(pair.partition(b"=")[2].replace(b"+", b" ")).strip()
-        ]
-        changes["query_string"] = b"&".join(filled)
-    return {**scope, **changes} if changes else scope
 
 
 def add_headers(start: Message, scope: Scope) -> None:

@@ -42,7 +42,7 @@ async def list_projects(
     status: Annotated[
         Literal["pending", "processing", "draft", "published", "failed", "canceled"] | None, Query()
     ] = None,
-    kind: Annotated[Annotated[Text, Field(max_length=64)] | None, Query()] = None,
+    kind: Annotated[Annotated[Text, Field(min_length=1, max_length=64)] | None, Query()] = None,
     cursor: cursors.Cursor = None,
     limit: cursors.Limit = 20,
 ) -> schemas.Projects:

@@ -12,7 +12,7 @@ from tallyframe.api.schemas import Charge, ErrorOut
 from tallyframe.errors import FailureCode
 from tallyframe.operations.fields import NO_NUL, NOT_BLANK, Fields, Text, or_null
 
-Name = Annotated[Text, Field(max_length=200)]
+Name = Annotated[Text, Field(min_length=1, max_length=200)]
 Status = Literal["pending", "processing", "succeeded", "failed", "canceled"]
 Cursor = Annotated[str | None, Field(max_length=300, description="`next_cursor` of the page before.")]
 Limit = Annotated[int, Field(ge=1, le=100, description="How many at most.")]
