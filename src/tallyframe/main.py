@@ -186,9 +186,7 @@ async def _lifespan(app: FastAPI, *, settings: Settings, is_process: bool) -> As
         fetch=_fetch(settings),
         decoders=decoders,
     )
-    app.state.snapshots = metrics.Snapshots(
-        partial(metrics.read, monitor, settings.audit.interval), settings.observability.metrics_max_age
-    )
+    app.state.metrics = metrics.shared(monitor, settings.audit.interval, settings.observability.metrics_max_age)
     if is_process:
         await health.look(app.state.services)  # which logs at once, and not with the first order, who is away
     yield {"connection_limits": connection_limits(settings.requests)}

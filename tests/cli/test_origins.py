@@ -25,6 +25,8 @@ SPELT = {
     "https://xn--bcher-kva.example": "https://xn--bcher-kva.example",
     "capacitor://localhost": "capacitor://localhost",
     "chrome-extension://abcdefgh": "chrome-extension://abcdefgh",
+    "tauri://localhost": "tauri://localhost",
+    "http://1.2.3.4.": "http://1.2.3.4",
 }
 #: What can never match → what the line says.
 REFUSED = {
@@ -44,6 +46,14 @@ REFUSED = {
     "https://app.example.com:99999": "such as 'https://app.example.com'",
     "http://[::1": "such as 'https://app.example.com'",
     "http://1.2.3": "no good address",
+    "http://app.0x10": "no good address",
+    "http://[fe80::1%25eth0]": "interface",
+    "ws://app.example.com": "write 'https://app.example.com'",
+    "ftp://app.example.com": "write 'https://app.example.com'",
+    "htps://app.example.com": "write 'https://app.example.com'",
+    "//app.example.com": "write 'https://app.example.com'",
+    "https:app.example.com": "write 'https://app.example.com'",
+    "https:/app.example.com": "write 'https://app.example.com'",
     '["https://app.example.com"]': "such as 'https://app.example.com'",
     "null": "app",
 }

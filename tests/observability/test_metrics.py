@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from tallyframe.db import Reader
 from tallyframe.reports import figures
@@ -68,6 +69,13 @@ async def test_many_scrapes_are_one_reading_and_nobody_waits_for_it(
         await go.wait()
         return await real(reader)
 
+    written, write = list[object](), generate_latest
+
+    def counted(registry: CollectorRegistry) -> bytes:
+        written.append(registry)
+        return write(registry)
+
+    monkeypatch.setattr("tallyframe.api.metrics.generate_latest", counted)
     monkeypatch.setattr(figures, "read", slow)
     scrapes = [asyncio.create_task(anybody.get("/metrics")) for _ in range(30)]
     while not readings:
@@ -77,7 +85,7 @@ async def test_many_scrapes_are_one_reading_and_nobody_waits_for_it(
     assert (signed_in.status_code, (await anybody.get("/v1/explore")).status_code) == (200, 200)
     go.set()
     assert {answer.status_code for answer in await asyncio.gather(*scrapes)} == {200}
-    assert len(readings) == 1
+    assert (len(readings), len(written)) == (1, 2)  # one text, of two registries
 
 
 async def test_ready_and_alive(anybody: httpx.AsyncClient) -> None:

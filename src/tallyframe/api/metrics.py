@@ -7,8 +7,10 @@ survive the end of any process. Sum the request metrics over all processes; take
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from time import monotonic
+from typing import Generic, TypeVar
 
 from fastapi import APIRouter, Request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
@@ -26,6 +28,10 @@ from tallyframe.reports import figures, load
 from tallyframe.webhooks import received
 
 router = APIRouter(include_in_schema=False)
+
+T = TypeVar("T")
+#: Seconds for which the same text is given to all who ask.
+TEXT_MAX_AGE = 1.0
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the number of samples for no use
 _registry = CollectorRegistry()
@@ -116,23 +122,23 @@ class Snapshot:
         yield GaugeMetricFamily("tallyframe_in_doubt", "Orders that a vendor may have billed for nothing", value=value)
 
 
-class Snapshots:
-    """The latest snapshot. However many ask at once, the database is read once at a time."""
+class Shared(Generic[T]):
+    """The latest of what is read. However many ask at once, it is read once at a time."""
 
-    def __init__(self, read: Callable[[], Awaitable[Snapshot]], max_age: float) -> None:
-        """`max_age`: seconds for which a snapshot is given again."""
+    def __init__(self, read: Callable[[], Awaitable[T]], max_age: float) -> None:
+        """`max_age`: seconds for which the same is given again."""
         self._read, self._max_age = read, max_age
-        self._reading: asyncio.Future[Snapshot] | None = None
+        self._reading: asyncio.Future[T] | None = None
         self._begun = 0.0
 
-    async def latest(self) -> Snapshot:
-        """Return a snapshot that is not too old. Raises Unavailable, to all who wait."""
+    async def latest(self) -> T:
+        """Return what is not too old. Raises what `read` raises, to all who wait."""
         if self._reading is None or (self._reading.done() and self._is_old(self._reading)):
             self._begun = monotonic()
             self._reading = asyncio.ensure_future(self._read())
         return await asyncio.shield(self._reading)
 
-    def _is_old(self, reading: "asyncio.Future[Snapshot]") -> bool:
+    def _is_old(self, reading: "asyncio.Future[T]") -> bool:
         return bool(reading.exception()) or monotonic() - self._begun > self._max_age
 
 
@@ -151,10 +157,21 @@ async def read(db: Database, audit_interval: float) -> Snapshot:
         )
 
 
+def shared(db: Database, audit_interval: float, max_age: float) -> Shared[bytes]:
+    """Return all metrics in Prometheus' text format. The database is read every `max_age` seconds at most."""
+    snapshots = Shared(partial(read, db, audit_interval), max_age)
+
+    async def text() -> bytes:
+        snapshot = CollectorRegistry()
+        snapshot.register(await snapshots.latest())
+        # In a thread: the many lines of a process that has served every route hold up nobody.
+        return await asyncio.to_thread(lambda: generate_latest(_registry) + generate_latest(snapshot))
+
+    return Shared(text, min(max_age, TEXT_MAX_AGE))
+
+
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
-    """Return all metrics in Prometheus' text format. The database is read at most every few seconds."""
-    snapshots: Snapshots = request.app.state.snapshots
-    snapshot = CollectorRegistry()
-    snapshot.register(await snapshots.latest())
-    return Response(generate_latest(_registry) + generate_latest(snapshot), media_type="text/plain; version=0.0.4")
+    """Return all metrics in Prometheus' text format."""
+    texts: Shared[bytes] = request.app.state.metrics
+    return Response(await texts.latest(), media_type="text/plain; version=0.0.4")

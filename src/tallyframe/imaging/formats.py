@@ -88,7 +88,7 @@ def check_size(size: tuple[int, int], max_pixels: int) -> None:
     if max(size) > MAX_SIDE:
         raise TooLarge(f"The picture is {width:,} x {height:,} pixels; at most {MAX_SIDE:,} a side are accepted.")
     if width * height > max_pixels:
-        found, most = width * height / 1e6, max_pixels / 1e6
+        found, most = -(width * height // -100_000) / 10, max_pixels / 1e6  # rounded up, or both could look the same
         raise TooLarge(f"The picture has {found:.1f} megapixels; at most {most:.1f} are accepted.")
     if not width * height:
         raise ValueError("a picture without pixels")

@@ -6,6 +6,7 @@ section 6.2; WHATWG URL, section 4.7), and what isn't spelt so never matches.
 
 import re
 from collections.abc import Iterable
+from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
@@ -15,6 +16,10 @@ from pydantic import AfterValidator
 from tallyframe.settings.values import CommaList
 
 _USUAL_PORT = {"http": 80, "https": 443}
+#: Schemes that surely are no page's; others may be an app's.
+_NO_PAGES = frozenset({"ws", "wss", "ftp", "file", "data", "blob", "mailto"})
+#: A last label for which browsers take the whole for an IPv4 address.
+_NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
 _NAME = re.compile(r"(localhost|[^\s/:@]+\.[^\s/:@]+)(:\d+)?(/.*)?")
 #: Names with dots that are client ids and no hosts: Google's, and domains read backwards.
@@ -28,7 +33,7 @@ def origin(text: str) -> str:
     if text == "null":
         raise ValueError("'null' is what pages without an origin send, of anybody; name the origin of your app")
     if "://" not in text:
-        name = text.strip("/").partition("/")[0].lower()
+        name = re.sub(r"^(https?:)?/*", "", text, flags=re.IGNORECASE).partition("/")[0].lower()
         scheme = "http" if name.startswith(("localhost", "127.")) else "https"
         raise ValueError(f"{text!r} has no scheme; write '{scheme}://{name}'")
     try:
@@ -36,6 +41,8 @@ def origin(text: str) -> str:
         port = parts.port
     except ValueError as error:
         raise ValueError(f"{text!r} is no origin such as 'https://app.example.com': {error}") from None
+    if parts.scheme in _NO_PAGES or (parts.scheme not in _USUAL_PORT and get_close_matches(parts.scheme, _USUAL_PORT)):
+        raise ValueError(f"{text!r} has a scheme that no page has; write 'https://{host(text, parts)}'")
     bare = f"{parts.scheme}://{host(text, parts)}"
     spelt = bare if port in {None, _USUAL_PORT.get(parts.scheme)} else f"{bare}:{port}"
     if "@" in parts.netloc:  # what stands before it may be a password, so it isn't repeated
@@ -53,10 +60,12 @@ def host(text: str, parts: SplitResult) -> str:
     if "*" in name:
         raise ValueError(f"{text!r} has a wildcard, which never matches; list each origin, or '*' alone for any")
     try:
+        if "%" in name:
+            raise ValueError(f"{text!r} names an interface, which browsers don't send")  # noqa: TRY301
         if "[" in parts.netloc:
             return f"[{IPv6Address(name)}]"
-        if name.rpartition(".")[2].isdecimal():
-            return str(IPv4Address(name))
+        if _NUMBER.fullmatch(name.removesuffix(".").rpartition(".")[2]):  # (WHATWG URL, section 3.5)
+            return str(IPv4Address(name.removesuffix(".")))
     except ValueError as error:
         raise ValueError(f"{text!r} has no good address: {error}") from None
     if not _HOST.fullmatch(name):
@@ -68,7 +77,11 @@ def party(text: str) -> str:
     """Return a party as tokens name it: an origin, or the id of a client, which is left as it is."""
     if text in {"*", "null"}:
         raise ValueError(f"{text!r} never matches; name the origin of your app, such as 'https://app.example.com'")
-    if "://" in text or (_NAME.fullmatch(text) and not _CLIENT_ID.fullmatch(text)):
+    if (
+        "://" in text
+        or re.match(r"//|https?:", text, re.IGNORECASE)
+        or (_NAME.fullmatch(text) and not _CLIENT_ID.fullmatch(text))
+    ):
         return origin(text)
     return text
 
