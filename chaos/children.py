@@ -1,6 +1,7 @@
 """One program that is started again whenever it ends, as a process manager would."""
 
 import asyncio
+import os
 import random
 import signal
 from asyncio.subprocess import Process
@@ -18,6 +19,14 @@ _ENDING = {signal.SIGKILL, signal.SIGTERM}
 _PATIENCE = 60.0  # seconds that a process may take to end after SIGTERM, with faults going on
 _IN_ORDER = (0, -signal.SIGTERM)  # good exit codes after SIGTERM; uvicorn ends by the signal itself
 _LOOK = 0.05  # seconds
+
+
+def stand_back() -> None:
+    """Let others have the processor first: this process stands for one on another machine.
+
+    What it does must cost the API no time but by what it sends.
+    """
+    os.nice(10)
 
 
 @dataclass

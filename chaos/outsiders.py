@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict
 from time import time
@@ -13,7 +13,7 @@ import psutil
 from chaos.evidence import User
 from chaos.pulse import waited
 from chaos.rude import Limits
-from chaos.stack import ROOT, UNDER_TEST, Stack, elsewhere, surroundings
+from chaos.stack import ROOT, UNDER_TEST, Stack, surroundings
 from chaos.strangers import Spec
 from tallyframe.accounts.keys import new_api_key
 from tallyframe.embedded.processes import Program, describe_exit, launch
@@ -42,19 +42,17 @@ async def outsiders(stack: Stack, member: User) -> AsyncIterator[None]:
         watching = asyncio.create_task(_watch_memory(stack))
         exits.push_async_callback(lambda: asyncio.gather(watching, return_exceptions=True))
         exits.callback(watching.cancel)
-        await exits.enter_async_context(_running(stack, "chaos.strangers", _SPEC, STRANGERS, prepare=elsewhere))
+        await exits.enter_async_context(_running(stack, "chaos.strangers", _SPEC, STRANGERS))
         yield
 
 
 @asynccontextmanager
-async def _running(
-    stack: Stack, module: str, *arguments: str, prepare: Callable[[Sequence[str]], list[str]] = list
-) -> AsyncIterator[None]:
+async def _running(stack: Stack, module: str, *arguments: str) -> AsyncIterator[None]:
     environment = {**surroundings(), "PYTHONPATH": f"{ROOT}:{UNDER_TEST}"}
     log = stack.folder / f"{module.removeprefix('chaos.')}.log"
     with log.open("wb") as output:
         argv = [sys.executable, "-m", module, *arguments]
-        process = await launch(Program(prepare(argv), environment, folder=stack.folder, output=output.fileno()))
+        process = await launch(Program(argv, environment, folder=stack.folder, output=output.fileno()))
     try:
         yield
     finally:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -108,19 +108,11 @@ async def stack(plan: Plan, folder: Path) -> AsyncIterator[Stack]:
         yield built
 
 
-def elsewhere(argv: Sequence[str]) -> list[str]:
-    """Return the command such that its process lets others have the processor first.
-
-    It stands for one on another machine, and what it does must cost ours no time but by what it sends.
-    """
-    return ["nice", "-n", "10", *argv]
-
-
 async def _start(built: Stack, exits: AsyncExitStack) -> None:
     vendor_port = choose(0, 0)
     arguments = [str(vendor_port), str(built.plan.seed), str(built.plan.vendor_timeout), str(built.folder)]
     arguments += ["stuck"] if built.plan.is_stuck_at_times else []
-    vendor = _child(built, "vendor", elsewhere([sys.executable, "-m", "chaos.vendor", *arguments]), {})
+    vendor = _child(built, "vendor", ["-m", "chaos.vendor", *arguments], {})
     apis = [await _api(built, exits, number) for number in range(1, built.plan.apis + 1)]
     workers = [await _worker(built, exits, number, vendor_port) for number in range(1, built.plan.workers + 1)]
     port = urlsplit(built.servers.database_url).port or 0
@@ -138,14 +130,14 @@ async def _api(built: Stack, exits: AsyncExitStack, number: int) -> Child:
     built.ports[name] = port
     built.apis[name] = f"http://{LOOPBACK}:{proxy.port}"
     settings = built.settings(*await _server_links(built, exits, name))
-    return _child(built, name, [sys.executable, "-m", "chaos.under_test", "api", "--port", str(port)], settings)
+    return _child(built, name, ["-m", "chaos.under_test", "api", "--port", str(port)], settings)
 
 
 async def _worker(built: Stack, exits: AsyncExitStack, number: int, vendor_port: int) -> Child:
     name = f"worker-{number}"
     proxy = await _link(built, exits, f"{name} to vendor", vendor_port)
     settings = built.settings(*await _server_links(built, exits, name), f"http://{LOOPBACK}:{proxy.port}")
-    return _child(built, name, [sys.executable, "-m", "chaos.under_test", "worker"], settings)
+    return _child(built, name, ["-m", "chaos.under_test", "worker"], settings)
 
 
 async def _server_links(built: Stack, exits: AsyncExitStack, name: str) -> tuple[str, str]:
@@ -163,10 +155,10 @@ async def _link(built: Stack, exits: AsyncExitStack, name: str, port: int) -> Pr
     return built.links[name]
 
 
-def _child(built: Stack, name: str, argv: list[str], settings: Mapping[str, str]) -> Child:
+def _child(built: Stack, name: str, arguments: list[str], settings: Mapping[str, str]) -> Child:
     lot = random.Random(f"{built.plan.seed}:{name}")
     environment = {**surroundings(), "PYTHONPATH": f"{ROOT}:{UNDER_TEST}", **settings}
-    child = Child(name, argv, environment, built.folder, lot, partial(_is_up, built, name))
+    child = Child(name, [sys.executable, *arguments], environment, built.folder, lot, partial(_is_up, built, name))
     built.children[name] = child
     return child
 

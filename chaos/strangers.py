@@ -19,6 +19,7 @@ from pathlib import Path
 from time import monotonic, time
 from typing import Any, TextIO
 
+from chaos.children import stand_back
 from chaos.malicious import MALICIOUS
 from chaos.rude import RUDE, Draw, Limits
 from chaos.wires import Act, End, Wire
@@ -94,5 +95,6 @@ async def act_until_stopped(spec: Spec, lines: TextIO) -> None:
 
 
 if __name__ == "__main__":
+    stand_back()
     with Path(sys.argv[2]).open("w") as written:
         asyncio.run(act_until_stopped(Spec(**json.loads(Path(sys.argv[1]).read_text())), written))

@@ -26,6 +26,7 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from chaos.children import stand_back
 from chaos.products import step_in
 from chaos.vendor_faults import NO_FAULT, STUCK, Kind, VendorFault, draw_fault
 from tests.support.google import FakeGemini, candidate, inline
@@ -244,5 +245,6 @@ async def serve(port: int, google: Google) -> None:
 
 
 if __name__ == "__main__":
+    stand_back()
     made = Google(int(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4]), gets_stuck="stuck" in sys.argv[5:])
     asyncio.run(serve(int(sys.argv[1]), made))
