@@ -114,7 +114,7 @@ def _report(found: Found) -> bool:
 
 
 def _laps(found: Found) -> Table:
-    table = Table(title="After each lap; of workers, the most that one had in the lap")
+    table = Table(title="After each lap; of memory and descriptors, the most in the lap")
     names = list(found.laps[0].memory)
     for column in (
         "generations",

@@ -13,7 +13,7 @@ from tallyframe.commands.users import add_user, database
 CREDITS = 10_000_000  # of each user
 PRICES = {"image": 5, "video": 10}
 _PAUSE = 1.0  # seconds until an order is tried again that a limit has refused
-_TOO_MANY = 429
+_TOO_MANY, _ENDED = 429, 409
 _SHARE_OF_VIDEOS, _SHARE_OF_CANCELS = 0.05, 0.05
 #: Test cards, how often each comes, and how its generation must end: the code of its failure, or nothing.
 CARDS: Sequence[tuple[str, int, str]] = (
@@ -65,8 +65,9 @@ class Market:
         project = answer.json()
         self.expected[project["generation"]["id"]] = code
         if self.lot.random() < _SHARE_OF_CANCELS:
-            self.canceled.add(project["generation"]["id"])
-            await self._post(http, buyer, f"/v1/projects/{project['id']}/cancel", None)
+            canceled = await self._post(http, buyer, f"/v1/projects/{project['id']}/cancel", None)
+            if canceled.is_success:
+                self.canceled.add(project["generation"]["id"])
 
     async def _post(
         self, http: httpx.AsyncClient, buyer: Buyer, path: str, body: dict[str, str] | None
@@ -74,6 +75,8 @@ class Market:
         headers = {"Authorization": f"Bearer {buyer.key}"}
         while True:
             answer = await http.post(path, json=body, headers=headers)
+            if answer.status_code == _ENDED and body is None:  # there is nothing to cancel any more
+                return answer
             if answer.status_code != _TOO_MANY:
                 return answer.raise_for_status()
             await asyncio.sleep(_PAUSE)

@@ -32,9 +32,9 @@ _PASSING = {
 
 @dataclass(frozen=True, slots=True)
 class Lap:
-    """What was there when a lap's generations had all ended. `memory` (bytes) and `descriptors` are per process.
+    """What was there when a lap's generations had all ended, and the most of `memory` and `descriptors` in it.
 
-    Of the API process it is what it has now, of workers the most that one had in the lap.
+    Both are per process, the memory in bytes.
     """
 
     generations: int
@@ -75,7 +75,7 @@ class Watch:
         self.descriptors[name] = max(self.descriptors[name], descriptors)
 
     async def end_lap(self, generations: int, began: float) -> Lap:
-        """Wait until all has ended; return what is left, and begin anew. Raises TimeoutError after ten minutes."""
+        """Wait until all has ended; return what is left, and begin anew. Raises RuntimeError after ten minutes."""
         connection = await asyncpg.connect(self.rig.servers.database_url)
         try:
             await _until_all_has_ended(connection)

@@ -44,7 +44,7 @@ from tallyframe.api.admin import (
 from tallyframe.api.browsers import Browsers
 from tallyframe.api.connections import connection_limits
 from tallyframe.api.dependencies import Services
-from tallyframe.api.middleware import BodyLimits, Crashes, Edge
+from tallyframe.api.middleware import BodyLimits, Edge, Guard
 from tallyframe.assets.decoders import Decoders
 from tallyframe.assets.fetch import fetch_picture
 from tallyframe.assets.line import Bounds, Line
@@ -137,7 +137,7 @@ def create_app(settings: Settings, *, is_process: bool = False) -> FastAPI:
         redirect_slashes=False,  # a redirect repeats the request's Host, and loses the https of a proxy
     )
     problems.install(app)
-    app.add_middleware(Crashes)
+    app.add_middleware(Guard, most_target=settings.requests.max_target_bytes)
     if settings.server.cors_origins:
         app.add_middleware(Browsers, origins=settings.server.cors_origins)
     # The last one added is the outermost: preflights, too, carry a request id.
@@ -151,7 +151,6 @@ def create_app(settings: Settings, *, is_process: bool = False) -> FastAPI:
 def _body_limits(settings: Settings) -> BodyLimits:
     requests = settings.requests
     return BodyLimits(
-        target_bytes=requests.max_target_bytes,
         form_bytes=MAX_PICTURES * settings.limits.max_upload_bytes + FORM_OVERHEAD,
         other_bytes=requests.max_json_bytes,
         seconds=requests.body_timeout,
@@ -178,6 +177,7 @@ async def _lifespan(app: FastAPI, *, settings: Settings, is_process: bool) -> As
         db=db,
         system=system,
         office=system.in_part(2),
+        inbox=system.in_part(2),
         queue=redis,
         storages=storages,
         terms=_terms(settings),

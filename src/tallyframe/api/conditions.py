@@ -80,7 +80,7 @@ def parts(headers: Headers, etag: str, last_modified: str, size: int) -> str | N
     state = headers.get("if-range")
     if not ranges or (state is not None and state.strip() not in {etag, last_modified}):
         return None
-    sent = [part.strip() for part in ranges[1].split(",", MOST_RANGES) if part.strip()]
+    sent = [part.strip() for part in ranges[1].split(",", MOST_RANGES - 1) if part.strip()]
     asked = [_RANGE.fullmatch(part) for part in sent]
     bounds = [(_number(each[1]), _number(each[2])) for each in asked if each and each[0] != "-"]
     if (

@@ -63,7 +63,8 @@ class Services:
     settings: Settings
     db: Database  # sees the rows of the user that it acts for
     system: Database  # sees everybody's rows: for sign-in and Explore
-    office: Database  # the same, for administrators and webhooks: in half of its connections, so that others get on
+    office: Database  # the same, for administrators: in half of its connections, so that others get on
+    inbox: Database  # the same, for webhooks, in half of them, too
     queue: JobQueue
     storages: Storages
     terms: Terms  # what can be ordered here

@@ -36,6 +36,8 @@ class Upload(bytes):
 
 #: Parts of a form that are no files, at most.
 MAX_FIELDS = 32
+#: The names of parts that are files.
+_FILES = frozenset({b"file", b"images", b"images[]"})
 #: Characters of what separates parts (RFC 2046, section 5.1.1).
 _LONGEST_BOUNDARY = 70
 #: Bytes of such a part, at most. What is read from it is parsed at once, so it stays as small as a JSON body.
@@ -50,27 +52,35 @@ class _Parser(MultiPartParser):
     async def parse(self) -> FormData:
         """Return the parts. Raises MultiPartException for what is no form in UTF-8, or half of one."""
         _, options = parse_options_header(self.headers.get("content-type", ""))
-        if not 1 <= len(options.get(b"boundary", b"")) <= _LONGEST_BOUNDARY:
+        if not (boundary := options.get(b"boundary")):
             raise MultiPartException("Missing boundary in multipart.")
+        if len(boundary) > _LONGEST_BOUNDARY:
+            raise MultiPartException(f"Its boundary has more than {_LONGEST_BOUNDARY} characters.")
         if options.get(b"charset", b"utf-8").lower() not in {b"utf-8", b"utf8", b"us-ascii"}:
             raise MultiPartException("Send it in UTF-8.")
         self.stream = self._whole(self.stream)
         return await super().parse()
 
     def on_headers_finished(self) -> None:
-        """Begin a part. Raises MultiPartException for a file without a name: it would be taken for text.
+        """Begin a part. Raises MultiPartException for a file without a name, which would be taken for text.
 
         JSON is a field, also where it has a file name: a browser gives one to each Blob (XMLHttpRequest, "FormData").
         """
         part = self._current_part
         _, options = parse_options_header(part.content_disposition)
         name, kind = options.get(b"name", b""), dict(part.item_headers).get(b"content-type", b"").decode("latin-1")
-        if b"filename" in options and kind and JSON_TYPE.fullmatch(kind):
+        is_named = b"filename" in options
+        if name not in _FILES and is_named and kind and JSON_TYPE.fullmatch(kind):
             quoted = name.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
             part.content_disposition = b'form-data; name="' + quoted + b'"'
-        elif b"filename" not in options and re.match(r"\s*(image/|application/octet-stream)", kind, re.IGNORECASE):
-            raise MultiPartException(f"The part '{name.decode(errors='replace')}' is a file, so it needs a filename.")
+        elif name in _FILES and not is_named and re.match(r"\s*(image/|application/octet-stream)", kind, re.IGNORECASE):
+            raise MultiPartException(f"The part '{name.decode()}' is a file, so it needs a filename.")
         super().on_headers_finished()
+        if options.get(b"filename") == b"":  # an input that was left blank counts as a field
+            self._current_files -= 1
+            self._current_fields += 1
+            if self._current_fields > self.max_fields:
+                raise MultiPartException(f"Too many fields. Maximum number of fields is {self.max_fields}.")
 
     async def _whole(self, stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         async for chunk in stream:
@@ -91,7 +101,7 @@ async def read_form(request: Request, *, max_files: int) -> AsyncIterator[FormDa
     (HTML, "multipart form data"), which nobody has typed. Raises ValidationFailed for what is no complete form, and
     what reading the body raises.
     """
-    limits = {"max_files": max_files + MAX_FIELDS, "max_fields": MAX_FIELDS, "max_part_size": MAX_FIELD_BYTES}
+    limits = {"max_files": max_files, "max_fields": MAX_FIELDS, "max_part_size": MAX_FIELD_BYTES}
     try:
         form = await _Parser(request.headers, request.stream(), **limits).parse()
     except MultiPartException as error:

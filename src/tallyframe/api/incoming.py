@@ -31,6 +31,7 @@ from tallyframe.operations.fields import (
     Fields,
     Prompt,
     Seconds,
+    Stripped,
     Text,
     or_null,
 )
@@ -195,8 +196,9 @@ NO_WISHES = NewVideo()
 
 KeyName = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=80, pattern=NO_NUL),
+    StringConstraints(min_length=1, max_length=80, pattern=NO_NUL),
     Field(json_schema_extra=NOT_BLANK),
+    Stripped,
 ]
 
 

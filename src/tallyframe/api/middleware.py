@@ -57,9 +57,8 @@ SAFE_HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """What a request may be, in bytes and seconds, and how much all bodies of a process may be together."""
+    """What a body may be, in bytes and seconds, and how much all of a process may be together."""
 
-    target_bytes: int  # of path and query
     form_bytes: int
     other_bytes: int
     seconds: float
@@ -114,10 +113,7 @@ class Edge:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             structlog.contextvars.unbind_contextvars("user_id")  # of the request before on this connection
             try:
-                self._check_target(scope)
                 await self._app(asked, _in_utf8(scope, body.receive), answer)
-            except UriTooLong as error:
-                await problem(error, request_id)(scope, receive, answer)
             except ClientDisconnect:  # in the middle of its request; there is nobody to answer
                 log.info("client_gone")
             finally:
@@ -132,12 +128,6 @@ class Edge:
                     log.info("request", **about, milliseconds=round(seconds * 1000, 1))
         return None
 
-    def _check_target(self, scope: Scope) -> None:
-        """Raise UriTooLong: matching a path and parsing a query cost more than the bytes tell."""
-        size, most = len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"]), self._limits.target_bytes
-        if size > most:
-            raise UriTooLong(f"The path and the query have {size:,} bytes together; {most:,} are accepted.")
-
 
 def add_headers(start: Message, scope: Scope) -> None:
     """Add to the start of an answer what every answer has."""
@@ -151,15 +141,23 @@ def add_headers(start: Message, scope: Scope) -> None:
         headers.setdefault("Cache-Control", "no-store")
 
 
-class Crashes:
-    """Answers a bug as a problem. Inside of what adds headers to answers, so that pages of other origins read it."""
+class Guard:
+    """Answers an address that is too long, and a bug, as a problem.
 
-    def __init__(self, app: ASGIApp) -> None:
+    It stands inside of what adds headers to answers, so that pages of other origins can read it.
+    """
+
+    def __init__(self, app: ASGIApp, *, most_target: int) -> None:
+        """`most_target`: bytes of a path and its query. To match and to parse them costs more than the bytes tell."""
         self._app = app
+        self._most_target = most_target
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request. Raises what it can't answer any more, because the answer has begun."""
         has_begun = False
+        if scope["type"] == "http" and (size := _target_size(scope)) > self._most_target:
+            words = f"The path and the query have {size:,} bytes together; {self._most_target:,} are accepted."
+            return await problem(UriTooLong(words), scope["request_id"])(scope, receive, send)
 
         async def begin(message: Message) -> None:
             nonlocal has_begun
@@ -177,6 +175,11 @@ class Crashes:
             if has_begun or scope["type"] != "http":
                 raise
             await problem(Internal(), scope["request_id"])(scope, receive, send)
+        return None
+
+
+def _target_size(scope: Scope) -> int:
+    return len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"])
 
 
 #: What UTF-16 and UTF-32 begin with. Without a mark, one of the first two bytes is NUL, which no JSON in UTF-8 has.

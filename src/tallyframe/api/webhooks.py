@@ -37,7 +37,7 @@ async def take_webhook(source: str, request: Request, serving: SystemServices) -
     """
     if source not in serving.sources:
         raise NotFound("There is no webhook of this name set up here.")
-    outcome = await receive(serving.office, serving.sources, source, request.headers, await request.body())
+    outcome = await receive(serving.inbox, serving.sources, source, request.headers, await request.body())
     for credential in outcome.stale:
         serving.callers.forget(credential)
     return Received(status=outcome.status)

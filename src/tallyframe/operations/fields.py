@@ -40,11 +40,15 @@ def or_null(kind: Any) -> BeforeValidator:  # noqa: ANN401  # any type
     return BeforeValidator(_default_for_null, json_schema_input_type=kind | None)
 
 
+#: Takes blanks at both ends away: those of Python, as `NOT_BLANK` has it. pydantic's own leaves U+001C to U+001F.
+Stripped = BeforeValidator(lambda text: text.strip() if isinstance(text, str) else text)
+
 Text = Annotated[str, StringConstraints(pattern=NO_NUL)]
 Prompt = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_PROMPT, pattern=NO_NUL),
+    StringConstraints(min_length=1, max_length=MAX_PROMPT, pattern=NO_NUL),
     Field(json_schema_extra=NOT_BLANK),
+    Stripped,
 ]
 Seconds = Annotated[int, Field(ge=1), BeforeValidator(_no_bool)]  # in this order the schema says `minimum`
 AspectRatio = Literal["1:1", "9:16", "16:9", "4:5", "3:4"]
@@ -52,6 +56,10 @@ AspectRatio = Literal["1:1", "9:16", "16:9", "4:5", "3:4"]
 
 class IsPicture:
     """Marks a type whose values are input pictures; `pictures.py` finds them."""
+
+
+def _only(**field: JsonValue) -> JsonValue:
+    return {"type": "object", "properties": field, "required": list(field), "additionalProperties": False}
 
 
 #: An input picture. A client sends `{"asset_id": …}` or `{"url": …}`; what an operation gets is the id of a stored one.
@@ -62,12 +70,8 @@ Picture = Annotated[
         {
             "description": "A picture: uploaded before with POST /v1/assets, or to be fetched from a public address.",
             "oneOf": [
-                {
-                    "type": "object",
-                    "properties": {"asset_id": {"type": "string", "format": "uuid"}},
-                    "required": ["asset_id"],
-                },
-                {"type": "object", "properties": {"url": {"type": "string", "maxLength": 2048}}, "required": ["url"]},
+                _only(asset_id={"type": "string", "format": "uuid"}),
+                _only(url={"type": "string", "minLength": 1, "maxLength": 2048, "pattern": NO_NUL}),
             ],
         }
     ),

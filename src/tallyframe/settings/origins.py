@@ -34,6 +34,8 @@ def origin(text: str) -> str:
         raise ValueError("'null' is what pages without an origin send, of anybody; name the origin of your app")
     if "://" not in text:
         name = re.sub(r"^(https?:)?/*", "", text, flags=re.IGNORECASE).partition("/")[0].lower()
+        if not name:
+            raise ValueError(f"{text!r} is no origin such as 'https://app.example.com'")
         scheme = "http" if name.startswith(("localhost", "127.")) else "https"
         raise ValueError(f"{text!r} has no scheme; write '{scheme}://{name}'")
     try:
@@ -41,12 +43,12 @@ def origin(text: str) -> str:
         port = parts.port
     except ValueError as error:
         raise ValueError(f"{text!r} is no origin such as 'https://app.example.com': {error}") from None
-    if parts.scheme in _NO_PAGES or (parts.scheme not in _USUAL_PORT and get_close_matches(parts.scheme, _USUAL_PORT)):
-        raise ValueError(f"{text!r} has a scheme that no page has; write 'https://{host(text, parts)}'")
     bare = f"{parts.scheme}://{host(text, parts)}"
     spelt = bare if port in {None, _USUAL_PORT.get(parts.scheme)} else f"{bare}:{port}"
     if "@" in parts.netloc:  # what stands before it may be a password, so it isn't repeated
         raise ValueError(f"an origin has no user name; write {spelt!r}")
+    if parts.scheme in _NO_PAGES or (parts.scheme not in _USUAL_PORT and get_close_matches(parts.scheme, _USUAL_PORT)):
+        raise ValueError(f"{text!r} has a scheme that no page has; write 'https{spelt.removeprefix(parts.scheme)}'")
     if parts.path not in {"", "/"} or re.search(r"[?#\\\s]", text):
         raise ValueError(f"{text!r} is more than an origin; write {spelt!r}")
     return spelt
@@ -55,14 +57,14 @@ def origin(text: str) -> str:
 def host(text: str, parts: SplitResult) -> str:
     """Return the host as browsers spell it. Raises ValueError for what is none."""
     name = parts.hostname or ""
-    if not name.isascii():
+    if not name.isascii() or ("%" in name and "[" not in parts.netloc):
         raise ValueError(f"{text!r} must have its host in Punycode, as browsers send it: 'xn--…'")
     if "*" in name:
         raise ValueError(f"{text!r} has a wildcard, which never matches; list each origin, or '*' alone for any")
     try:
-        if "%" in name:
-            raise ValueError(f"{text!r} names an interface, which browsers don't send")  # noqa: TRY301
         if "[" in parts.netloc:
+            if "%" in name:
+                raise ValueError("it names an interface, which browsers don't send")  # noqa: TRY301
             return f"[{IPv6Address(name)}]"
         if _NUMBER.fullmatch(name.removesuffix(".").rpartition(".")[2]):  # (WHATWG URL, section 3.5)
             return str(IPv4Address(name.removesuffix(".")))

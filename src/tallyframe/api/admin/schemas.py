@@ -10,7 +10,7 @@ from tallyframe.admin.doubts import Outcome
 from tallyframe.api.incoming import Moment, example
 from tallyframe.api.schemas import Charge, ErrorOut
 from tallyframe.errors import FailureCode
-from tallyframe.operations.fields import NO_NUL, NOT_BLANK, Fields, Text, or_null
+from tallyframe.operations.fields import NO_NUL, NOT_BLANK, Fields, Stripped, Text, or_null
 
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
 Status = Literal["pending", "processing", "succeeded", "failed", "canceled"]
@@ -20,8 +20,9 @@ Limit = Annotated[int, Field(ge=1, le=100, description="How many at most.")]
 
 Reason = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=NO_NUL),
+    StringConstraints(min_length=1, max_length=500, pattern=NO_NUL),
     Field(description="Why; kept in the log for good.", json_schema_extra=NOT_BLANK),
+    Stripped,
 ]
 
 

@@ -57,7 +57,8 @@ def _pictures_stay() -> "sa.ColumnElement[bool]":
         sa.bindparam("user_id", type_=sa.Uuid()),
     )
     is_there = (assets.c.id == sa.any_(named)) & (assets.c.user_id == user_id) & assets.c.deleted_at.is_(None)
-    there = sa.select(assets.c.id).where(is_there).with_for_update(read=True, key_share=True).subquery("there")
+    kept = sa.select(assets.c.id).where(is_there).order_by(assets.c.id)  # in the order of all who lock several
+    there = kept.with_for_update(read=True, key_share=True).subquery("there")
     return sa.select(sa.func.count()).select_from(there).scalar_subquery() == sa.func.cardinality(named)
 
 
@@ -82,7 +83,8 @@ _ROOM = """
           + :room_for <= :max_active"""
 _PICTURES_STAY = """
       cardinality(:pictures) = (SELECT count(*) FROM (
-          SELECT FROM assets WHERE id = ANY(:pictures) AND user_id = :user_id AND deleted_at IS NULL FOR KEY SHARE
+          SELECT FROM assets WHERE id = ANY(:pictures) AND user_id = :user_id AND deleted_at IS NULL
+          ORDER BY id FOR KEY SHARE
       ) AS there)"""
 _ORDERED = """
     UPDATE projects SET generation_id = :generation_id, status = 'pending', status_sequence = status_sequence + 1,

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from tallyframe.assets.tables import ORDERED, assets
 from tallyframe.credits import Credits
 from tallyframe.db import Database, insert_per_row
-from tallyframe.errors import InsufficientCredits, NotFound, ValidationFailed
+from tallyframe.errors import InsufficientCredits, ValidationFailed
 from tallyframe.generations.accept import statements
 from tallyframe.idempotency import keys
 from tallyframe.idempotency.keys import Key
@@ -27,8 +27,6 @@ from tallyframe.operations.base import MAIN, Operation, Operations, OrderLimits
 from tallyframe.projects.tables import project_images
 from tallyframe.providers.base import Offers
 
-#: The SQLSTATE for a foreign key that leads nowhere: a picture was deleted since it was looked up.
-PICTURE_GONE = "23503"
 #: What refuses a second live generation of a slot, and a second order in place of the same failed one.
 TAKEN = frozenset({"uq_generations_one_live_per_slot", "uq_generations_replaces_id"})
 
@@ -240,8 +238,6 @@ async def _accept(  # by position, three callers
         keys.refuse_if_taken(error)
         if constraint(error) in TAKEN:
             return None
-        if sqlstate(error) == PICTURE_GONE:
-            raise NotFound("One of the pictures does not exist.") from error
         raise entries.insufficient_credits(error, order.credits) or error from error
     return accepted if row else None
 

@@ -83,14 +83,18 @@ async def expire(db: Database, *, days: int) -> int:
 
 
 async def erase(db: Database, storages: Mapping[str, Storage], asset_id: UUID) -> None:
-    """Remove a deleted upload: bytes first, then its row. May be repeated. Raises StorageError."""
+    """Remove a deleted upload: bytes first, then its row. May be repeated. Raises StorageError.
+
+    If a project has it nevertheless, it stays: API processes of the version before order and delete without a lock.
+    """
+    await db.run(sa.update(assets).where(assets.c.id == asset_id, _IN_PROJECT).values(deleted_at=None))
     gone = (assets.c.id == asset_id) & assets.c.deleted_at.is_not(None)
     row = (await db.run(sa.select(assets.c.storage, assets.c.key).where(gone))).one_or_none()
     if row and row.storage not in storages:
         log.warning("erase_waits", subject=str(asset_id), storages=[row.storage])
     elif row:
         await storages[row.storage].delete(row.key)
-        await db.run(sa.delete(assets).where(gone, ~_IN_PROJECT))
+        await db.run(sa.delete(assets).where(gone))
     await db.run(complete_where(ERASE_UPLOAD, outbox.c.ref == asset_id))
 
 
