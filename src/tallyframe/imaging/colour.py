@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image, ImageChops, ImageCms, ImageMath
 
 from tallyframe.imaging.primaries import Vector
+from tallyframe.imaging.profiles import matrix_profile
 from tallyframe.imaging.spaces import SRGB, Space, codes
 
 #: What tells the colours of a picture: an ICC profile, or a space by its numbers.
@@ -57,6 +58,14 @@ class Samples:
         return image
 
 
+def asks_for_all_bits(colour: Colour) -> bool:
+    """Say whether the lower 8 of 16 bits make a difference: not to sRGB, whose upper ones are what comes out.
+
+    They do to a profile made of tables, but lcms converts only 8 bits of RGB by these.
+    """
+    return colour != SRGB if isinstance(colour, Space) else matrix_profile(colour) is not None
+
+
 def _converted(samples: Samples, colour: Colour) -> Image.Image | None:
     """Return the samples in sRGB, None if that colour can't be used for them."""
     image, steps = samples.high, 256 if samples.low is None else 65_536
@@ -64,13 +73,17 @@ def _converted(samples: Samples, colour: Colour) -> Image.Image | None:
         return image
     if isinstance(colour, Space):
         lights, matrix = colour.lights(steps), None if image.mode == "L" else colour.matrix()
-        return _by_table(samples, codes() if matrix else [codes()[light] for light in lights], lights, matrix)
+        return _by_table(samples, codes() if matrix else [codes()[light] for light in lights], [lights] * 3, matrix)
     try:
         source, target = ImageCms.ImageCmsProfile(BytesIO(colour)), ImageCms.createProfile("sRGB")
         if image.mode == "L" and source.profile.xcolor_space.strip() == "GRAY":
             return _by_table(samples, _grey_table(source, steps))
         mode = "RGBA" if image.mode == "RGBA" else "RGB"
         coloured = image.convert("RGB") if image.mode == "L" else image  # grey may have a profile for colours
+        curved = None if samples.low is None else matrix_profile(colour)
+        if samples.low is not None and curved is not None:
+            low = samples.low.convert("RGB") if image.mode == "L" else samples.low
+            return _by_table(Samples(coloured, low), codes(), curved.lights(), curved.matrix())
         return ImageCms.profileToProfile(coloured, source, target, outputMode=mode)
     except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
         return None
@@ -90,22 +103,23 @@ def _grey_table(source: ImageCms.ImageCmsProfile, steps: int) -> list[int]:
 
 
 def _by_table(
-    samples: Samples, table: list[int], lights: list[int] | None = None, matrix: list[Vector] | None = None
+    samples: Samples, table: list[int], lights: list[list[int]] | None = None, matrix: list[Vector] | None = None
 ) -> Image.Image:
-    """Look each channel but alpha up in a table; with a matrix, after its `lights` are mixed.
+    """Look each channel but alpha up in a table; with a matrix, after their `lights` are mixed.
 
     It is done in `samples.high` itself, and strip by strip, to save memory.
     """
     image, (width, height) = samples.high, samples.high.size
     rows = max(1, _STRIP // width)
+    halves = [([light >> 8 for light in channel], [light & 255 for light in channel]) for channel in lights or []]
     for top in range(0, height, rows):
         box = (0, top, width, min(top + rows, height))
         bands = list(image.crop(box).split())
         colours = bands[: len(image.mode.removesuffix("A"))]
         if samples.low is not None:
             colours = [_joined(*pair) for pair in zip(colours, samples.low.crop(box).split(), strict=False)]
-        if matrix and lights:
-            colours = _mixed(colours, lights, matrix)
+        if matrix:
+            colours = _mixed(colours, halves, matrix)
         colours = [band.point(table, "L") for band in colours]
         image.paste(Image.merge(image.mode, [*colours, *bands[len(colours) :]]), box)
     return image
@@ -118,13 +132,16 @@ def _joined(high: Image.Image, low: Image.Image) -> Image.Image:
     return Image.frombuffer("I;16", high.size, both, "raw", "I;16", 0, 1).convert("I")
 
 
-def _mixed(bands: list[Image.Image], lights: list[int], matrix: list[Vector]) -> list[Image.Image]:
+def _mixed(
+    bands: list[Image.Image], lights: list[tuple[list[int], list[int]]], matrix: list[Vector]
+) -> list[Image.Image]:
     """Return the light of red, green and blue, 0 to `MOST_LIGHT`, mixed of that of all bands by the matrix, in mode I.
 
-    It may be below 0 or too bright: a table has the same for these as for black and white.
+    `lights` has the upper and the lower 8 bits of each value's light, for each band. What comes out may be below 0 or
+    too bright: a table has the same for these as for black and white.
     """
-    high, low = [light >> 8 for light in lights], [light & 255 for light in lights]
-    light = [_joined(band.point(high, "L"), band.point(low, "L")).convert("F") for band in bands]
+    pairs = zip(bands, lights, strict=True)
+    light = [_joined(band.point(high, "L"), band.point(low, "L")).convert("F") for band, (high, low) in pairs]
     names = dict(zip("rgb", light, strict=True))
 
     def by(row: Vector) -> Callable[[dict[str, Any]], Any]:

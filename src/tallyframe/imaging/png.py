@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from tallyframe.imaging.colour import asks_for_all_bits
 from tallyframe.imaging.exif import orientation
 from tallyframe.imaging.png_chunks import (
     CHANNELS,
@@ -24,7 +25,7 @@ from tallyframe.imaging.png_chunks import (
 )
 from tallyframe.imaging.png_colours import colours_of
 from tallyframe.imaging.png_samples import WIDE, samples_of, wide_samples_of
-from tallyframe.imaging.spaces import SRGB, Space
+from tallyframe.imaging.spaces import SRGB
 
 
 class _Frame(NamedTuple):
@@ -93,7 +94,7 @@ class PngPicture:
     def _decoded(self, size: tuple[int, int], pixels: list[bytes]) -> Image.Image:
         colours = list(colours_of(self._found, self._depth))
         key = self._key()
-        needs_all = key is not None or any(isinstance(colour, Space) and colour != SRGB for colour in colours[:1])
+        needs_all = key is not None or (colours[:1] != [SRGB] and any(map(asks_for_all_bits, colours)))
         file = self._file(size, pixels)
         samples = wide_samples_of(file, self._type, all_bits=needs_all) if self._depth == WIDE else samples_of(file)
         if key is not None:

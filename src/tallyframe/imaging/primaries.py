@@ -6,6 +6,7 @@ Primaries = tuple[float, ...]
 
 _D65 = (0.3127, 0.3290)
 _C = (0.310, 0.316)
+_D50 = (0.9642, 1.0, 0.8249)  # in XYZ
 
 #: ITU-T H.273, table 2, by its code. 1 is sRGB, 9 is BT.2020 and BT.2100, 11 is DCI-P3, 12 is Display P3.
 PRIMARIES: dict[int, Primaries] = {
@@ -35,18 +36,30 @@ def to_srgb(primaries: Primaries) -> list[Vector]:
     return _turned([_times(back, column) for column in _turned(_seen(primaries))])
 
 
+def from_pcs(colorants: list[Vector]) -> list[Vector]:
+    """Return the rows that turn linear RGB of these XYZ colours, seen under D50 (ICC.1:2022, 6.3), into sRGB's."""
+    back = _inverse(_seen(PRIMARIES[1]))
+    return _turned([_times(back, _cones(color, _D50)) for color in colorants])
+
+
 def _seen(primaries: Primaries) -> list[Vector]:
     """Return the rows that turn linear RGB into what the eye's three kinds of cones see, white being (1, 1, 1)."""
     x_white, y_white = primaries[6:8]
     white = (x_white / y_white, 1.0, (1 - x_white - y_white) / y_white)
     corners = [(x, y, 1 - x - y) for x, y in zip(primaries[0:6:2], primaries[1:6:2], strict=True)]
     shares = _times(_inverse(_turned(corners)), white)
-    eye = _times(_BRADFORD, white)
-    columns = []
-    for share, corner in zip(shares, corners, strict=True):
-        one, two, three = (share * part / by for part, by in zip(_times(_BRADFORD, corner), eye, strict=True))
-        columns.append((one, two, three))
-    return _turned(columns)
+    return _turned(
+        [
+            _cones((share * corner[0], share * corner[1], share * corner[2]), white)
+            for share, corner in zip(shares, corners, strict=True)
+        ]
+    )
+
+
+def _cones(color: Vector, white: Vector) -> Vector:
+    """Return what the eye sees of a colour in XYZ when that white is white."""
+    one, two, three = (a / b for a, b in zip(_times(_BRADFORD, color), _times(_BRADFORD, white), strict=True))
+    return one, two, three
 
 
 def _turned(rows: list[Vector]) -> list[Vector]:
