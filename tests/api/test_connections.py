@@ -211,11 +211,13 @@ async def test_who_leaves_is_noticed_although_requests_wait_behind(
 
 
 @pytest.mark.parametrize("extra", [0, 1])
-@pytest.mark.parametrize("way", ["one value", "many"])
+@pytest.mark.parametrize("way", ["one value", "many", "path"])
 async def test_headers_may_have_exactly_64_kib(quick: Server, way: str, extra: int) -> None:
     room = 65_536 - len("/healthz") - len("Host") - len("x") - 4 + extra
     if way == "one value":
         request = GET + b"A: " + b"b" * (room - 5) + b"\r\n\r\n"
+    elif way == "path":
+        request = GET.replace(b"/healthz", b"/healthz?" + b"b" * 3000) + b"A: " + b"b" * (room - 3001 - 5) + b"\r\n\r\n"
     else:
         lines, rest = divmod(room, 100)
         request = GET + (b"A: " + b"b" * 95 + b"\r\n") * (lines - 1) + b"A: " + b"b" * (95 + rest) + b"\r\n\r\n"

@@ -62,6 +62,30 @@ async def test_metadata_may_be_a_part_of_json(rich: Member) -> None:
     problem(await rich.http.post("/v1/projects", content=named, headers=FORM), 422, "validation_failed")
 
 
+async def test_what_a_client_says_of_the_type_of_a_part_counts_little(rich: Member) -> None:
+    """Some say JSON, or bytes, of each part."""
+    as_json = '; filename="a.png"\r\nContent-Type: application/json'
+    answer = await rich.http.post("/v1/projects", content=FIELDS + part("images", PHOTO, as_json) + END, headers=FORM)
+    assert len(answer.json()["images"]) == 1, answer.text
+    answer = await rich.http.post("/v1/assets", content=part("file", PHOTO, as_json) + END, headers=FORM)
+    assert answer.status_code == 201, answer.text
+    as_bytes = "\r\nContent-Type: application/octet-stream"
+    form = part("kind", b"image", as_bytes) + part("prompt", b"a cup", as_bytes) + END
+    assert (await rich.http.post("/v1/projects", content=form, headers=FORM)).status_code == 202
+
+
+async def test_forty_blank_inputs_are_too_many_fields(alice: Member) -> None:
+    form = FIELDS + part("images", b"", BLANK_FILE) * 40 + END
+    refused = problem(await alice.http.post("/v1/projects", content=form, headers=FORM), 422, "validation_failed")
+    assert "at most 32 fields" in refused["detail"]
+
+
+@pytest.mark.parametrize("blank", ["\x1f", " \x1c\x85 ", "\u3000"])
+async def test_blank_is_what_python_takes_for_blank(alice: Member, blank: str) -> None:
+    for path, body in (("/v1/projects", {**ORDER, "prompt": blank}), ("/v1/api-keys", {"name": blank})):
+        problem(await alice.http.post(path, json=body), 422, "validation_failed")
+
+
 @pytest.mark.parametrize(
     "parameters", ["", "; boundary=", '; boundary=""', "; boundary=" + "a" * 71, "; charset=utf-16"]
 )

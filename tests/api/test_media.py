@@ -83,7 +83,7 @@ async def test_very_many_parts_and_dates_that_are_none_are_ignored(anybody: http
     path = "/media/uploads/a.mp4"
     zone = "Mon, 30 Nov 2026 18:17:00 +99999999999999999999"
     for headers in (
-        {"Range": f"bytes={'0-0,' * 101}2-3"},
+        {"Range": f"bytes={'0-0,' * 100}2-3"},  # 101
         {"If-Modified-Since": zone},
         {"If-Unmodified-Since": zone},
         {"If-None-Match": '"""' * 20_000},

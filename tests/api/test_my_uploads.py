@@ -128,6 +128,12 @@ async def test_an_unused_one_goes_when_its_time_is_over(rich: Member, bench: Ben
 LOCKED = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
+async def until_waiting(owner: Any, count: int) -> None:
+    async with asyncio.timeout(15):
+        while await owner.fetchval(LOCKED) < count:
+            await asyncio.sleep(0.02)
+
+
 def ordered(path: str, picture_id: str) -> dict[str, Any]:
     fields = {"prompt": "a cup", "images": [{"asset_id": picture_id}]}
     return {"kind": "image", **fields} if path == "/v1/projects" else {"operation": "image", "input": fields}
@@ -141,13 +147,27 @@ async def test_a_picture_of_an_order_that_is_being_accepted_is_in_use(
     async with owner_of(database_url) as other, other.transaction():
         await other.execute("SELECT FROM accounts WHERE id = $1 FOR UPDATE", alice.user.account_id)
         ordering = asyncio.create_task(alice.http.post(path, json=ordered(path, made["id"])))
-        while await owner.fetchval(LOCKED) < 1:
-            await asyncio.sleep(0.02)
+        await until_waiting(owner, 1)
         deleting = asyncio.create_task(alice.http.delete(f"/v1/assets/{made['id']}"))
-        while await owner.fetchval(LOCKED) < 2:
-            await asyncio.sleep(0.02)
+        await until_waiting(owner, 2)
     assert (await ordering).status_code == 202
     problem(await deleting, 409, "asset_in_use")
+    assert await listed(alice) == [made["id"]]
+
+
+async def test_an_upload_expires_only_if_no_order_is_just_being_accepted(
+    alice: Member, bench: Bench, owner: Any, database_url: str
+) -> None:
+    made = await upload(alice)
+    await owner.execute(EXPIRE)
+    async with owner_of(database_url) as other, other.transaction():
+        await other.execute("SELECT FROM accounts WHERE id = $1 FOR UPDATE", alice.user.account_id)
+        ordering = asyncio.create_task(alice.http.post("/v1/generations", json=ordered("/v1/generations", made["id"])))
+        await until_waiting(owner, 1)
+        expiring = asyncio.create_task(uploads.expire(bench.db, days=30))
+        await until_waiting(owner, 2)
+    assert (await ordering).status_code == 202
+    assert await expiring == 1
     assert await listed(alice) == [made["id"]]
 
 
@@ -160,8 +180,7 @@ async def test_an_order_of_a_picture_that_is_being_deleted_is_refused(
     async with owner_of(database_url) as other, other.transaction():
         await other.execute("SELECT FROM assets WHERE id = $1 FOR UPDATE", made["id"])
         ordering = asyncio.create_task(alice.http.post(path, json=ordered(path, made["id"])))
-        while await owner.fetchval(LOCKED) < 1:
-            await asyncio.sleep(0.02)
+        await until_waiting(owner, 1)
         await other.execute("UPDATE assets SET deleted_at = now()")
     refused = problem(await ordering, 404, "not_found")
     assert "no such picture" in refused["detail"]

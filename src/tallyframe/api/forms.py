@@ -75,12 +75,11 @@ class _Parser(MultiPartParser):
             part.content_disposition = b'form-data; name="' + quoted + b'"'
         elif name in _FILES and not is_named and re.match(r"\s*(image/|application/octet-stream)", kind, re.IGNORECASE):
             raise MultiPartException(f"The part '{name.decode()}' is a file, so it needs a filename.")
-        super().on_headers_finished()
-        if options.get(b"filename") == b"":  # an input that was left blank counts as a field
-            self._current_files -= 1
-            self._current_fields += 1
+        if options.get(b"filename") == b"":  # an input that was left blank counts as a field, and not as a file
+            self._current_files, self._current_fields = self._current_files - 1, self._current_fields + 1
             if self._current_fields > self.max_fields:
                 raise MultiPartException(f"Too many fields. Maximum number of fields is {self.max_fields}.")
+        super().on_headers_finished()
 
     async def _whole(self, stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         async for chunk in stream:

@@ -173,8 +173,8 @@ async def recall(db: Database, storages: Sequence[str]) -> int:
 async def _release_rows(transaction: Transaction, subject: Subject, storages: Sequence[str]) -> None:
     """Take the subject's files out of the tables; one that is still used goes with who uses it.
 
-    The lock on the assets makes new projects that use one wait (their foreign key does). The locks on the projects and
-    generations that use one make their own deletion wait, so that nobody inherits a picture who is just leaving.
+    The lock on the assets makes new orders that name one wait, until they see what is gone. The locks on the projects
+    and generations that use one make their own deletion wait, so that nobody inherits a picture who is just leaving.
     """
     user_id = (await transaction.execute(subject.owner())).scalar_one_or_none()
     if user_id is None:  # it isn't deleted: whoever called for this was wrong
