@@ -108,7 +108,7 @@ async def read_form(request: Request, *, max_files: int) -> AsyncIterator[FormDa
     try:
         filled = [(name, _as_typed(value)) for name, value in form.multi_items() if not _is_blank(value)]
         if sum(isinstance(value, UploadFile) for _, value in filled) > max_files:
-            raise ValidationFailed(f"The form may have at most {max_files} {'file' if max_files == 1 else 'files'}.")
+            raise ValidationFailed(unreadable(f"The form may have at most {max_files} files."))
         yield FormData(filled)
     finally:
         await form.close()

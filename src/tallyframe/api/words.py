@@ -129,6 +129,7 @@ _UNREADABLE = (
     (r"The Content-Disposition.*", "Each part of the form needs a Content-Disposition with a name."),
     (r"Missing boundary.*", "The Content-Type of the form names no boundary."),
     (r"Invalid multipart.*", "The form is not multipart/form-data as RFC 7578 has it."),
+    (r"\b1 (file|field)s\.", r"1 \1."),
     (r"There was an error parsing.*", f"{NOT_JSON} in UTF-8."),
 )
 
