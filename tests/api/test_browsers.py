@@ -24,7 +24,7 @@ async def pages(settings: Settings) -> AsyncIterator[ClientFor]:
 
 async def test_a_page_reads_that_its_address_is_too_long(pages: ClientFor) -> None:
     answer = await pages(None).get("/v1/pricing?a=" + "b" * 5000, headers={"Origin": OURS})
-    problem(answer, 414, "uri_too_long")
+    problem(answer, 400, "uri_too_long")
     assert answer.headers["access-control-allow-origin"] == OURS
 
 

