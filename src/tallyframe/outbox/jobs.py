@@ -10,8 +10,10 @@ from uuid import UUID
 
 import structlog
 from arq.worker import Function, Worker, func
+from redis.exceptions import ResponseError
 
 from tallyframe.outbox.relay import QUEUE, QUEUE_LIMIT, REDIS_AWAY, JobQueue, pack, unpack
+from tallyframe.outbox.spoiled import ABORTED, drop_entry, drop_key, is_spoiled
 
 log = structlog.get_logger()
 
@@ -60,10 +62,22 @@ class JobWorker(Worker):
                 if self.job_counter + self._ended > taken and not is_started:
                     # arq has taken a slot for a job that it then failed to start, and has not given it back.
                     super()._release_sem_dec_counter_on_complete()
-                if isinstance(error, REDIS_AWAY) and not str(error).startswith("WRONGTYPE"):
+                if isinstance(error, REDIS_AWAY) and not is_spoiled(error):
                     raise
-                log.warning("job_dropped", error=type(error).__name__)
-                await self.pool.zrem(self.queue_name, job_id)
+                await self._drop(job_id, error)
+
+    async def run_job(self, job_id: str, score: int) -> None:
+        """Run a job. One that arq can't even begin, because of what it finds in a key of the job's, is dropped."""
+        try:
+            await super().run_job(job_id, score)
+        except ResponseError as error:
+            if not is_spoiled(error):
+                raise
+            await self._drop(job_id.encode(), error)
+
+    async def _drop(self, job_id: bytes, error: Exception) -> None:
+        log.warning("job_dropped", key=self.queue_name, count=1, error=type(error).__name__)
+        await drop_entry(self.pool, self.queue_name, job_id)
 
     def _release_sem_dec_counter_on_complete(self) -> None:
         """Give back the slot of a job that has ended; arq calls this."""
@@ -72,11 +86,27 @@ class JobWorker(Worker):
 
     async def finish_job(self, *what: Any) -> None:  # noqa: ANN401  # as arq calls it
         """Take a job out of the queue that has run. Where Redis is away it stays, and finds its row gone later."""
-        await _heard(super().finish_job(*what))
+        await self._heard(super().finish_job(*what))
 
     async def finish_failed_job(self, *what: Any) -> None:  # noqa: ANN401  # as arq calls it
         """Take a job out of the queue that can't be run. Where Redis is away it stays, and is looked at again."""
-        await _heard(super().finish_failed_job(*what))
+        await self._heard(super().finish_failed_job(*what))
+
+    async def _heard(self, finishing: Awaitable[None]) -> None:
+        """Log that Redis is away: arq finishes jobs in tasks of their own, whose errors nobody hears once a job is cut.
+
+        In the transaction by which arq finishes a job, each command stands for itself. If one fails because of the type
+        of its key, all others are done.
+        """
+        try:
+            try:
+                await finishing
+            except ResponseError as error:
+                if not is_spoiled(error):
+                    raise
+                await drop_key(self.pool, ABORTED, unless="zset")
+        except REDIS_AWAY as error:
+            log.warning("job_interrupted", error=type(error).__name__)
 
     async def heart_beat(self) -> None:
         """Do nothing: workers show that they live in Postgres, and there are no cron jobs."""
@@ -94,14 +124,6 @@ class JobWorker(Worker):
         for task in self.tasks.values():
             if task.done() and not task.cancelled() and (error := task.exception()):
                 log.warning("job_interrupted", error=type(error).__name__)  # its outbox row is still there
-
-
-async def _heard(finishing: Awaitable[None]) -> None:
-    """Log that Redis is away: arq finishes jobs in tasks of their own, whose errors nobody hears once a job is cut."""
-    try:
-        await finishing
-    except REDIS_AWAY as error:
-        log.warning("job_interrupted", error=type(error).__name__)
 
 
 def _function(kind: str, run: Run) -> Function:

@@ -8,18 +8,19 @@ enqueued, so nothing is locked during a call to Redis.
 import asyncio
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
-from time import time
 from typing import Any
 
 import msgpack
 import sqlalchemy as sa
 from arq.connections import ArqRedis
 from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from tallyframe.db import Database
+from tallyframe.outbox.spoiled import count_due, drop_key, is_spoiled
 from tallyframe.outbox.tables import HAS_OWN_JOB, SHARES_WAKE_UP, outbox
 from tallyframe.servers.outage import Outage
 from tallyframe.servers.redis_url import redis_address
@@ -40,6 +41,8 @@ REDIS_AWAY = (RedisError, OSError, RuntimeError)
 AGAIN_AFTER = 5
 AGAIN_AFTER_MOST = 60
 _DOUBLINGS = 10  # more than it takes to get there; a row that can't be worked off for a day would else overflow
+#: Seconds for which a connection is unused until it is asked whether it is alive.
+HEALTH_CHECK_EVERY = 30
 #: Jobs that the relay keeps in one queue at most; in both, these are less than 100. The others wait in Postgres. No try
 #: is counted for a row that isn't in a queue.
 QUEUE_LIMIT = 45
@@ -56,15 +59,33 @@ class JobQueue(ArqRedis):
     address: str
 
     async def execute_command(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  # as redis-py calls it
-        """Ask Redis, and note whether it answers. Raises REDIS_AWAY."""
+        """Ask Redis, and note whether it answers. A key of another type is removed first. Raises REDIS_AWAY."""
         try:
-            answer = await super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]  # redis-py
+            try:
+                answer = await super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]  # redis-py
+            except ResponseError as error:
+                if not is_spoiled(error):
+                    raise
+                command, key, *_ = arguments
+                await drop_key(self, key, unless="zset" if command.startswith("Z") else "string")
+                answer = await super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
         except REDIS_AWAY as error:
-            self.outage.note(redis_words(error, self.address))
+            if not is_spoiled(error):
+                self.outage.note(redis_words(error, self.address))
             raise
         if self.outage.is_on:
             self.outage.over()
         return answer
+
+
+async def _begin(connection: AbstractConnection) -> None:
+    """Log in, and do nothing before it. redis-py would ask a new connection whether it is alive.
+
+    A Redis that wants a login first refuses that question, whereupon redis-py opens the connection again, inside of
+    itself, and again.
+    """
+    connection.next_health_check = asyncio.get_running_loop().time() + HEALTH_CHECK_EVERY
+    await connection.on_connect()
 
 
 def connect(redis_url: str, *, max_connections: int = 20, outage: Outage | None = None) -> JobQueue:
@@ -75,7 +96,8 @@ def connect(redis_url: str, *, max_connections: int = 20, outage: Outage | None 
         timeout=2,  # seconds to wait for a free connection
         socket_connect_timeout=2,
         socket_timeout=5,
-        health_check_interval=30,
+        health_check_interval=HEALTH_CHECK_EVERY,
+        redis_connect_func=_begin,
         retry=Retry(ExponentialBackoff(cap=1.0, base=0.1), 2),
     )
     queue = JobQueue(
@@ -144,24 +166,34 @@ async def take_wake_up(redis: JobQueue) -> bool:
 async def relay(db: Database, redis: JobQueue, queues: Mapping[str, Collection[str]]) -> int:
     """Wake a worker if any generation is due, and enqueue the due rows of each queue's kinds; return how many.
 
-    Raises Unavailable or REDIS_AWAY.
+    Each queue by itself: what Redis refuses for one delays no other. Raises Unavailable or REDIS_AWAY.
     """
     if (await db.run(_GENERATION_IS_DUE)).scalar_one():
         await put_wake_up(redis)
-    count = 0
+    count, refused = 0, None
     for queue, kinds in queues.items():
-        room = QUEUE_LIMIT - int(await redis.zcount(queue, "-inf", time() * 1000))
-        rows = (await db.run(_mark_enqueued(kinds, room))).all() if room > 0 else []
-        for row in rows:
-            # A new id each time: a worker that died between taking a job and claiming it blocks the old id for minutes.
-            job_id = f"{row.kind}:{row.ref}:{row.serial}.{row.rings}"
-            # Its place in the queue is its number, and not a time: a worker whose clock is behind must see it, too.
-            place = datetime.fromtimestamp(row.serial / 1000, UTC)
-            await redis.enqueue_job(
-                row.kind, str(row.ref), _job_id=job_id, _queue_name=queue, _defer_until=place, _expires=JOB_EXPIRES
-            )
-        count += len(rows)
+        try:
+            count += await fill(db, redis, queue, kinds)
+        except ResponseError as error:
+            refused = error
+    if refused:
+        raise refused
     return count
+
+
+async def fill(db: Database, redis: JobQueue, queue: str, kinds: Collection[str]) -> int:
+    """Enqueue due rows of these kinds while the queue has room; return how many. Raises Unavailable or REDIS_AWAY."""
+    room = QUEUE_LIMIT - await count_due(redis, queue)
+    rows = (await db.run(_mark_enqueued(kinds, room))).all() if room > 0 else []
+    for row in rows:
+        # A new id each time: a worker that died between taking a job and claiming it blocks the old id for minutes.
+        job_id = f"{row.kind}:{row.ref}:{row.serial}.{row.rings}"
+        # Its place in the queue is its number, and not a time: a worker whose clock is behind must see it, too.
+        place = datetime.fromtimestamp(row.serial / 1000, UTC)
+        await redis.enqueue_job(
+            row.kind, str(row.ref), _job_id=job_id, _queue_name=queue, _defer_until=place, _expires=JOB_EXPIRES
+        )
+    return len(rows)
 
 
 _GENERATION_IS_DUE = sa.select(sa.exists().where(SHARES_WAKE_UP, outbox.c.due_at <= sa.func.now()))
