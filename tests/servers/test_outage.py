@@ -1,13 +1,16 @@
 """A server that is away is told of once, and again after a while: however many loops, slots and requests ask for it."""
 
 import asyncio
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
-from tallyframe.db import WORKER_ROLE, Database
+from tallyframe.api.dependencies import Services
+from tallyframe.api.health import look
+from tallyframe.db import API_ROLE, WORKER_ROLE, Database
 from tallyframe.embedded import Servers
 from tallyframe.errors import Unavailable
 from tallyframe.outbox.relay import connect, wake
@@ -121,6 +124,25 @@ async def test_a_statement_that_takes_too_long_is_no_outage(database_url: str) -
         await db.run(sa.text("SELECT pg_sleep(5)"))
     assert not db.outage.is_on
     await db.close()
+
+
+async def test_a_look_that_waits_in_vain_tells_of_both_servers() -> None:
+    async def be_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(be_silent, "127.0.0.1") as silent:
+        port = silent.sockets[0].getsockname()[1]
+        url = f"postgresql://u@127.0.0.1:{port}/d?sslmode=disable"
+        db = Database(url, role=API_ROLE, pool_size=1, statement_timeout=5, outage=Outage("postgres", remind=30))
+        queue = connect(f"redis://127.0.0.1:{port}/0", outage=Outage("redis", remind=30))
+        with capture_logs() as logs:
+            found = await look(cast("Services", SimpleNamespace(db=db, queue=queue)))
+        await db.close()
+        await queue.aclose(close_connection_pool=True)
+    assert tuple(found) == ("unreachable", "unreachable")
+    assert sorted(lines(logs)) == ["server_away postgres 0", "server_away redis 0"]
+    assert all("gives no answer in time" in line["error"] for line in logs)
 
 
 async def test_orders_without_redis_say_it_once() -> None:

@@ -11,7 +11,7 @@ from tallyframe.db import ADMIN_ROLE, Database
 from tallyframe.doctor import examine
 from tallyframe.embedded import Servers
 from tallyframe.lost import DatabaseAway
-from tallyframe.outbox.relay import REDIS_AWAY, connect
+from tallyframe.outbox.relay import REDIS_AWAY, WAKE_UP, JobQueue, connect, put_wake_up, take_wake_up
 from tallyframe.servers.words import redis_words
 from tallyframe.settings import load_settings
 from tests.conftest import owner_of, with_database
@@ -93,6 +93,11 @@ async def test_the_doctor_tells_a_wrong_password_from_a_missing_database(bad: tu
     ("change", "said"),
     [
         ({"password": "geheim-4711"}, "refuses the login"),
+        ({"password": ""}, "refuses the login"),
+        ({"password": "", "db": "3"}, "refuses the login"),
+        ({"password": "", "db": "0?protocol=3"}, "refuses the login"),
+        ({"password": "", "db": "0?client_name=ours"}, "refuses the login"),
+        ({"password": "geheim-4711", "db": "0?protocol=3"}, "refuses the login"),
         ({"port": "1"}, "nothing listens there"),
         ({"host": "nowhere.invalid"}, "the name of the host is unknown"),
         ({"db": "99"}, "has no database of that number"),
@@ -109,6 +114,16 @@ async def test_redis_says_what_is_wrong(redis_url: str, change: dict[str, str], 
     assert words.startswith(f"TALLYFRAME_REDIS_URL: Redis at {redis.address} ")
     assert said in words
     assert "4711" not in words
+
+
+@pytest.mark.parametrize("more", ["", "?protocol=3", "?protocol=3&client_name=ours", "?health_check_interval=1"])
+async def test_redis_is_used_as_its_url_says(redis: JobQueue, redis_url: str, more: str) -> None:
+    used = connect(redis_url + more)
+    async with asyncio.timeout(10):
+        await put_wake_up(used)
+        assert await redis.exists(WAKE_UP)
+        assert await take_wake_up(used)
+    await used.aclose(close_connection_pool=True)
 
 
 async def in_use(url: str, *names: str) -> list[str]:

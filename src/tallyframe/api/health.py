@@ -10,6 +10,7 @@ from tallyframe.errors import Unavailable
 from tallyframe.lost import NotMigrated
 from tallyframe.migrate import read_revision
 from tallyframe.outbox.relay import REDIS_AWAY
+from tallyframe.servers.words import postgres_words, redis_words
 
 NOT_CURRENT = "migrations are not current"
 NO_WRITES = "takes no writes"
@@ -48,7 +49,10 @@ async def _check_postgres(serving: Services) -> str:
             is_read_only = (await serving.db.run(_IS_READ_ONLY)).scalar_one() == "on"
     except NotMigrated:
         return NOT_CURRENT
-    except (Unavailable, TimeoutError):
+    except TimeoutError as error:  # ours, of which the pool has not heard
+        serving.db.outage.note(postgres_words(error, serving.db.url))
+        return "unreachable"
+    except Unavailable:
         return "unreachable"
     if is_read_only or serving.db.outage.takes_no_writes:
         return NO_WRITES
@@ -63,6 +67,8 @@ async def _check_redis(serving: Services) -> str:
     try:
         async with asyncio.timeout(2):
             await serving.queue.ping()
-    except REDIS_AWAY:
+    except REDIS_AWAY as error:
+        if isinstance(error, TimeoutError):  # ours, of which the client has not heard
+            serving.queue.outage.note(redis_words(error, serving.queue.address))
         return "unreachable"
     return "ok"

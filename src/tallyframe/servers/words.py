@@ -43,6 +43,7 @@ _SAID_BY_DRIVERS = {
     "Correct it, or the name service",
     "No such file|FileNotFoundError": "can't be reached: there is no such socket or file. "
     "Start it, or correct the path",
+    "NOPERM|NoPermission": "does not allow this user to do this. Let it use the keys `tallyframe:*` and `arq:*` (ACL)",
     "Permission denied|PermissionError": "can't be reached: this user may not open its socket. "
     "Correct the path, or the rights",
     "refused|Connect call failed|Errno 111|Errno 61": "can't be reached: nothing listens there. "
@@ -53,7 +54,8 @@ _SAID_BY_DRIVERS = {
     "WRONG_VERSION_NUMBER|record layer|SSL|TLS": "and this process can't agree about TLS. Look whether TLS is on there",
     "root certificate file": "is to be verified, and its authority's file is missing. Add sslrootcert=FILE to the URL",
     "target attribute": "is not what target_session_attrs asks for. Name the primary, or take that parameter out",
-    "WRONGPASS|NOAUTH|AUTH |invalid password|username-password": "refuses the login. Correct user and password",
+    "WRONGPASS|NOAUTH|AUTH |invalid password|username-password|AuthenticationError": "refuses the login. "
+    "Correct user and password",
     "DB index|Invalid Database": "has no database of that number. Correct it; 0 is always there",
     "READONLY": "takes no writes: it is a replica. Name the primary",
     "OOM ": "has no memory left. Raise its maxmemory",
