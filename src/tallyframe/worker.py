@@ -57,7 +57,7 @@ UPLOADS_EVERY = 10.0  # seconds
 FORGET_EVERY = 5.0  # seconds
 AUDIT_EVERY = 10.0  # seconds between two looks whether something is to be audited
 PAUSE = 1.0  # seconds at least until a loop whose round has failed tries again
-LONG_PAUSE = 5.0  # the same while Postgres takes no writes
+LONG_PAUSE = 5.0  # seconds that each loop rests in addition while Postgres takes no writes
 LAST_ROUND = 5.0  # seconds that a stopping worker waits for rounds of loops that can't be cut
 
 #: One round of what a worker does by itself.
@@ -191,11 +191,11 @@ async def repeat(
         except (Unavailable, *REDIS_AWAY) as error:
             if not any(outage.is_on for outage in outages):
                 log.warning("loop_interrupted", loop=name, error=type(error).__name__)
-            if any(outage.takes_no_writes for outage in outages):
-                pause = max(seconds, LONG_PAUSE)
         except Exception as error:  # the loops must outlive a bug in one round, and tell
             log.exception("loop_failed", loop=name)
             observe.report(error)
+        if any(outage.takes_no_writes for outage in outages):  # also where a round deals with its failures by itself
+            pause += LONG_PAUSE
         with suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await until.wait()

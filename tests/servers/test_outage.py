@@ -1,6 +1,8 @@
 """A server that is away is told of once, and again after a while: however many loops, slots and requests ask for it."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,6 +15,8 @@ from tallyframe.api.health import look
 from tallyframe.db import API_ROLE, WORKER_ROLE, Database
 from tallyframe.embedded import Servers
 from tallyframe.errors import Unavailable
+from tallyframe.generations.end.forget import forget
+from tallyframe.generations.end.sweep import sweep
 from tallyframe.outbox.relay import connect, wake
 from tallyframe.servers import outage as outages
 from tallyframe.servers.outage import BACK_AFTER, REST, WRITES_BACK_AFTER, Outage
@@ -101,6 +105,17 @@ async def test_all_loops_of_a_worker_together_say_it_once() -> None:
     assert [line["event"] for line in logs] == ["server_away"]
     assert logs[0]["error"].startswith("TALLYFRAME_DATABASE_URL: Postgres at 127.0.0.1:1 can't be reached")
     assert "4711" not in str(logs)
+
+
+@pytest.mark.parametrize("round_of", [sweep, forget])
+async def test_a_sweep_says_it_no_second_time(round_of: Callable[[Database], Awaitable[object]]) -> None:
+    db = Database(NOBODY, role=WORKER_ROLE, pool_size=1, statement_timeout=5, outage=Outage("postgres", remind=30))
+    with capture_logs() as logs:
+        for _ in range(2):
+            with suppress(Unavailable):
+                await round_of(db)
+    await db.close()
+    assert [line["event"] for line in logs] == ["server_away"]
 
 
 async def test_it_is_back_for_every_pool_of_the_process(database_url: str, servers: Servers, clock: Clock) -> None:

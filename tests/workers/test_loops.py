@@ -4,9 +4,12 @@ import asyncio
 from itertools import pairwise
 from time import monotonic
 
+import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from tallyframe import worker
 from tallyframe.errors import Unavailable
+from tallyframe.servers.outage import Outage
 from tallyframe.worker import repeat
 
 
@@ -35,6 +38,23 @@ async def test_a_loop_that_rests_ends_at_once() -> None:
     ended.set()
     async with asyncio.timeout(5):
         await loop
+
+
+async def test_a_loop_rests_while_postgres_takes_no_writes_although_its_rounds_swallow_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker, "LONG_PAUSE", 0.3)
+    outage, ended, times = Outage("postgres"), asyncio.Event(), list[float]()
+
+    async def swallow() -> None:
+        times.append(monotonic())
+        outage.note("its disk is full", refuses_writes=True)
+        if len(times) == 3:
+            ended.set()
+
+    async with asyncio.timeout(30):
+        await repeat("patient", 0.01, swallow, until=ended, outages=[outage])
+    assert all(later - earlier > 0.25 for earlier, later in pairwise(times))
 
 
 async def test_a_loop_outlives_every_failure_and_rests_after_it() -> None:

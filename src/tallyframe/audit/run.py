@@ -74,7 +74,8 @@ class Auditor:
             _report(invariant, last or Finding(0, 0), finding)
             await write(self._db, invariant.name, finding, milliseconds=int(watch.seconds() * 1000))
         except (Unavailable, StorageError) as error:
-            log.warning("audit_blind", invariant=invariant.name, error=str(error))
+            if isinstance(error, StorageError) or not self._db.outage.is_on:  # else that has been said already
+                log.warning("audit_blind", invariant=invariant.name, error=str(error))
             self._let_rest(invariant, watch.seconds())
             if reader.invalidated or isinstance(error.__cause__, TimeoutError):
                 raise  # the connection is lost, and the lock with it: the next round begins anew

@@ -52,7 +52,7 @@ async def forget(db: Database) -> int:
     new = sa.select(row.id, is_over).where(*waiting, ~is_over).order_by(row.deleted_at.desc()).limit(USERS)
     found = [*(await db.run(old)).all(), *(await db.run(new)).all()]
     random.shuffle(found)  # and each by itself: one who can't be forgotten now must not keep the others
-    return sum([await tried(_forget_one(db, *each), f"forget {each[0]}") for each in found])
+    return sum([await tried(db, _forget_one(db, *each), f"forget {each[0]}") for each in found])
 
 
 async def _forget_one(db: Database, user_id: UUID, is_final: bool) -> int:  # noqa: FBT001  # a column
@@ -77,4 +77,4 @@ async def _take_away(db: Database, user_id: UUID) -> int:
 
 async def _each(db: Database, which: "sa.Select[UUID]", end: Callable[[UUID], Awaitable[bool]]) -> int:
     found = (await db.run(which.limit(BATCH))).scalars().all()
-    return sum([await tried(end(each), f"forget {each}") for each in found])
+    return sum([await tried(db, end(each), f"forget {each}") for each in found])

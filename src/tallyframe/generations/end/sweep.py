@@ -45,19 +45,23 @@ async def sweep(db: Database) -> tuple[int, int]:
 
     What gives credits back comes first. If one part fails, the others are done all the same.
     """
-    expired = await tried(expire_old(db), "expire_old")
-    rung = await tried(ring_lost(db), "ring_lost")
-    await tried(withdraw_lost(db), "withdraw_lost")
-    await tried(forget_ended(db), "forget_ended")
+    expired = await tried(db, expire_old(db), "expire_old")
+    rung = await tried(db, ring_lost(db), "ring_lost")
+    await tried(db, withdraw_lost(db), "withdraw_lost")
+    await tried(db, forget_ended(db), "forget_ended")
     return rung, expired
 
 
-async def tried(work: Awaitable[int], what: str) -> int:
-    """Do it and return its number; 0 if it fails, which is logged, and reported if the database isn't just away."""
+async def tried(db: Database, work: Awaitable[int], what: str) -> int:
+    """Do it and return its number; 0 if it fails, which is logged, and reported if the database isn't just away.
+
+    That the database is away is logged by its outage, once for all that fails by it.
+    """
     try:
         return await work
     except Unavailable as error:
-        log.warning("sweep_interrupted", what=what, error=type(error).__name__)
+        if not db.outage.is_on:
+            log.warning("sweep_interrupted", what=what, error=type(error).__name__)
         return 0
     except Exception as error:
         log.exception("sweep_failed", what=what)
@@ -91,9 +95,9 @@ async def expire_old(db: Database) -> int:
     ids = list((await db.run(query)).scalars())
     random.shuffle(ids)
     ended, until = 0, monotonic() + EXPIRE_SECONDS
-    while ids and monotonic() < until:
+    while ids and monotonic() < until and not db.outage.takes_no_writes:
         generation_id = ids.pop()
-        ended += await tried(settle.expire(db, generation_id, EXPIRED), f"expire {generation_id}")
+        ended += await tried(db, settle.expire(db, generation_id, EXPIRED), f"expire {generation_id}")
     return ended
 
 
