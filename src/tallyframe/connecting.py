@@ -1,11 +1,12 @@
 """How connections to Postgres are opened: what the URL asks for, and what each of ours needs from its start."""
 
+import asyncio
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import asyncpg
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from tallyframe.servers.postgres_url import PostgresUrl
 
@@ -14,6 +15,9 @@ CONNECT_TIMEOUT = 5.0
 
 #: Seconds that a statement of the API waits for a lock: it holds a connection meanwhile, which others wait for.
 LOCK_PATIENCE = 3.0
+
+#: Seconds that a connection which is thrown away has for it when whoever does so is canceled.
+DISCARD_TIMEOUT = 2.0
 
 #: So that Postgres notices within 30 s, and not after hours, that a machine is gone.
 _KEEPALIVES = {"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
@@ -50,3 +54,16 @@ def make_engine(
     arguments = {"timeout": CONNECT_TIMEOUT, **url.arguments(server_settings), "command_timeout": command_timeout}
     connect = partial(asyncpg.connect, **arguments)
     return create_async_engine("postgresql+asyncpg://", async_creator=connect, **pool)
+
+
+async def discard(connection: AsyncConnection) -> None:
+    """Throw the connection away, to the end even if we are canceled meanwhile.
+
+    SQLAlchemy closes it in a task of its own, to whose error nobody listens when its `invalidate` is cut off.
+    """
+    discarding = asyncio.create_task(connection.invalidate())
+    try:
+        await asyncio.shield(discarding)
+    except asyncio.CancelledError:
+        await asyncio.wait({discarding}, timeout=DISCARD_TIMEOUT)
+        raise

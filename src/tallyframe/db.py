@@ -18,12 +18,14 @@ import sqlalchemy as sa
 import structlog
 from asyncpg import exceptions as pg_errors
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql import Executable
 from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.util import await_only
 
-from tallyframe.connecting import make_engine, session_settings
+from tallyframe.connecting import discard, make_engine, session_settings
 from tallyframe.errors import Unavailable
 from tallyframe.lost import LOST, DatabaseAway, as_unavailable, is_slow
 from tallyframe.servers.outage import Outage
@@ -85,7 +87,8 @@ class Database:
         And so is one by the server, in the middle of a transaction: else its locks stay for hours when a client is
         cut off before its COMMIT. `outage` hears when Postgres goes and comes back. With `is_asked_first`, each
         connection must answer before it is used, which costs a round trip, so that one that has died costs no error:
-        for who can't try again (those that act for a user are asked anyway). Raises ValueError for a bad URL.
+        for who can't try again (those that act for a user are asked anyway). Other roles than the API's are asked if
+        they were unused for a moment. Raises ValueError for a bad URL.
         """
         self.url = parse_postgres_url(url)
         self.outage = outage or Outage("postgres")
@@ -108,7 +111,9 @@ class Database:
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._open: WeakSet[Any] = WeakSet()  # asyncpg's own connections
         sa.event.listen(self._engine.sync_engine, "connect", lambda new, _: self._open.add(new.driver_connection))
-        sa.event.listen(self._engine.sync_engine, "checkin", _let_go_if_read_only)
+        sa.event.listen(self._engine.sync_engine, "checkin", _put_back)
+        asks = role != API_ROLE and not is_asked_first
+        sa.event.listen(self._engine.sync_engine, "checkout", lambda new, record, _: _look_at(new, record, asks=asks))
 
     def as_user(self, user_id: UUID) -> "Database":
         """Return this database as that user may see and change it, on the same connections."""
@@ -148,10 +153,7 @@ class Database:
     async def _connected(
         self, on_nobodys_behalf: Callable[[], AbstractAsyncContextManager[AsyncConnection]]
     ) -> AsyncIterator[AsyncConnection]:
-        """Yield, in turn, a connection that acts for the user or else the given one; given up when it is silent.
-
-        Raises Unavailable when Postgres is away.
-        """
+        """Yield, in turn, a connection for the user or else the given one. Raises Unavailable when Postgres is away."""
         await self._take_place()
         try:
             async with (
@@ -196,10 +198,10 @@ class Database:
                 if not connection.invalidated:
                     await _driver(connection).execute("ROLLBACK")
             except LOST:
-                await _discard(connection)
+                await discard(connection)
             raise
         except BaseException:  # we are being cancelled: nobody can say what state the connection is in
-            await _discard(connection)
+            await discard(connection)
             raise
         finally:
             await connection.close()
@@ -212,7 +214,7 @@ class Database:
                 # One trip, past SQLAlchemy, which would make three of it. The id is a UUID, so it can't inject.
                 await _driver(connection).execute(f"BEGIN; SELECT set_config('{USER_SETTING}', '{self._user}', true)")
             except BaseException as error:
-                await _discard(connection)
+                await discard(connection)
                 await connection.close()
                 # This connection gives no answer, and others may not either: so they are closed all at once.
                 if isinstance(error, TimeoutError) or not isinstance(error, LOST) or number == self._pool_size:
@@ -233,6 +235,12 @@ QUEUE_PATIENCE = 5.0
 #: Seconds that an answer may take beyond the statement's own limit, which the server keeps while it can be heard.
 LINE_PATIENCE = 2.0
 
+#: Seconds for which a connection is unused until it must answer before it is used again, and that it has for that.
+UNASKED, ANSWER_TIMEOUT = 0.25, 5.0
+
+#: Whose rows a transaction of the API sees. Local to the transaction, so that it can't leak to the next one.
+USER_SETTING = "tallyframe.user_id"
+
 
 @asynccontextmanager
 async def invalidate_on_timeout(connection: AsyncConnection) -> AsyncIterator[None]:
@@ -243,25 +251,8 @@ async def invalidate_on_timeout(connection: AsyncConnection) -> AsyncIterator[No
     try:
         yield
     except (TimeoutError, pg_errors.InternalClientError):
-        await _discard(connection)
+        await discard(connection)
         raise
-
-
-async def _discard(connection: AsyncConnection) -> None:
-    """Throw the connection away, to the end even if we are canceled meanwhile.
-
-    SQLAlchemy closes it in a task of its own, to whose error nobody listens when its `invalidate` is cut off.
-    """
-    discarding = asyncio.create_task(connection.invalidate())
-    try:
-        await asyncio.shield(discarding)
-    except asyncio.CancelledError:
-        await asyncio.wait({discarding}, timeout=LINE_PATIENCE)
-        raise
-
-
-#: Whose rows a transaction of the API sees. Local to the transaction, so that it can't leak to the next one.
-USER_SETTING = "tallyframe.user_id"
 
 
 def _driver(connection: AsyncConnection) -> Any:  # noqa: ANN401  # asyncpg has no types
@@ -269,11 +260,23 @@ def _driver(connection: AsyncConnection) -> Any:  # noqa: ANN401  # asyncpg has 
     return connection.sync_connection.connection.driver_connection  # type: ignore[union-attr]  # it is connected
 
 
-def _let_go_if_read_only(connection: Any, record: ConnectionPoolEntry) -> None:  # noqa: ANN401  # SQLAlchemy's
+def _put_back(connection: Any, record: ConnectionPoolEntry) -> None:  # noqa: ANN401  # SQLAlchemy's
     """Keep no session that can't write, which Postgres tells by itself (from 14 on): it stays so when others can."""
+    record.info["unused_since"] = monotonic()
     told = connection.driver_connection.get_settings() if connection and record.driver_connection else None
     if "on" in {getattr(told, name, "") for name in ("default_transaction_read_only", "in_hot_standby")}:
         record.invalidate(soft=True)
+
+
+def _look_at(connection: Any, record: ConnectionPoolEntry, *, asks: bool) -> None:  # noqa: ANN401  # SQLAlchemy's
+    """Have SQLAlchemy replace a connection that Postgres or, if one `asks`, a firewall has closed meanwhile."""
+    try:
+        if connection.driver_connection.is_closed():
+            raise DisconnectionError
+        if asks and monotonic() - record.info.get("unused_since", monotonic()) > UNASKED:
+            await_only(connection.driver_connection.execute("SELECT 1", timeout=ANSWER_TIMEOUT))
+    except LOST as error:
+        raise DisconnectionError from error
 
 
 T = TypeVar("T")
@@ -283,10 +286,7 @@ RETRY_PAUSE = 0.5
 
 
 async def retry_while_unavailable(write: Callable[[], Awaitable[T]]) -> T:
-    """Do the write, again and again while the database is away. Raises Unavailable when it is so for long.
-
-    For writes that know by a condition of their own whether they still count, so that twice does no harm.
-    """
+    """Do a write which knows by itself whether it still counts, again and again. Raises Unavailable after long."""
     until, is_told = monotonic() + RETRY_SECONDS, False
     while True:
         try:

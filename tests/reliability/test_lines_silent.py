@@ -11,11 +11,13 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import asyncpg
+from structlog.testing import capture_logs
 
 from chaos.proxy import Proxy, link
 from tallyframe import db as rooms
-from tallyframe.db import ADMIN_ROLE, API_ROLE, Database
+from tallyframe.db import ADMIN_ROLE, API_ROLE, WORKER_ROLE, Database
 from tallyframe.errors import Unavailable
+from tallyframe.servers.outage import Outage
 from tests.support.cast import Member
 from tests.support.unheard import unheard
 
@@ -77,6 +79,49 @@ async def test_who_is_canceled_twice_leaves_no_error_that_nobody_hears(
         await asyncio.sleep(1)
     await database.close()
     assert reports == []
+
+
+async def test_a_connection_that_died_while_it_was_unused_costs_no_error(
+    line: Proxy, database_url: str, owner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has closed it: Postgres, and that has been heard or not; or a firewall, which says nothing."""
+    monkeypatch.setattr(rooms, "ANSWER_TIMEOUT", 0.5)
+    outage = Outage("postgres", remind=30)
+    url = line.instead_of(database_url)
+    worker = Database(url, role=WORKER_ROLE, pool_size=3, statement_timeout=LIMIT, outage=outage)
+
+    async def use_all() -> list[int]:
+        sleep = sa.select(sa.func.pg_backend_pid(), sa.func.pg_sleep(0.2))
+        return [result.scalar_one() for result in await asyncio.gather(*(worker.run(sleep) for _ in range(3)))]
+
+    async def end(pids: list[int]) -> None:
+        await owner.fetch("SELECT pg_terminate_backend(pid, 5000) FROM unnest($1::int[]) AS pid", pids)
+
+    with capture_logs() as logs:
+        for seconds in (0, 0.1, 0.4):
+            await end(await use_all())
+            await asyncio.sleep(seconds)
+        await use_all()
+        line.forget()
+        await asyncio.sleep(0.4)
+        await use_all()
+        async with worker.transaction() as transaction:
+            await transaction.execute(LOCKED)
+    await worker.close()
+    assert logs == []
+
+
+async def test_sessions_that_postgres_ends_when_they_are_idle_are_no_outage(database_url: str, owner: Any) -> None:
+    name = await owner.fetchval("SELECT current_database()")
+    await owner.execute(f"ALTER DATABASE {name} SET idle_session_timeout = '300ms'")
+    outage = Outage("postgres", remind=30)
+    worker = Database(database_url, role=WORKER_ROLE, pool_size=2, statement_timeout=LIMIT, outage=outage)
+    with capture_logs() as logs:
+        for seconds in (0, 0.31, 0.32, 0.5):
+            await asyncio.sleep(seconds)
+            await worker.run(sa.select(1))
+    await worker.close()
+    assert logs == []
 
 
 async def test_who_is_cut_off_before_its_commit_gives_its_locks_back(
