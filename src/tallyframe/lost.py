@@ -47,8 +47,11 @@ _QUERY_CANCELED, _LOCK_NOT_AVAILABLE = "57014", "55P03"
 _READ_ONLY = "25006"
 #: The disk is full or broken. Reading goes on, so only a write shows it.
 _DISK_FULL, _IO_ERROR = "53100", "58030"
-#: The login is refused (28), or the database isn't there; a resource is lacking (53), such as room; files fail (58).
-_STATES_OF_A_SERVER_IN_NEED = ("28", "3D000", "53", "58", _READ_ONLY, _LOCK_NOT_AVAILABLE)
+#: A transaction was ended because others were in its way (40), or it or its session was silent or open for too long.
+_STATES_OF_THIS_SESSION_ALONE = ("40", "25P03", "25P04", "57P05", _QUERY_CANCELED, _LOCK_NOT_AVAILABLE)
+#: The login is refused (28), or the database isn't there; a resource is lacking (53), such as room; an operator has
+#: stopped something (57); files fail (58).
+_STATES_OF_A_SERVER_IN_NEED = ("28", "3D000", "53", "57", "58", _READ_ONLY)
 #: What the server says of settings that a connection asks for, while there is no statement yet: it doesn't know one
 #: (42704), or doesn't grant one, such as a role (42501, 22023).
 _STATES_OF_A_REFUSED_CONNECTION = ("08", "22", "42")
@@ -89,6 +92,8 @@ class unavailable_when_lost:  # noqa: N801  # used like a function
 
 def as_unavailable(error: BaseException, url: PostgresUrl | None = None) -> DatabaseAway | None:
     """Return what callers get instead of an error that means that Postgres is away; None for any other."""
+    if isinstance(error, Unavailable):  # of another pool, which has told of it
+        return None
     no_role = _state_of(error) == _INVALID_PARAMETER and any("tallyframe_" in str(each) for each in causes(error))
     if no_role or (isinstance(error, DBAPIError) and sqlstate(error) == _UNDEFINED_TABLE):
         return NotMigrated(error, url)
@@ -99,7 +104,9 @@ def is_lost(error: BaseException) -> bool:
     """Tell whether an error means that the database can't be reached, or can't do its work."""
     if isinstance(error, pg_errors.InterfaceError) and _BAD_ARGUMENTS.search(str(error)):
         return False
-    if isinstance(error, LOST) or _state_of(error).startswith(_STATES_OF_A_SERVER_IN_NEED):
+    if isinstance(error, LOST) or _state_of(error).startswith(
+        (*_STATES_OF_A_SERVER_IN_NEED, *_STATES_OF_THIS_SESSION_ALONE)
+    ):
         return True
     if isinstance(error, DBAPIError):
         if error.statement is None and _state_of(error).startswith(_STATES_OF_A_REFUSED_CONNECTION):
@@ -110,8 +117,8 @@ def is_lost(error: BaseException) -> bool:
 
 
 def is_slow(error: BaseException) -> bool:
-    """Tell whether it is only one statement that took too long: the server itself is there."""
-    return _state_of(error) in {_QUERY_CANCELED, _LOCK_NOT_AVAILABLE}
+    """Tell whether it is only this statement or session that took too long, or gave way: the server itself is there."""
+    return _state_of(error).startswith(_STATES_OF_THIS_SESSION_ALONE)
 
 
 def _state_of(error: BaseException) -> str:

@@ -25,11 +25,16 @@ _SAID_BY_POSTGRES = {
     "53100": "has no room left on its disk. Make room there",
     "53300": "has no connection left. Raise its max_connections, or lower TALLYFRAME_DATABASE_POOL_SIZE",
     "53": "lacks memory or another resource. Look into its log",
+    "25P": "has ended a transaction that took too long. Look for what keeps it busy",
     "25006": "takes no writes: it is a standby or set to read-only. Name the primary, or make it writable",
     "58": "can't read or write its files. Look into its log",
     "57014": "took too long for a statement. Look for what keeps it busy, or raise TALLYFRAME_STATEMENT_TIMEOUT",
+    "40": "has ended a transaction that was in the way of others. Try it again",
+    "57P04": "has dropped the database {database}. Restore it, or correct the name",
+    "57P05": "has closed a session that was unused. Raise its idle_session_timeout",
     "57P03": "is starting, stopping or recovering. Wait until it is ready",
     "57P": "has closed the connection. Look whether it has been stopped",
+    "57": "has stopped this by order of an operator. Look into its log",
 }
 #: By words of Postgres that tell more than their SQLSTATE.
 _SAID_IN_DETAIL = {
