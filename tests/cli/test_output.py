@@ -67,6 +67,78 @@ def test_each_misspelt_variable_is_a_warning_with_the_nearest_name(
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("TALYFRAME_DATABASE_URL", " Did you mean TALLYFRAME_DATABASE_URL?"),
+        ("TALLEYFRAME_WORKER_CONCURRENCY", " Did you mean TALLYFRAME_WORKER_CONCURRENCY?"),
+        ("TALLY_FRAME_ENV", " Did you mean TALLYFRAME_ENV?"),
+        ("TALLYFRAME_GEMINI_API_KEY", " Did you mean GEMINI_API_KEY?"),
+        ("DATABASE_URL", " Did you mean TALLYFRAME_DATABASE_URL?"),
+        ("REDIS_URL", " Did you mean TALLYFRAME_REDIS_URL?"),
+        ("TALLYFRAME_API_KEY", " docs/settings.md lists all settings."),
+    ],
+)
+def test_what_is_meant_is_named_and_nothing_else(name: str, meant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for ours in ("TALLYFRAME_DATABASE_URL", "TALLYFRAME_REDIS_URL"):
+        monkeypatch.delenv(ours, raising=False)
+    monkeypatch.setenv(name, "canary")
+    assert unknown_variables() == [f"{name}: there is no such setting, so it changes nothing.{meant}"]
+
+
+@pytest.mark.parametrize("name", ["FRAME_ENV", "TALLY_ENV", "TABLE_FRAME", "MY_DATABASE_URL"])
+def test_what_is_meant_for_others_is_no_mistake(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "x")
+    assert unknown_variables() == []
+
+
+def test_a_bare_name_is_no_mistake_where_ours_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "x")
+    monkeypatch.setenv("TALLYFRAME_DATABASE_URL", "postgresql://u@h/d")
+    assert unknown_variables() == []
+
+
+ENV_FILES = {
+    "utf-16": "TALLYFRAME_PORT=1\n".encode("utf-16"),
+    "utf-16 without a mark": "TALLYFRAME_PORT=1\n".encode("utf-16-le"),
+    "latin-1": "TALLYFRAME_S3_REGION=Köln\n".encode("latin-1"),
+}
+
+
+@pytest.mark.parametrize("content", ENV_FILES.values(), ids=ENV_FILES)
+@pytest.mark.parametrize("arguments", [("migrate",), ("openapi",), ("ledger", "verify")])
+def test_an_env_file_that_is_no_text_is_named(
+    content: bytes,
+    arguments: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(content)
+    said = command(capsys, *arguments)
+    line = ".env: is no text in UTF-8. Save it in that encoding, and not as UTF-16 or Latin-1.\n"
+    assert (said.code, said.out, said.err) == (1, "", line)
+
+
+def test_an_env_file_may_begin_with_a_byte_order_mark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes("TALLYFRAME_S3_REGION=mars\n".encode("utf-8-sig"))
+    assert load_settings().variable("TALLYFRAME_S3_REGION") == "mars"
+
+
+def test_a_digest_has_nowhere_to_go_without_stdout(processes: Processes) -> None:
+    ended = subprocess.run(  # our own command
+        ["/bin/sh", "-c", f"{sys.executable} -m tallyframe ledger digest >&-"],
+        env=processes.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    line = "The digest can't be written: stdout is closed. Name a file or a folder with --out.\n"
+    assert (ended.returncode, ended.stderr) == (1, line)
+
+
 def test_what_clients_and_kubernetes_set_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (
         *("TALLYFRAME_URL", "TALLYFRAME_KEY", "TALLYFRAME_SERVICE_HOST", "TALLYFRAME_SERVICE_PORT"),

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from tallyframe.db import Database, Reader
 from tallyframe.ledger.digest.compare import compare
-from tallyframe.ledger.digest.files import digests_in, write_file, write_into
+from tallyframe.ledger.digest.files import NotWritten, digests_in, write_file, write_into
 from tallyframe.ledger.digest.writer import write_digest
 from tallyframe.ledger.issue import Issue
 from tallyframe.ledger.snapshot import snapshot
@@ -83,6 +83,8 @@ async def digest(db: Database, out: Path | None) -> str:
 
     Without `out` it goes to stdout, and "" is returned. Raises NotWritten.
     """
+    if out is None and sys.stdout is None:
+        raise NotWritten("The digest can't be written: stdout is closed. Name a file or a folder with --out.")
     async with _snapshot(db) as reader:
         if out is None:
             await write_digest(reader, sys.stdout.buffer)

@@ -4,7 +4,7 @@ Settings are in groups, a file per topic; each field names its variable. Tallyfr
 TALLYFRAME_; those of other products keep the names that these document.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationError
 from pydantic_settings import DotEnvSettingsSource
@@ -27,6 +27,7 @@ def load_settings(*, needs: Sequence[str] = (), **overrides: object) -> Settings
     Both name a setting by its variable in lower case without TALLYFRAME_, as in `lease_seconds=3`; an unknown name
     raises KeyError. Raise SettingsError, one line per problem, also when one of `needs` is not set.
     """
+    in_file()
     try:
         settings = Settings(**in_place(overrides))
     except ValidationError as error:
@@ -45,5 +46,24 @@ def load_settings(*, needs: Sequence[str] = (), **overrides: object) -> Settings
 
 
 def unknown_variables() -> list[str]:
-    """Return a line for each variable of the environment or `.env` that is meant for us, and that nobody reads."""
-    return unread(places().keys(), DotEnvSettingsSource(Settings).env_vars)
+    """Return a line for each variable of the environment or `.env` that is meant for us, and that nobody reads.
+
+    Raises SettingsError where `.env` can't be read.
+    """
+    return unread(places().keys(), in_file())
+
+
+def in_file() -> Mapping[str, str | None]:
+    """Return what `.env` has, by variable in lower case. Raises SettingsError where it can't be read."""
+    try:
+        found = DotEnvSettingsSource(Settings).env_vars
+    except UnicodeError:
+        raise SettingsError(NO_TEXT) from None
+    except OSError as error:
+        raise SettingsError(f".env: can't be read ({error.strerror}). Correct its rights, or remove it.") from None
+    if any("\0" in f"{name}{value}" for name, value in found.items()):  # UTF-16, where each other byte is a zero
+        raise SettingsError(NO_TEXT)
+    return found
+
+
+NO_TEXT = ".env: is no text in UTF-8. Save it in that encoding, and not as UTF-16 or Latin-1."

@@ -30,7 +30,7 @@ THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
 class Settings(BaseSettings):
     """All settings with their defaults and units. Frozen; secrets don't show in `repr`."""
 
-    model_config = SettingsConfigDict(env_file=".env", frozen=True)
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8-sig", frozen=True)
 
     server: ServerSettings = ServerSettings()
     requests: RequestSettings = RequestSettings()

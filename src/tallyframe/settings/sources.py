@@ -47,7 +47,9 @@ def export(values: Mapping[str, str]) -> None:
 _OF_OTHERS = re.compile(
     r"TALLYFRAME_(URL|KEY)|TALLYFRAME(_\w+)?_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_\w+)?)?)"
 )
-_OURS = re.compile(r"TALLY_?FRAME_|TALLYFRAM", re.IGNORECASE)
+_PREFIX = "TALLYFRAME_"
+#: What others call what we need, too. It is meant for us where ours isn't set.
+_BARE = ("DATABASE_URL", "REDIS_URL")
 
 
 def unread(known: Collection[str], in_file: Collection[str]) -> list[str]:
@@ -56,11 +58,24 @@ def unread(known: Collection[str], in_file: Collection[str]) -> list[str]:
     `known`: the variables that are read, in upper case; case doesn't matter. `in_file`: those in `.env`. What nobody
     reads may be meant for another version, such as the one before, so it stops nothing.
     """
-    lines = []
-    for name in dict.fromkeys([*os.environ, *(name.upper() for name in in_file)]):
-        if _OURS.match(name) and name.upper() not in known and not _OF_OTHERS.fullmatch(name.upper()):
-            near = get_close_matches(name.upper(), known, n=1, cutoff=0.8)
+    lines, given = [], dict.fromkeys([*os.environ, *(name.upper() for name in in_file)])
+    are_set = {name.upper() for name in given}
+    by_rest = {name.removeprefix(_PREFIX): name for name in known}
+    for name in given:
+        rest = name.upper() if name in _BARE and _PREFIX + name not in are_set else _rest(name.upper())
+        if rest is not None and name.upper() not in known and not _OF_OTHERS.fullmatch(name.upper()):
+            # Without the prefix, which is alike in all and would make any two of them similar.
+            near = get_close_matches(rest, by_rest, n=1, cutoff=0.8)
             where = "" if name in os.environ else " in .env"
-            meant = f" Did you mean {near[0]}?" if near else " docs/settings.md lists all settings."
+            meant = f" Did you mean {by_rest[near[0]]}?" if near else " docs/settings.md lists all settings."
             lines.append(f"{name}{where}: there is no such setting, so it changes nothing.{meant}")
     return lines
+
+
+def _rest(name: str) -> str | None:
+    """Return what follows our prefix, which may be misspelt; None where it is another one."""
+    first, _, rest = name.partition("_")
+    if first == "TALLY":  # as in TALLY_FRAME_ENV
+        second, _, rest = rest.partition("_")
+        first += second
+    return rest if get_close_matches(first, [_PREFIX[:-1]], cutoff=0.85) else None
