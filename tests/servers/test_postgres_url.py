@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from tallyframe.servers.postgres_url import parse_postgres_url
+from tallyframe.servers.redis_url import check_redis_url
 from tallyframe.settings import SettingsError, load_settings
+from tests.support.certificates import certificates
 
 PASSWORD = "geheim-4711"
 
@@ -66,6 +68,25 @@ def test_every_form_of_it(url: str, hosts: list[tuple[str, int]], login: tuple[s
         ("postgresql://u@h/d?require_auth=scram-sha-256", "asks for require_auth"),
         ("postgresql://u@h/d?requirepeer=postgres", "asks for requirepeer"),
         ("postgresql://u@h/d?replication=database", "asks for replication"),
+        ("postgresql://u@h/d?application_name=%00", "has a %00 in it"),
+        ("postgresql://u:geheim%004711@h/d", "has a %00 in it"),
+        ("postgresql://u@h/d?sslmode=require&sslnegotiation=foo", "asks for sslnegotiation=foo"),
+        ("postgresql://u@h/d?sslmode=require&sslnegotiation=Direct", "use postgres, direct, or remove it"),
+        ("postgresql://u@h/d?sslnegotiation=direct", "which needs sslmode=require"),
+        ("postgresql://u@h/d?gsslib=foo", "asks for gsslib=foo"),
+        ("postgresql://u@h/d?ssl_min_protocol_version=TLSv9", "known are: TLSv1, TLSv1.1, TLSv1.2, TLSv1.3"),
+        ("postgresql://u@h/d?ssl_max_protocol_version=SSLv3", "known are: TLSv1, TLSv1.1, TLSv1.2, TLSv1.3"),
+        ("postgresql://u@h/d?ssl_max_protocol_version=TLSv1.1", "which is TLSv1.2 if unset"),
+        ("postgresql://u@h/d?hostaddr=10.0.0.1", "'hostaddr', which is not supported; name the address as the host"),
+        ("postgresql://u@h/d?service=books", "'service', which is not supported"),
+        ("postgresql://u@h/d?sslcrldir=/etc/crl", "'sslcrldir', which is not supported; name one file with sslcrl"),
+        ("postgresql://u@h/d?min_protocol_version=3.2", "asks for min_protocol_version=3.2, which can't be kept"),
+        ("postgresql://u@h/d?max_protocol_version=3.2", "asks for max_protocol_version=3.2, which can't be kept"),
+        *(
+            (f"postgresql://u@h/d?sslmode=require&{name}={__file__}", f"{kind} in PEM; correct the file")
+            for kind, names in (("certificate", ("sslrootcert", "sslcert", "sslcrl")), ("private key", ("sslkey",)))
+            for name in names
+        ),
         ("postgresql://u@h/d?sslmode=prefer&channel_binding=require", "which needs sslmode=require"),
     ],
 )
@@ -107,3 +128,14 @@ def test_the_decoded_password_is_hidden_in_logs_as_well() -> None:
     settings = load_settings(database_url="postgresql://u:gehe%40im-4711@h/d")
     assert "gehe" not in repr(parse_postgres_url(settings.server.database_url.get_secret_value()))
     assert {"gehe%40im-4711", "gehe@im-4711"} <= set(settings.secrets())
+
+
+def test_a_certificate_and_a_key_must_belong_together(tmp_path: Path) -> None:
+    made = certificates(tmp_path, "localhost", "127.0.0.1")
+    query = "sslmode=verify-full&sslrootcert={0}&sslcert={1}&sslkey={2}"
+    parse_postgres_url(f"postgresql://u@h/d?{query.format(made.authority, made.certificate, made.key)}")
+    with pytest.raises(ValueError, match="a certificate and a key that don't fit"):
+        parse_postgres_url(f"postgresql://u@h/d?{query.format(made.authority, made.other_authority, made.key)}")
+    check_redis_url(f"rediss://h?ssl_certfile={made.certificate}&ssl_keyfile={made.key}")
+    with pytest.raises(ValueError, match="a certificate and a key that don't fit"):
+        check_redis_url(f"rediss://h?ssl_certfile={made.other_authority}&ssl_keyfile={made.key}")

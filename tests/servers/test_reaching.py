@@ -31,7 +31,19 @@ def changed(url: str, **parts: str) -> str:
 
 
 @pytest.fixture(
-    params=["refused", "unknown", "password", "login", "database", "tls", "socket", "certificate", "options"]
+    params=[
+        "refused",
+        "unknown",
+        "password",
+        "login",
+        "database",
+        "tls",
+        "socket",
+        "certificate",
+        "options",
+        "command",
+        "quote",
+    ]
 )
 async def bad(request: pytest.FixtureRequest, servers: Servers) -> tuple[str, str]:
     """A URL by which Postgres can't be used, and what is to be said about it."""
@@ -46,6 +58,8 @@ async def bad(request: pytest.FixtureRequest, servers: Servers) -> tuple[str, st
         "socket": (f"{url}?host=/nowhere", "there is no such socket"),
         "certificate": (f"{url}?sslmode=verify-full", "its authority's file is missing"),
         "options": (f"{url}?options=-c%20nonsense%3D1", "doesn't know one of the `options`"),
+        "command": (f"{url}?options=-Z", "doesn't understand the `options` of the URL"),
+        "quote": (f"{url}?options=%27", "doesn't understand the `options` of the URL"),
     }
     return kinds[request.param]
 

@@ -26,6 +26,16 @@ from tallyframe.settings import SettingsError, load_settings
         ("rediss://h?ssl_cert_reqs=never", "has a value of 'ssl_cert_reqs' that can't be read"),
         ("rediss://h?ssl_ca_certs=/none/ca.pem", "'/none/ca.pem', and there is no such file"),
         ("unix://", "names no socket"),
+        ("redis://h?client_name=a%20b", "has a value of 'client_name' that can't be read"),
+        ("redis://h?client_name=%C3%A4", "has a value of 'client_name' that can't be read"),
+        ("redis://h?socket_timeout=0", "has a value of 'socket_timeout' that can't be read"),
+        ("redis://h?socket_connect_timeout=0.000", "has a value of 'socket_connect_timeout' that can't be read"),
+        ("rediss://h?ssl_check_hostname=true&ssl_cert_reqs=none", "needs ssl_cert_reqs=required"),
+        *(
+            (f"rediss://h?{name}={__file__}", f"{kind} in PEM; correct the file")
+            for kind, names in (("certificate", ("ssl_ca_certs", "ssl_certfile")), ("private key", ("ssl_keyfile",)))
+            for name in names
+        ),
     ],
 )
 def test_one_line_that_names_the_variable_and_nothing_secret(url: str, said: str) -> None:
@@ -46,6 +56,7 @@ def test_one_line_that_names_the_variable_and_nothing_secret(url: str, said: str
         ("redis://:p%40@h:1/2", "h:1/2"),
         ("rediss://default:p@h:6380?ssl_cert_reqs=none&db=3", "h:6380/3"),
         ("redis://[::1]:6380/2", "[::1]:6380/2"),
+        ("redis://h/0?client_name=ours&socket_timeout=0.5&health_check_interval=0&protocol=3", "h:6379/0"),
         ("unix://:p@/run/redis.sock?db=1", "/run/redis.sock"),
     ],
 )

@@ -82,6 +82,8 @@ def parse_postgres_url(url: str) -> PostgresUrl:
     if not separator or scheme.split("+")[0].strip().lower() not in {"postgres", "postgresql"}:
         raise ValueError(f"must start with postgresql://, as in {EXAMPLE}")
     authority, path, query = parts_of(url)
+    if "%00" in url:
+        raise ValueError("has a %00 in it, which nothing that Postgres is told may hold; remove it")
     login, _, places = authority.rpartition("@")
     user, _, password = login.partition(":")
     given = parameters_of(query)

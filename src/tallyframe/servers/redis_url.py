@@ -4,10 +4,9 @@ redis-py overlooks what it can't read, such as a database that is no number. So 
 """
 
 import re
-from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
-from tallyframe.servers.parts import ESCAPES, parts_of, port_of
+from tallyframe.servers.parts import ESCAPES, check_file, check_pair, parts_of, port_of
 
 EXAMPLE = "redis://:password@host:6379/0"
 _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
@@ -19,9 +18,10 @@ _TLS = {
 }
 _KNOWN = {
     **dict.fromkeys(("db", "health_check_interval"), r"\d{1,5}"),
-    **dict.fromkeys(("socket_timeout", "socket_connect_timeout"), r"\d{1,4}(\.\d{1,3})?"),
+    **dict.fromkeys(("socket_timeout", "socket_connect_timeout"), r"(?=.*[1-9])\d{1,4}(\.\d{1,3})?"),
     **dict.fromkeys(("socket_keepalive", "retry_on_timeout"), r"(?i)true|false"),
-    **dict.fromkeys(("username", "password", "client_name"), r".*"),
+    **dict.fromkeys(("username", "password"), r".*"),
+    "client_name": r"[!-~]*",  # Redis takes no others
     "protocol": "[23]",
 }
 
@@ -53,8 +53,13 @@ def _check_parameters(query: str, *, has_tls: bool) -> None:
             raise ValueError(f"has the parameter {name!r}, which needs rediss:// at the beginning")
         if not re.fullmatch(allowed, value):
             raise ValueError(f"has a value of {name!r} that can't be read; correct or remove it")
-        if name in _FILES and not Path(value).is_file():
-            raise ValueError(f"has a {name} of {value[:200]!r}, and there is no such file")
+        if name in _FILES:
+            check_file(name, value, is_key=name == "ssl_keyfile")
+    given = dict(parse_qsl(query))
+    if "ssl_certfile" in given and "ssl_keyfile" in given:
+        check_pair(given["ssl_certfile"], given["ssl_keyfile"])
+    if (given.get("ssl_check_hostname", "").lower(), given.get("ssl_cert_reqs")) == ("true", "none"):
+        raise ValueError("asks for ssl_check_hostname=true, which needs ssl_cert_reqs=required; correct one of them")
 
 
 def redis_address(url: str) -> str:

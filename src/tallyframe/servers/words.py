@@ -21,6 +21,7 @@ _SAID_BY_POSTGRES = {
     "42P01": "has not been migrated. Run `tallyframe migrate`",
     "42501": "does not allow {user} to do this. Grant that login its roles: docs/operations.md, Roles",
     "08P01": "is a pooler that doesn't take our settings. Connect to Postgres itself",
+    "42601": "doesn't understand the `options` of the URL. Write them as -c%20name%3Dvalue",
     "42704": "doesn't know one of the `options` of the URL. Correct them",
     "53100": "has no room left on its disk. Make room there",
     "53300": "has no connection left. Raise its max_connections, or lower TALLYFRAME_DATABASE_POOL_SIZE",
@@ -56,6 +57,8 @@ _SAID_BY_DRIVERS = {
     "rejected SSL upgrade": "does not offer TLS. Take sslmode out of the URL, or turn on TLS there",
     "CERTIFICATE_VERIFY_FAILED|certificate verify failed|Hostname mismatch": "has a certificate that can't "
     "be verified. Name its authority in the URL (sslrootcert for Postgres, ssl_ca_certs for Redis)",
+    "KEY_VALUES_MISMATCH|BAD_DECRYPT|bad decrypt|bad password read|PEM lib|_PEM_": "is to be shown a certificate that "
+    "doesn't fit its key, or whose key can't be opened. Correct the certificate, the key or the key's password",
     "WRONG_VERSION_NUMBER|record layer|SSL|TLS": "and this process can't agree about TLS. Look whether TLS is on there",
     "root certificate file": "is to be verified, and its authority's file is missing. Add sslrootcert=FILE to the URL",
     "target attribute": "is not what target_session_attrs asks for. Name the primary, or take that parameter out",
@@ -91,9 +94,10 @@ def redis_words(error: BaseException, address: str) -> str:
 
 
 def _by_drivers(error: BaseException, text: str) -> str:
-    first, *_ = hidden(str(error)).splitlines() or [""]
+    *_, innermost = causes(error)  # SQLAlchemy's words around it help nobody
+    first, *_ = hidden(str(innermost)).splitlines() or [""]
     return _matching(_SAID_BY_DRIVERS, text) or (
-        f"can't be used ({type(error).__name__}: {first[:200]}). Look into its log"
+        f"can't be used ({type(innermost).__name__}: {first[:200]}). Look into its log"
     )
 
 
