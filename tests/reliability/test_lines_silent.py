@@ -113,11 +113,11 @@ async def test_a_connection_that_died_while_it_was_unused_costs_no_error(
 
 async def test_sessions_that_postgres_ends_when_they_are_idle_are_no_outage(database_url: str, owner: Any) -> None:
     name = await owner.fetchval("SELECT current_database()")
-    await owner.execute(f"ALTER DATABASE {name} SET idle_session_timeout = '300ms'")
+    await owner.execute(f"ALTER DATABASE {name} SET idle_session_timeout = '600ms'")
     outage = Outage("postgres", remind=30)
     worker = Database(database_url, role=WORKER_ROLE, pool_size=2, statement_timeout=LIMIT, outage=outage)
     with capture_logs() as logs:
-        for seconds in (0, 0.31, 0.32, 0.5):
+        for seconds in (0, 0.6, 0.61, 0.8):
             await asyncio.sleep(seconds)
             await worker.run(sa.select(1))
     await worker.close()
