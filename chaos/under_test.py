@@ -3,6 +3,9 @@
 Names below `.slow.invalid` are slow here (`chaos/slow_names.py`).
 """
 
+import sys
+
+from chaos.children import stand_back
 from chaos.products import Sheet, Words
 from chaos.slow_names import hang_for_slow_names
 from tallyframe.operations import registry
@@ -10,6 +13,8 @@ from tallyframe.operations import registry
 if __name__ == "__main__":
     registry.OPERATIONS = (*registry.OPERATIONS, Words(), Sheet())
     hang_for_slow_names()
+    if sys.argv[1:2] == ["worker"]:
+        stand_back()
     from tallyframe.cli import main  # after that: who reads the registry finds all of it
 
     main()
