@@ -1,7 +1,6 @@
 """One program that is started again whenever it ends, as a process manager would."""
 
 import asyncio
-import os
 import random
 import signal
 from asyncio.subprocess import Process
@@ -19,18 +18,6 @@ _ENDING = {signal.SIGKILL, signal.SIGTERM}
 _PATIENCE = 60.0  # seconds that a process may take to end after SIGTERM, with faults going on
 _IN_ORDER = (0, -signal.SIGTERM)  # good exit codes after SIGTERM; uvicorn ends by the signal itself
 _LOOK = 0.05  # seconds
-_BACK = 10  # how nice one on another machine is
-
-
-def stand_back() -> None:
-    """Let others have the processor first: this process stands for one on another machine.
-
-    What it does must cost the API no time but by what it sends. Linux may share the processors among sessions first, and
-    each of ours has its own (sched(7), "The autogroup feature"): so the session stands back, too.
-    """
-    os.nice(_BACK)
-    with suppress(OSError):  # there are no such groups
-        Path("/proc/self/autogroup").write_text(str(_BACK))
 
 
 @dataclass

@@ -19,10 +19,10 @@ from pathlib import Path
 from time import monotonic, time
 from typing import Any, TextIO
 
-from chaos.children import stand_back
 from chaos.malicious import MALICIOUS
 from chaos.rude import RUDE, Draw, Limits
 from chaos.wires import Act, End, Wire
+from tallyframe.priority import stand_back
 
 KINDS: Mapping[Callable[[Draw], Act], int] = RUDE | MALICIOUS
 _MEMBERS = 6  # one hand in so many has the member's key
@@ -95,6 +95,6 @@ async def act_until_stopped(spec: Spec, lines: TextIO) -> None:
 
 
 if __name__ == "__main__":
-    stand_back()
+    stand_back()  # it stands for one on another machine
     with Path(sys.argv[2]).open("w") as written:
         asyncio.run(act_until_stopped(Spec(**json.loads(Path(sys.argv[1]).read_text())), written))

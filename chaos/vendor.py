@@ -26,9 +26,9 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from chaos.children import stand_back
 from chaos.products import step_in
 from chaos.vendor_faults import NO_FAULT, STUCK, Kind, VendorFault, draw_fault
+from tallyframe.priority import stand_back
 from tests.support.google import FakeGemini, candidate, inline
 from tests.support.google_all import KEY
 from tests.support.google_text import TEXT_MODEL, FakeGeminiText, written
@@ -245,6 +245,6 @@ async def serve(port: int, google: Google) -> None:
 
 
 if __name__ == "__main__":
-    stand_back()
+    stand_back()  # it stands for one on another machine
     made = Google(int(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4]), gets_stuck="stuck" in sys.argv[5:])
     asyncio.run(serve(int(sys.argv[1]), made))

@@ -18,9 +18,8 @@ from typing import Any, BinaryIO
 
 from tallyframe.assets.pictures import clean
 from tallyframe.errors import TallyframeError, Unavailable
+from tallyframe.priority import stand_back
 
-#: How far the process stands back behind the API for a processor: 0 is like any other, 19 is the farthest.
-_NICE = 10
 _NO_MEMORY = "There is not enough memory for this picture right now. Try again shortly."
 
 
@@ -59,7 +58,7 @@ def answer(data: bytes, max_bytes: int, max_pixels: int) -> tuple[dict[str, Any]
 
 
 if __name__ == "__main__":
-    os.nice(_NICE)
+    stand_back()  # behind the API
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the user's picture
     try:
         serve(sys.stdin.buffer, sys.stdout.buffer)
