@@ -64,6 +64,8 @@ def write_script(statement: Statement, drawn: Mapping[UUID, Sequence[UUID]]) -> 
             return f"('019a0000-0000-7000-8{new.setdefault(value, len(new)):03}-' || :id)"
         if value is None:
             return "NULL"
+        if isinstance(value, list):
+            value = f"{{{','.join(map(str, value))}}}"
         text = f"{value.total_seconds()} seconds" if isinstance(value, timedelta) else str(value)
         variables[f"p{match[1]}"] = text
         return f":p{match[1]}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, time
 
-from tallyframe.embedded.processes import Program, Steps, describe_exit, end, launch
+from tallyframe.embedded.processes import Program, Steps, describe_exit, end, launch, send
 
 _PAUSE = (0.1, 1.0)  # seconds before it is started again
 _END: Steps = ((signal.SIGTERM, 12.0),)
@@ -97,7 +97,7 @@ class Child:
         # After a SIGKILL, its end tells nothing about how it handles SIGTERM.
         self._asked_at = monotonic() if number is signal.SIGTERM and signal.SIGKILL not in self._sent else None
         with suppress(ProcessLookupError):
-            self._process.send_signal(number)
+            send(self._process, number)
         return True
 
     async def stop(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -16,7 +17,7 @@ from chaos.rude import Limits
 from chaos.stack import ROOT, UNDER_TEST, Stack, surroundings
 from chaos.strangers import Spec
 from tallyframe.accounts.keys import new_api_key
-from tallyframe.embedded.processes import Program, describe_exit, launch
+from tallyframe.embedded.processes import Program, describe_exit, launch, send
 
 MEMBER = -3  # the number of the strangers' one user among the evidence's users
 STRANGERS, PULSE, MEMORY = "strangers.jsonl", "pulse.jsonl", "memory.jsonl"
@@ -57,7 +58,7 @@ async def _running(stack: Stack, module: str, *arguments: str) -> AsyncIterator[
         yield
     finally:
         with suppress(ProcessLookupError):
-            process.terminate()
+            send(process, signal.SIGTERM)
         try:
             code = await asyncio.wait_for(process.wait(), _END)
         except TimeoutError:

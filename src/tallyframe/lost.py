@@ -53,8 +53,8 @@ _STATES_OF_THIS_SESSION_ALONE = ("40", "25P03", "25P04", "57P05", _QUERY_CANCELE
 #: stopped something (57); files fail (58).
 _STATES_OF_A_SERVER_IN_NEED = ("28", "3D000", "53", "57", "58", _READ_ONLY)
 #: What the server says of settings that a connection asks for, while there is no statement yet: it doesn't know one
-#: (42704), or doesn't grant one, such as a role (42501, 22023).
-_STATES_OF_A_REFUSED_CONNECTION = ("08", "22", "42")
+#: (42704), or doesn't grant one, such as a role (42501, 22023), or the database takes no connections (55000).
+_STATES_OF_A_REFUSED_CONNECTION = ("08", "22", "42", "55000")
 
 
 class DatabaseAway(Unavailable):

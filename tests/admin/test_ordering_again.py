@@ -15,7 +15,6 @@ from tallyframe.admin import work
 from tallyframe.admin.log import Decision
 from tallyframe.credits import Credits
 from tallyframe.db import Database
-from tallyframe.errors import NotFound
 from tallyframe.generations.accept.submit import Order
 from tallyframe.settings import Settings
 from tests.admin.conftest import WHY, Acts
@@ -195,7 +194,7 @@ async def test_no_line_no_order_and_no_waking(
     row = await owner.fetchrow("SELECT * FROM generations WHERE id = $1", ended)
     before = await world.remains(), await owner.fetchrow(WAITS, sleeping)
     wanted = again(alice, row)
-    with pytest.raises(NotFound):
+    with pytest.raises(sa.exc.IntegrityError):
         await work.order_again(db, nobody, ended, wanted, row["project_id"])
     with pytest.raises(sa.exc.IntegrityError):
         await work.wake(db, nobody, sleeping)

@@ -1,16 +1,17 @@
 """The log of vendor calls holds no secret, loses no answer when it can't be written, and is tidied."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from tallyframe.calls import sweep
+from tallyframe.calls import gate as calls_gate, sweep
 from tallyframe.calls.gate import Record
 from tallyframe.calls.sweep import abandon_lost, prune, tidy
+from tallyframe.embedded import Servers
 from tallyframe.errors import FailureCode, ProviderError
 from tallyframe.providers.base import Usage
 from tallyframe.settings import load_settings
@@ -21,13 +22,13 @@ from tests.support.cast import Member
 from tests.support.scripted import PNG, Scripted, among, final
 from tests.support.working import Bench
 
-CutOff = Callable[[], Awaitable[None]]
+CutOff = Callable[[], Awaitable["asyncio.Task[None]"]]
 
 DAY = 24 * 3600  # seconds
 GOOGLE_KEY = "AIza" + "Sy0123456789-abcdefghijklmnopqrstuv"
 CUT_OFF = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE datname = current_database() AND pid NOT IN (pg_backend_pid(), $1)"""
+    WHERE datname = current_database() AND pid <> pg_backend_pid()"""
 
 
 @pytest.mark.parametrize(
@@ -80,21 +81,39 @@ async def test_what_is_old_is_removed_and_nothing_else(desk: Desk, monkeypatch: 
 
 
 @pytest.fixture
-def cut_off(owner: Any, database_url: str) -> CutOff:
-    """A function that breaks every connection to the database but this test's own."""
+async def cut_off(owner: Any, servers: Servers, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[CutOff]:
+    """A function that breaks every connection to the database but this test's own, and allows no new ones for a while.
 
-    async def cut() -> None:
-        async with owner_of(database_url) as connection:
-            await connection.execute(CUT_OFF, owner.get_server_pid())
+    It returns the task that ends when there may be some again. What could not be written is not tried again.
+    """
+    monkeypatch.setattr(calls_gate, "LEAVE_AGAIN", 60)
+    name = await owner.fetchval("SELECT current_database()")
+    tasks = list[asyncio.Task[None]]()
 
-    return cut
+    async def allow(word: str) -> None:
+        async with owner_of(servers.database_url) as elsewhere:
+            await elsewhere.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {word}")
+
+    async def mend() -> None:
+        await asyncio.sleep(0.5)
+        await allow("true")
+
+    async def cut() -> "asyncio.Task[None]":
+        await allow("false")
+        await owner.execute(CUT_OFF)
+        tasks.append(asyncio.create_task(mend()))
+        return tasks[-1]
+
+    yield cut
+    await asyncio.gather(*tasks)
 
 
 async def test_losing_the_database_while_leaving_loses_no_answer(desk: Desk, cut_off: CutOff) -> None:
     async with desk.calling(desk.gate()) as record:
-        await cut_off()
+        mended = await cut_off()
         answer = PNG
     assert answer is PNG
+    await mended
     [row] = await desk.rows()
     assert (row["id"], row["status"]) == (record.id, "running")
     await desk.later(2 * 30 + 60 + 1)

@@ -8,10 +8,12 @@ import asyncpg
 import pytest
 
 from tallyframe.db import WORKER_ROLE, Database
+from tallyframe.embedded import Servers
 from tallyframe.errors import Unavailable
 from tallyframe.reports import load
 from tallyframe.reports.load import Fleet
 from tallyframe.workers.heartbeat import SILENCE, Heartbeat
+from tests.conftest import owner_of
 
 AGO = "UPDATE workers SET seen_at = now() - make_interval(secs => $2) WHERE name = $1"
 
@@ -133,13 +135,17 @@ async def test_a_lost_database_does_not_hold_up_the_end(owner: Any, worker_db: D
     assert set(await rows(owner)) <= {"a:1"}
 
 
-async def test_renewing_without_a_database_says_so(owner: Any, database_url: str) -> None:
+async def test_renewing_without_a_database_says_so(owner: Any, database_url: str, servers: Servers) -> None:
     lonely = Database(database_url, role=WORKER_ROLE, pool_size=1, statement_timeout=15)
     worker = Heartbeat(lonely, "a:1", 3)
     await worker.renew()
-    await end_connections(owner)
-    with pytest.raises(Unavailable):
-        await worker.renew()
+    name = await owner.fetchval("SELECT current_database()")
+    async with owner_of(servers.database_url) as elsewhere:
+        await elsewhere.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        await end_connections(owner)
+        with pytest.raises(Unavailable):
+            await worker.renew()
+        await elsewhere.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     await worker.renew()  # by a new connection
     await lonely.close()
 

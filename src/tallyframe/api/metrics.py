@@ -30,8 +30,6 @@ from tallyframe.webhooks import received
 router = APIRouter(include_in_schema=False)
 
 T = TypeVar("T")
-#: Seconds for which the same text is given to all who ask.
-TEXT_MAX_AGE = 1.0
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the number of samples for no use
 _registry = CollectorRegistry()
@@ -167,7 +165,7 @@ def shared(db: Database, audit_interval: float, max_age: float) -> Shared[bytes]
         # In a thread: the many lines of a process that has served every route hold up nobody.
         return await asyncio.to_thread(lambda: generate_latest(_registry) + generate_latest(snapshot))
 
-    return Shared(text, min(max_age, TEXT_MAX_AGE))
+    return Shared(text, 0)
 
 
 @router.get("/metrics")

@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from tallyframe.embedded import ports
 from tallyframe.embedded.errors import EmbeddedError
+from tallyframe.embedded.processes import send
 from tallyframe.embedded.stack import read_stack
 
 READY_WITHIN = 60.0  # seconds
@@ -39,8 +41,8 @@ async def running_stack(data_dir: Path, out: Console) -> AsyncIterator[dict[str,
                 await asyncio.sleep(0.05)
         yield read_stack(data_dir)
     finally:
-        if process.returncode is None:
-            process.terminate()
+        with suppress(ProcessLookupError):
+            send(process, signal.SIGTERM)
         await process.wait()
 
 

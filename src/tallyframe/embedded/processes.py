@@ -74,6 +74,17 @@ async def run_to_end(program: Program) -> int:
         await process.wait()
 
 
+def send(process: Process, number: signal.Signals | int) -> None:
+    """Send a signal. Raises ProcessLookupError where the process has ended.
+
+    asyncio's own looks first whether it has ended, and if so, takes its exit code away from whoever waits for it: then
+    that is 255, with a warning (`subprocess.Popen.send_signal` polls).
+    """
+    if process.returncode is not None:
+        raise ProcessLookupError
+    os.kill(process.pid, number)
+
+
 async def end(process: Process, steps: Steps, hurry: asyncio.Event) -> None:
     """End the process: send each step's signal and wait for its seconds; in the end kill it and all it started.
 
@@ -84,7 +95,7 @@ async def end(process: Process, steps: Steps, hurry: asyncio.Event) -> None:
     for number, limit in steps:
         for each in (number, signal.SIGCONT):  # a stopped process does not take the signal
             with suppress(ProcessLookupError):
-                process.send_signal(each)
+                send(process, each)
         if await _ended(process, limit, hurry):
             break
     kill_group(process)

@@ -14,7 +14,7 @@ from typing import ClassVar
 from tallyframe.embedded import ports
 from tallyframe.embedded.errors import EmbeddedError
 from tallyframe.embedded.files import make_folder, make_server_folder, read_json, server_user, write_json, writing
-from tallyframe.embedded.processes import Program, Steps, end, launch
+from tallyframe.embedded.processes import Program, Steps, end, launch, send
 
 _READY_WITHIN = 60.0  # seconds; recovery after a crash is part of it
 _POLL = 0.01  # seconds
@@ -115,7 +115,7 @@ class Server(ABC):
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send a signal to the process, as a fault would."""
-        self.process.send_signal(number)
+        send(self.process, number)
 
     async def _start_on_a_port(self, preferred: int) -> None:
         """Start the process and wait until it is ready, with another port if somebody else has taken the chosen one."""

@@ -10,7 +10,7 @@ from tallyframe.admin.doubts import Outcome
 from tallyframe.api.incoming import Moment, example
 from tallyframe.api.schemas import Charge, ErrorOut
 from tallyframe.errors import FailureCode
-from tallyframe.operations.fields import NO_NUL, NOT_BLANK, Fields, Stripped, Text, or_null
+from tallyframe.operations.fields import NO_NUL, NOT_BLANK, Fields, Stripped, Text
 
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
 Status = Literal["pending", "processing", "succeeded", "failed", "canceled"]
@@ -39,8 +39,9 @@ class Retry(Because):
 
     model_config = example(reason="The vendor works again")
 
-    even_if_canceled: Annotated[bool, Field(strict=True), or_null(bool)] = Field(
+    even_if_canceled: bool = Field(
         False,
+        strict=True,
         description="Order again, and have the user pay again, also what was canceled. If false, that is refused as "
         "`not_retryable`: a request to wake what waits must not buy it again when its user cancels it meanwhile.",
     )
