@@ -12,7 +12,6 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from tallyframe.assets.tables import assets
 from tallyframe.db import insert_per_row, with_writes
 from tallyframe.generations.tables import IS_LIVE, generations
 from tallyframe.idempotency import keys
@@ -50,22 +49,21 @@ def _has_room() -> "sa.ColumnElement[bool]":
     return active + sa.bindparam("room_for", type_=sa.BigInteger()) <= sa.bindparam("max_active", type_=sa.BigInteger())
 
 
-def _pictures_stay() -> "sa.ColumnElement[bool]":
-    """Tell whether all pictures that an order names are there. They stay: whoever deletes one waits for the lock."""
-    named, user_id = (
-        sa.bindparam("pictures", type_=postgresql.ARRAY(sa.Uuid())),
-        sa.bindparam("user_id", type_=sa.Uuid()),
-    )
-    is_there = (assets.c.id == sa.any_(named)) & (assets.c.user_id == user_id) & assets.c.deleted_at.is_(None)
-    kept = sa.select(assets.c.id).where(is_there).order_by(assets.c.id)  # in the order of all who lock several
-    there = kept.with_for_update(read=True, key_share=True).subquery("there")
-    return sa.select(sa.func.count()).select_from(there).scalar_subquery() == sa.func.cardinality(named)
+#: Whether all pictures that an order names are there. They stay: whoever deletes one waits for the lock. The order of
+#: locks is that of all who lock several.
+_PICTURES_STAY = """
+      cardinality(:pictures) = (SELECT count(*) FROM (
+          SELECT FROM assets WHERE id = ANY(:pictures) AND user_id = :user_id AND deleted_at IS NULL
+          ORDER BY id FOR KEY SHARE
+      ) AS there)"""
+_PICTURES = sa.bindparam("pictures", type_=postgresql.ARRAY(sa.Uuid()))
+_STAY = sa.text(_PICTURES_STAY).bindparams(_PICTURES, sa.bindparam("user_id", type_=sa.Uuid()))
 
 
 def _new_project() -> sa.CTE:
     ids = [sa.bindparam(name, type_=sa.Uuid()) for name in ("project_id", "generation_id", "user_id")]
     fields = [sa.bindparam(name, type_=projects.c[name].type) for name in PROJECT]
-    row = sa.select(*ids, sa.literal("pending", sa.Text()), *fields).where(_has_room(), _pictures_stay())
+    row = sa.select(*ids, sa.literal("pending", sa.Text()), *fields).where(_has_room(), _STAY)
     insert = sa.insert(projects).from_select(["id", "generation_id", "user_id", "status", *PROJECT], row)
     return insert.returning(projects.c.id).cte("subject")
 
@@ -73,7 +71,7 @@ def _new_project() -> sa.CTE:
 def _as_text(sql: str, *ids: str) -> sa.CTE:
     """Return a part in text: SQLAlchemy mistakes an inner UPDATE's columns for parameters of the same name."""
     numbers = [sa.bindparam(name, type_=sa.BigInteger()) for name in ("room_for", "max_active")]
-    pictures = [sa.bindparam("pictures", type_=postgresql.ARRAY(sa.Uuid()))] if ":pictures" in sql else []
+    pictures = [_PICTURES] if _PICTURES_STAY in sql else []
     text = sa.text(sql).bindparams(*(sa.bindparam(name, type_=sa.Uuid()) for name in ids), *numbers, *pictures)
     return text.columns(id=sa.Uuid()).cte("subject")
 
@@ -81,11 +79,6 @@ def _as_text(sql: str, *ids: str) -> sa.CTE:
 _ROOM = """
       (SELECT count(*) FROM generations WHERE user_id = :user_id AND status IN ('pending', 'processing'))
           + :room_for <= :max_active"""
-_PICTURES_STAY = """
-      cardinality(:pictures) = (SELECT count(*) FROM (
-          SELECT FROM assets WHERE id = ANY(:pictures) AND user_id = :user_id AND deleted_at IS NULL
-          ORDER BY id FOR KEY SHARE
-      ) AS there)"""
 _ORDERED = """
     UPDATE projects SET generation_id = :generation_id, status = 'pending', status_sequence = status_sequence + 1,
                         updated_at = clock_timestamp()
@@ -99,7 +92,7 @@ _EXISTS = "EXISTS (SELECT FROM users WHERE id = :user_id AND deleted_at IS NULL)
 
 NEW_PROJECT = _new_project()
 #: No project: the room and the pictures alone decide.
-NO_PROJECT = sa.select(sa.null().cast(sa.Uuid()).label("id")).where(_has_room(), _pictures_stay()).cte("subject")
+NO_PROJECT = sa.select(sa.null().cast(sa.Uuid()).label("id")).where(_has_room(), _STAY).cte("subject")
 #: A project whose main slot is free; it shows the new generation from now on.
 IDLE_PROJECT = _as_text(
     f"{_ORDERED} {_ROOM} AND {_PICTURES_STAY} RETURNING id", "generation_id", "project_id", "user_id"
