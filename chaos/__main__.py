@@ -19,7 +19,7 @@ from chaos.calm import ask_when_calm
 from chaos.checker import judge
 from chaos.clients import Client, client
 from chaos.evidence import User
-from chaos.gathering import FILE, NOT_LATER, gather, with_endings
+from chaos.gathering import FILE, UNFINISHED, gather, with_endings
 from chaos.history import History
 from chaos.nemesis import Nemesis
 from chaos.outsiders import MEMBER, outsiders
@@ -34,9 +34,6 @@ from tallyframe.logs import configure_logs
 _CREDITS = 1_000_000  # of each client but the first
 _FEW_CREDITS = 150  # of the first client, so that some orders can't be paid
 _POLL = 0.2  # seconds
-_UNFINISHED = f"""
-    SELECT (SELECT count(*) FROM generations WHERE finished_at IS NULL)
-         + (SELECT count(*) FROM outbox WHERE {NOT_LATER})"""  # noqa: S608  # of our own parts
 
 
 async def run(plan: Plan, folder: Path, *, is_quick: bool) -> bool:
@@ -121,7 +118,7 @@ async def _wait_until_finished(running: Stack) -> None:
     began = monotonic()
     connection = await asyncpg.connect(running.servers.database_url)
     try:
-        while await connection.fetchval(_UNFINISHED):
+        while await connection.fetchval(UNFINISHED):
             if monotonic() - began > running.plan.quiet:
                 break
             await asyncio.sleep(_POLL)

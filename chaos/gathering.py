@@ -23,6 +23,11 @@ FILE = "evidence.json"
 #: killed while it stored a file may have left.
 NOT_LATER = "NOT (kind LIKE 'erase%' AND due_at > now() + interval '2 minutes')"
 
+#: How many generations and calls have not ended.
+UNFINISHED = f"""
+    SELECT (SELECT count(*) FROM generations WHERE finished_at IS NULL)
+         + (SELECT count(*) FROM outbox WHERE {NOT_LATER})"""  # noqa: S608  # of our own parts
+
 _QUERIES = {
     "accounts": "SELECT id, user_id, balance FROM accounts",
     "entries": """

@@ -56,13 +56,9 @@ class Stack:
 
     async def run(self, *arguments: str) -> tuple[int, str]:
         """Run a command of Tallyframe, without proxies; return its exit code and its output."""
-        environment = {**surroundings(), "PYTHONPATH": str(UNDER_TEST)}
-        environment |= self.settings(self.servers.database_url, self.servers.redis_url)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tallyframe", *arguments, env=environment, cwd=self.folder, stdout=-1, stderr=-2
+        return await run_command(
+            self.folder, self.settings(self.servers.database_url, self.servers.redis_url), *arguments
         )
-        printed, _ = await process.communicate()
-        return process.returncode or 0, printed.decode(errors="replace")
 
     def settings(self, database_url: str, redis_url: str, vendor_url: str = "") -> dict[str, str]:
         """Return the environment of a Tallyframe process: short times, so that more happens; else the defaults."""
@@ -164,13 +160,27 @@ def _child(built: Stack, name: str, arguments: list[str], settings: Mapping[str,
 
 
 async def _is_up(built: Stack, name: str) -> bool:
-    """Tell whether a process serves: an API answers /readyz, and the others log that they have started."""
-    if name not in built.apis:
-        return built.children[name].runs and "_started" in built.children[name].output()
+    return await serves(built.children[name], built.apis.get(name, ""))
+
+
+async def serves(child: Child, url: str) -> bool:
+    """Tell whether a process serves: an API, which has a URL, answers /readyz; another logs that it has started."""
+    if not url:
+        return child.runs and "_started" in child.output()
     with suppress(httpx.HTTPError):
         async with httpx.AsyncClient(trust_env=False) as http:
-            return (await http.get(f"{built.apis[name]}/readyz")).is_success
+            return (await http.get(f"{url}/readyz")).is_success
     return False
+
+
+async def run_command(folder: Path, settings: Mapping[str, str], *arguments: str) -> tuple[int, str]:
+    """Run a command of Tallyframe in a folder, with these settings; return its exit code and its output."""
+    environment = {**surroundings(), "PYTHONPATH": str(UNDER_TEST), **settings}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tallyframe", *arguments, env=environment, cwd=folder, stdout=-1, stderr=-2
+    )
+    printed, _ = await process.communicate()
+    return process.returncode or 0, printed.decode(errors="replace")
 
 
 def surroundings() -> dict[str, str]:

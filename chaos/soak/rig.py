@@ -5,14 +5,12 @@ import random
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
-
 from chaos.children import Child
-from chaos.stack import UNDER_TEST, surroundings
+from chaos.stack import UNDER_TEST, run_command, serves, surroundings
 from tallyframe.embedded import Servers, servers
 from tallyframe.embedded.ports import LOOPBACK, choose
 from tallyframe.migrate import migrate
@@ -55,12 +53,7 @@ class Rig:
 
     async def run(self, *arguments: str) -> tuple[int, str]:
         """Run a command of Tallyframe; return its exit code and its output."""
-        environment = {**surroundings(), "PYTHONPATH": str(UNDER_TEST), **self.settings()}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tallyframe", *arguments, env=environment, cwd=self.folder, stdout=-1, stderr=-2
-        )
-        printed, _ = await process.communicate()
-        return process.returncode or 0, printed.decode(errors="replace")
+        return await run_command(self.folder, self.settings(), *arguments)
 
     def settings(self) -> dict[str, str]:
         """Return the environment of a Tallyframe process: the defaults, small pictures, the offline provider."""
@@ -101,11 +94,6 @@ def _add(built: Rig, name: str, command: list[str]) -> None:
     argv = [sys.executable, "-m", "tallyframe", *command]
 
     async def is_up() -> bool:
-        if name != API:
-            return built.children[name].runs and "worker_started" in built.children[name].output()
-        with suppress(httpx.HTTPError):
-            async with httpx.AsyncClient(trust_env=False) as http:
-                return (await http.get(f"{built.url}/readyz")).is_success
-        return False
+        return await serves(built.children[name], built.url if name == API else "")
 
     built.children[name] = Child(name, argv, environment, built.folder, random.Random(name), is_up)

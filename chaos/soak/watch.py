@@ -9,16 +9,13 @@ import asyncpg
 import psutil
 from redis.asyncio import Redis
 
-from chaos.gathering import NOT_LATER
+from chaos.gathering import NOT_LATER, UNFINISHED
 from chaos.soak.rig import Rig
 
 _LOOK = 0.5  # seconds between two looks at a process
 _SETTLES = 5.0  # seconds without a key less, after which we take it that those that are left stay
 _LONGEST = 600.0  # seconds
 _POLL = 0.5
-_UNFINISHED = f"""
-    SELECT (SELECT count(*) FROM generations WHERE finished_at IS NULL)
-         + (SELECT count(*) FROM outbox WHERE {NOT_LATER})"""  # noqa: S608  # of our own parts
 #: Rows that only what is under way needs, by what they are.
 _PASSING = {
     "outbox": f"SELECT count(*) FROM outbox WHERE {NOT_LATER}",  # noqa: S608  # of our own parts
@@ -113,7 +110,7 @@ class Watch:
 async def _until_all_has_ended(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     """Raises RuntimeError if something is unfinished after ten minutes."""
     until = monotonic() + _LONGEST
-    while left := await connection.fetchval(_UNFINISHED):
+    while left := await connection.fetchval(UNFINISHED):
         if monotonic() > until:
             raise RuntimeError(f"{left} generations or calls of the outbox are unfinished after {_LONGEST:.0f} s")
         await asyncio.sleep(_POLL)
