@@ -96,7 +96,7 @@ def nothing_is_left_behind(found: Found) -> Iterator[str]:
     for number, lap in enumerate(found.laps, 1):
         for name, count in lap.passing.items():
             yield expect(not count, f"lap {number} has left {count} {name}")
-        yield expect(lap.files == lap.assets, f"lap {number}: {lap.files} files for {lap.assets} assets")
+        yield expect(lap.files == lap.known, f"lap {number}: {lap.files} files, and rows name {lap.known}")
 
 
 CHECKS = {

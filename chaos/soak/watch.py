@@ -25,6 +25,11 @@ _PASSING = {
     "uploads": "SELECT count(*) FROM assets WHERE generation_id IS NULL AND project_id IS NULL",
     "silent workers": "SELECT count(*) FROM workers WHERE seen_at < now() - interval '5 minutes'",
 }
+#: Files that belong to something: assets, and results of steps whose generation was canceled while they were stored.
+_KNOWN = """
+    SELECT count(*) FROM (
+        SELECT storage, key FROM assets WHERE deleted_at IS NULL
+        UNION SELECT result->>'storage', result->>'key' FROM generation_steps WHERE result ? 'key') AS files"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class Lap:
     redis_keys: int
     connections: int
     files: int
-    assets: int
+    known: int  # files that a row names
     passing: dict[str, int]
 
 
@@ -88,7 +93,7 @@ class Watch:
                     "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
                 ),
                 sum(1 for path in self.rig.media.rglob("*") if path.is_file()),
-                await connection.fetchval("SELECT count(*) FROM assets WHERE deleted_at IS NULL"),
+                await connection.fetchval(_KNOWN),
                 {name: await connection.fetchval(query) for name, query in _PASSING.items()},
             )
         finally:

@@ -22,7 +22,7 @@ LAP = Lap(
     redis_keys=0,
     connections=20,
     files=1,
-    assets=1,
+    known=1,
     passing={"outbox": 0, "uploads": 0},
 )
 WELL = Found(
