@@ -209,7 +209,7 @@ async def test_it_is_found_and_named(
             "INSERT INTO outbox (kind, ref, rings) VALUES ('withdraw', '{failed}', 9)",
         ],
         ["UPDATE generations SET lease_until = now() + interval '1 minute' WHERE id = '{waiting}'"],
-        ["UPDATE generations SET expires_at = now() + interval '1 second' WHERE id = '{pending}'"],
+        ["UPDATE generations SET expires_at = now() + interval '1 minute' WHERE id = '{pending}'"],
         [
             "UPDATE projects SET deleted_at = now() WHERE id = '{done_project}'",
             "INSERT INTO outbox (kind, ref) VALUES ('erase_project', '{done_project}')",

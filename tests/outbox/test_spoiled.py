@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from tallyframe import lanes, worker
 from tallyframe.db import Database
 from tallyframe.outbox.relay import QUEUE, QUEUE_LIMIT, WAKE_UP, WITHDRAWALS, JobQueue, put_wake_up, relay, take_wake_up
+from tallyframe.outbox.spoiled import drop_key
 
 PUT = (
     "INSERT INTO outbox (kind, ref) VALUES ('erase_project_files', gen_random_uuid()), ('withdraw', gen_random_uuid())"
@@ -70,6 +71,15 @@ async def test_a_key_of_another_type_is_removed_and_told_of_once(
         await all_lanes.work_off(owner)
     assert [(line["event"], line["key"]) for line in logs] == [("job_dropped", key)]
     assert not all_lanes.redis.outage.is_on
+
+
+async def test_whoever_comes_second_to_a_spoiled_key_says_nothing(redis: JobQueue) -> None:
+    await a_list(redis, "arq:abort")
+    await asyncio.gather(*(redis.ping() for _ in range(20)))  # so many connections are open
+    with capture_logs() as logs:
+        await asyncio.gather(*(drop_key(redis, "arq:abort", unless="zset") for _ in range(20)))
+    assert [line["event"] for line in logs] == ["job_dropped"]
+    assert not await redis.exists("arq:abort")
 
 
 async def test_a_wake_up_of_another_type_keeps_no_worker_from_being_woken(redis: JobQueue) -> None:

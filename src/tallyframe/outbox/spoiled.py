@@ -8,7 +8,7 @@ from time import time
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import ResponseError, WatchError
 
 log = structlog.get_logger()
 
@@ -28,14 +28,17 @@ def is_spoiled(error: BaseException) -> bool:
 
 
 async def drop_key(redis: "Redis", key: str, *, unless: str) -> None:
-    """Remove a key, unless it is of that type (by now). Raises RedisError or OSError."""
+    """Remove a key, unless it is of that type by now, or somebody else is at it. Raises RedisError or OSError."""
     async with redis.pipeline(transaction=True) as pipe:
         await pipe.watch(key)
         if await pipe.type(key) in {unless.encode(), b"none"}:
             return
         pipe.multi()  # type: ignore[no-untyped-call]  # redis-py
         pipe.delete(key)
-        await pipe.execute()
+        try:
+            await pipe.execute()
+        except WatchError:
+            return
     log.warning("job_dropped", key=key, error="WrongType")
 
 
