@@ -56,6 +56,8 @@ def test_other_forms_are_refused(change: Callable[[str], str]) -> None:
 @pytest.mark.parametrize("tail", ["\n", " ", "0", "\x00", "é", "\ud800"])
 def test_nothing_may_follow_or_stand_in_a_key(tail: str) -> None:
     key = new_api_key()
+    while key.endswith(tail):
+        key = new_api_key()
     assert not looks_valid(key + tail)
     assert not looks_valid(key[:-1] + tail)
     assert not looks_valid(tail + key)

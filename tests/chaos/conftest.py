@@ -12,7 +12,7 @@ from chaos.evidence import Evidence, read_evidence
 
 ROOT = Path(__file__).parents[2]
 SEED = 7
-LONGEST = 300  # seconds for the whole run, of which the machine may be busy with other tests for most
+LONGEST = 600  # seconds for the whole run, of which the machine may be busy with other tests for most
 
 
 @dataclass(frozen=True)
