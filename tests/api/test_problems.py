@@ -1,5 +1,6 @@
 """What no route takes is a problem, too: paths, methods, ids, cursors, limits, and text that can't be stored."""
 
+import asyncio
 import base64
 import json
 from uuid import uuid4
@@ -9,6 +10,7 @@ import pytest
 from redis.exceptions import RedisError
 from starlette.types import Message
 
+from tallyframe.accounts import keys
 from tallyframe.main import create_app
 from tallyframe.outbox.relay import JobQueue
 from tallyframe.settings import Settings
@@ -225,3 +227,22 @@ async def test_not_ready_is_no_bug_however_the_line_to_redis_ends(
     async with serving(settings) as client_for:
         answer = await client_for(None).get("/readyz")
     assert (answer.status_code, answer.json()) == (503, {"postgres": "ok", "redis": "unreachable"})
+
+
+async def test_what_the_end_of_the_process_cuts_off_may_be_sent_again(
+    anybody: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server cancels what is still under way when the process has waited for long enough."""
+    has_begun = asyncio.Event()
+
+    async def hang(*_: object) -> None:
+        has_begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(keys, "owner", hang)
+    task = asyncio.create_task(anybody.get("/v1/me", headers={"Authorization": f"Bearer {keys.new_api_key()}"}))
+    await has_begun.wait()
+    task.cancel()
+    answer = await task
+    assert "send it again" in problem(answer, 503, "unavailable")["detail"].lower()
+    assert answer.headers["retry-after"] == "1"

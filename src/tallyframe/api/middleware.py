@@ -29,6 +29,7 @@ _REQUEST_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
 _FILES = "/media/"
 _UNLOGGED = ("/healthz", "/readyz", "/metrics")
 _MOST_LOGGED = 300  # characters of a path
+CUT_OFF = "This process had to end before it was done with your request. Send it again, with the same Idempotency-Key."
 
 #: Where a request's scope keeps who is asking.
 USER = "tallyframe.user"
@@ -142,7 +143,7 @@ def add_headers(start: Message, scope: Scope) -> None:
 
 
 class Guard:
-    """Answers an address that is too long, and a bug, as a problem.
+    """Answers an address that is too long, a bug, and what the end of the process cuts off, as a problem.
 
     It stands inside of what adds headers to answers, so that pages of other origins can read it.
     """
@@ -168,6 +169,10 @@ class Guard:
             await self._app(scope, receive, begin)
         except ClientDisconnect:
             raise
+        except asyncio.CancelledError:  # the process ends, and has waited for us as long as it does
+            if has_begun or scope["type"] != "http":
+                raise
+            await problem(Unavailable(CUT_OFF, retry_after=1), scope["request_id"])(scope, receive, send)
         except Exception as error:  # a bug; nothing above us would answer
             if scope["type"] == "http":
                 log.exception("request_crashed")
