@@ -122,7 +122,7 @@ async def test_failed_download(what: str) -> None:
     reply, expected = FAILURES[what]
     fake = FakeVeo()
     fake.instead["download"].append(reply)
-    async with files(fake, timeout=1.0 if reply.delay else 20.0) as (google, server):
+    async with files(fake, timeout=4.0 if reply.delay else 20.0) as (google, server):
         started = time.monotonic()
         await failing(fetch_video(google, FILE), expected)
         assert time.monotonic() - started < 15

@@ -96,7 +96,7 @@ async def test_order_with_a_lost_answer_is_in_doubt(what: str) -> None:
 async def test_order_that_hangs_is_in_doubt() -> None:
     fake = FakeVeo()
     fake.lost.append(hang())
-    async with veo(fake, timeout=1.0) as (videos, server):
+    async with veo(fake, timeout=4.0) as (videos, server):
         started = time.monotonic()
         await failing(videos.start(video(), try_of()), TIMEOUT)
         assert time.monotonic() - started < 15
@@ -141,7 +141,7 @@ async def test_failed_question_is_no_verdict_unless_it_can_never_be_answered(wha
     fake.instead["poll"].append(reply)
     async with veo(fake) as (videos, server):
         ticket = await ordered(videos)
-        asking = VeoVideos(veo_google(access(server.url, timeout=1.0 if reply.delay else 20.0)), fake.model)
+        asking = VeoVideos(veo_google(access(server.url, timeout=4.0 if reply.delay else 20.0)), fake.model)
         await failing(asking.collect(ticket, video(), try_of()), expected)
         await asking.aclose()
         assert len(server.requests) == 2
