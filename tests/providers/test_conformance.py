@@ -65,7 +65,10 @@ class Gone:
         return None
 
 
-Build = Callable[[Capability, str], Provider]
+Build = Callable[..., Provider]
+
+#: Seconds for an answer that doesn't come. The request must get there in that time, however busy the machine is.
+IMPATIENT = 3
 
 
 @pytest.fixture
@@ -90,7 +93,7 @@ async def build(fake: FakeGoogle) -> AsyncIterator[Callable[..., Provider]]:
 
 def configured(fake: FakeGoogle, capability: Capability, name: str, **more: Any) -> Settings:
     address = {"gemini_api_key": KEY, "gemini_base_url": fake.server.url}
-    limits = {"provider_timeout": 1, "provider_poll": 0.05}
+    limits = {"provider_timeout": 20, "provider_poll": 0.05}
     nobody_else = {f"{each}_providers": "offline" for each in CAPABILITIES}
     return load_settings(**{**nobody_else, f"{capability}_providers": name, **address, **limits, **more})
 
@@ -119,7 +122,7 @@ def task_of(capability: Capability, provider: Provider, *inputs: Any, prompt: st
 
 
 async def finish(provider: Provider, answer: Answer, task: Task, call: Call | None = None) -> Media | Data:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while isinstance(answer, Ticket):
             await asyncio.sleep(answer.poll_after)
             answer = await provider.collect(answer.value, task, call or Call("key", 1))
@@ -245,12 +248,12 @@ async def test_a_vendor_that_cant_be_reached_has_taken_nothing(
     )
 
 
-@pytest.mark.parametrize("reply", [DROP, hang(5)], ids=["dropped", "hangs"])
+@pytest.mark.parametrize("reply", [DROP, hang()], ids=["dropped", "hangs"])
 @pytest.mark.parametrize(("capability", "name"), ONLINE)
 async def test_an_order_without_an_answer_is_in_doubt(
     capability: Capability, name: str, reply: Reply, build: Build, fake: FakeGoogle
 ) -> None:
-    provider = build(capability, name)
+    provider = build(capability, name, provider_timeout=IMPATIENT)
     fake.before = lambda _request: reply
     with pytest.raises(ProviderError) as error:
         await provider.start(task_of(capability, provider), Call("key", 1))
@@ -271,10 +274,10 @@ async def test_a_bad_key_is_for_the_operator(
         assert "another-key-0000" not in f"{error.value!r} {error.value.operator_message}"
 
 
-@pytest.mark.parametrize("reply", [DROP, hang(5), Reply(500), Reply(200, b"no")], ids=["drop", "hang", "500", "babble"])
+@pytest.mark.parametrize("reply", [DROP, hang(), Reply(500), Reply(200, b"no")], ids=["drop", "hang", "500", "babble"])
 @pytest.mark.parametrize("name", [name for name in PROVIDERS["video"] if name != "offline"])
 async def test_asking_that_fails_is_no_verdict(name: str, reply: Reply, build: Build, fake: FakeGoogle) -> None:
-    provider = build("video", name)
+    provider = build("video", name, provider_timeout=IMPATIENT)
     task = task_of("video", provider)
     ticket = await provider.start(task, Call("key", 1))
     assert isinstance(ticket, Ticket)
