@@ -5,18 +5,22 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from chaos.evidence import Row
+from tallyframe.errors import Unavailable
+from tallyframe.lost import DatabaseAway
 
 #: Events of docs/operations.md that mean a bug or a wrong balance.
 _ALARMS = (
     *("internal_error", "request_crashed", "invariant_violated", "audit_failed", "sweep_failed"),
     *("loop_failed", "taker_failed", "generation_crashed", "heartbeat_failed"),
 )
+#: What a traceback calls a database that is away.
+_AWAY = tuple(f"{kind.__module__}.{kind.__qualname__}:" for kind in (Unavailable, DatabaseAway))
 #: How the last line of an event's traceback may start, because a fault explains it.
-_EXPLAINED = {
+_EXPLAINED: dict[str, str | tuple[str, ...]] = {
     # The answer to an order can't be written while the database is away; the step becomes in doubt.
-    "late_answer_lost": "tallyframe.errors.Unavailable:",
+    "late_answer_lost": _AWAY,
     # The same for a ticket, after a minute.
-    "ticket_lost": "tallyframe.errors.Unavailable:",
+    "ticket_lost": _AWAY,
     # A request that takes longer than a stopping API process waits: its database was frozen or slow.
     "Exception in ASGI application\n": "asyncio.exceptions.CancelledError: Task cancelled, timeout graceful shutdown",
 }

@@ -8,7 +8,7 @@ import pytest
 from chaos.alarms import alarm
 
 TRACEBACK = "Traceback (most recent call last):\n  File ...\n"
-AWAY = f"{TRACEBACK}tallyframe.errors.Unavailable: The service can't do this right now."
+AWAY = f"{TRACEBACK}tallyframe.lost.DatabaseAway: The database can't be reached right now. Try again shortly."
 
 
 @pytest.mark.parametrize(
