@@ -8,6 +8,7 @@ import pytest
 from chaos.alarms import alarm
 
 TRACEBACK = "Traceback (most recent call last):\n  File ...\n"
+UNAVAILABLE = f"{TRACEBACK}tallyframe.errors.Unavailable: The service can't do this right now."
 AWAY = f"{TRACEBACK}tallyframe.lost.DatabaseAway: The database can't be reached right now. Try again shortly."
 
 
@@ -20,8 +21,10 @@ AWAY = f"{TRACEBACK}tallyframe.lost.DatabaseAway: The database can't be reached 
         ({"event": "something_new", "exception": f"{TRACEBACK}KeyError: 1"}, True),
         ({"event": "Task exception was never retrieved\nfuture: ..."}, True),
         ({"event": "late_answer_lost", "exception": AWAY}, False),
+        ({"event": "late_answer_lost", "exception": UNAVAILABLE}, False),
         ({"event": "late_answer_lost", "exception": f"{TRACEBACK}KeyError: 1"}, True),
         ({"event": "ticket_lost", "exception": AWAY}, False),
+        ({"event": "ticket_lost", "exception": UNAVAILABLE}, False),
         ({"event": "request_crashed", "exception": f"{TRACEBACK}starlette.requests.ClientDisconnect"}, True),
         ({"event": "request_crashed", "exception": f"{TRACEBACK}KeyError: 1"}, True),
         ({"event": "internal_error", "detail": "x"}, True),

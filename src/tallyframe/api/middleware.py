@@ -29,7 +29,7 @@ _REQUEST_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
 _FILES = "/media/"
 _UNLOGGED = ("/healthz", "/readyz", "/metrics")
 _MOST_LOGGED = 300  # characters of a path
-CUT_OFF = "This process had to end before it was done with your request. Send it again, with the same Idempotency-Key."
+CUT_OFF = "This process had to end before your request was done. Send it again, with its Idempotency-Key if it has one."
 
 #: Where a request's scope keeps who is asking.
 USER = "tallyframe.user"
