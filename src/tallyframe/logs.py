@@ -17,6 +17,9 @@ CHATTY = (
 
 EventDict = MutableMapping[str, Any]
 
+#: Of the libraries' lines only: what they hand over beside the words.
+_EXTRAS = structlog.stdlib.ExtraAdder()
+
 
 def hide_secrets(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Remove secrets from a log event, by the names of its fields and inside texts: a structlog processor."""
@@ -32,15 +35,16 @@ def configure_logs(log_format: Literal["json", "console"], level: str, process: 
     )
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
+        structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.stdlib.ExtraAdder(),
+        _EXTRAS,
         structlog.processors.format_exc_info,
         hide_secrets,
     ]
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
+    structlog.configure(  # past the standard library's logging, which would take as long again
+        processors=[*(each for each in shared if each is not _EXTRAS), render],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 HIDDEN = "[hidden]"
@@ -34,11 +35,16 @@ def hidden(text: str) -> str:
     return SECRET_TEXTS.sub(HIDDEN, text)
 
 
+@lru_cache(1000)
+def _is_secret(name: str) -> bool:
+    return bool(SECRET_NAMES.search(name))
+
+
 def scrubbed(value: Any) -> Any:  # noqa: ANN401  # any JSON
     """Return a copy of dicts, lists and texts without secrets: by the names of fields, and inside texts."""
     if isinstance(value, dict):
         return {
-            name: HIDDEN if item is not None and SECRET_NAMES.search(str(name)) else scrubbed(item)
+            name: HIDDEN if item is not None and _is_secret(str(name)) else scrubbed(item)
             for name, item in value.items()
         }
     if isinstance(value, list):
