@@ -11,6 +11,7 @@ from alembic import context
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+import tallyframe.hot
 import tallyframe.tables
 from tallyframe.connecting import make_engine
 from tallyframe.errors import Unavailable
@@ -55,6 +56,9 @@ def run(connection: sa.Connection) -> None:
         if _has_work():
             lock_tables(connection)
         context.run_migrations()
+        if context.get_context().get_current_revision() == context.script.get_current_head():
+            for statement in tallyframe.hot.installing():
+                connection.exec_driver_sql(statement)
 
 
 def _has_work() -> bool:

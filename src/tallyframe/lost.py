@@ -10,15 +10,33 @@ from tallyframe.errors import Unavailable
 from tallyframe.servers.postgres_url import PostgresUrl
 from tallyframe.servers.words import causes, postgres_words
 
+#: What Postgres says of a statement, as SQLAlchemy and as asyncpg raise it.
+REFUSED = (DBAPIError, pg_errors.PostgresError)
 
-def sqlstate(error: DBAPIError) -> str:
+#: What asyncpg, or JSON, says of a parameter that can't be sent.
+UNFIT = (pg_errors.DataError, TypeError, ValueError, ArithmeticError)
+
+
+def sqlstate(error: BaseException) -> str:
     """Return the five-character SQLSTATE of a database error, or an empty string."""
-    return str(getattr(error.orig, "sqlstate", "") or "")
+    return str(_told(error, "sqlstate"))
 
 
-def constraint(error: DBAPIError) -> str:
+def constraint(error: BaseException) -> str:
     """Return the name of the constraint or unique index that refused a write, or an empty string."""
-    return str(getattr(getattr(error.orig, "__cause__", None), "constraint_name", None) or "")
+    return str(_told(error, "constraint_name"))
+
+
+def detail(error: BaseException) -> str:
+    """Return the DETAIL of a database error, or an empty string."""
+    return str(_told(error, "detail"))
+
+
+def _told(error: BaseException, what: str) -> object:
+    """Return what Postgres tells with an error; SQLAlchemy wraps asyncpg's in two of its own."""
+    original = getattr(error, "orig", None)
+    told = getattr(error if original is None else original.__cause__, what, None)
+    return told or getattr(original, what, None) or ""
 
 
 #: What asyncpg and SQLAlchemy raise when a connection is lost, refused or silent.
@@ -39,8 +57,8 @@ LOST = (
 #: asyncpg's words for arguments that it can't send: one that doesn't fit its type, or too many. The line is fine.
 _BAD_ARGUMENTS = re.compile(r"query argument|for this query")
 
-#: Nothing has been migrated yet: no such table, no such role.
-_UNDEFINED_TABLE, _INVALID_PARAMETER = "42P01", "22023"
+#: Nothing has been migrated yet, or not by this version: no such table, no such function of a hot path, no such role.
+_UNDEFINED_TABLE, _UNDEFINED_FUNCTION, _INVALID_PARAMETER = "42P01", "42883", "22023"
 #: A statement took too long, or waited too long for a lock.
 _QUERY_CANCELED, _LOCK_NOT_AVAILABLE = "57014", "55P03"
 #: A standby, or a server that has been made read-only.
@@ -95,9 +113,14 @@ def as_unavailable(error: BaseException, url: PostgresUrl | None = None) -> Data
     if isinstance(error, Unavailable):  # of another pool, which has told of it
         return None
     no_role = _state_of(error) == _INVALID_PARAMETER and any("tallyframe_" in str(each) for each in causes(error))
-    if no_role or (isinstance(error, DBAPIError) and sqlstate(error) == _UNDEFINED_TABLE):
+    if no_role or (isinstance(error, REFUSED) and _is_missing(error)):
         return NotMigrated(error, url)
     return DatabaseAway(error, url) if is_lost(error) else None
+
+
+def _is_missing(error: BaseException) -> bool:
+    state = sqlstate(error)
+    return state == _UNDEFINED_TABLE or (state == _UNDEFINED_FUNCTION and "function hot." in str(error))
 
 
 def is_lost(error: BaseException) -> bool:

@@ -104,7 +104,7 @@ async def test_a_ticket_survives_a_blip_of_the_database(
         return await real(*given, **more)
 
     monkeypatch.setattr(lease, "leave", leave)
-    monkeypatch.setattr("tallyframe.db.RETRY_PAUSE", 0.01)
+    monkeypatch.setattr("tallyframe.db.database.RETRY_PAUSE", 0.01)
     vendor = Scripted("a", make=[Ticket("t-1", 0.0)])
     await alice.order(kind="video")
     assert await bench.drain(bench.runner(providers=among(vendor), retry=QUICKLY)) == ["snoozed", "succeeded"]

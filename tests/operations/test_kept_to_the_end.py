@@ -8,9 +8,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from tallyframe import db as database
 from tallyframe.calls.gate import Gate
-from tallyframe.db import Database
+from tallyframe.db import Database, database
 from tallyframe.errors import Unavailable
 from tallyframe.generations.run import lease
 from tallyframe.generations.steps.rows import StepRows
@@ -36,14 +35,16 @@ class Away:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.is_away = False
-        run = Database.run
+        for name in ("run", "call"):
+            self._stop(monkeypatch, name, getattr(Database, name))
 
+    def _stop(self, monkeypatch: pytest.MonkeyPatch, name: str, real: Any) -> None:
         async def maybe(db: Database, *given: Any, **more: Any) -> Any:
             if self.is_away:
                 raise Unavailable
-            return await run(db, *given, **more)
+            return await real(db, *given, **more)
 
-        monkeypatch.setattr(Database, "run", maybe)
+        monkeypatch.setattr(Database, name, maybe)
 
 
 async def test_a_lost_connection_of_one_step_costs_no_other_its_result(

@@ -14,8 +14,7 @@ from sqlalchemy.dialects.postgresql import asyncpg
 from structlog.testing import capture_logs
 
 from chaos.proxy import Proxy, link
-from tallyframe import db as rooms
-from tallyframe.db import ADMIN_ROLE, API_ROLE, WORKER_ROLE, Database
+from tallyframe.db import ADMIN_ROLE, API_ROLE, WORKER_ROLE, Database, pool
 from tallyframe.errors import Unavailable
 from tallyframe.servers.outage import Outage
 from tests.support.cast import Member
@@ -85,7 +84,7 @@ async def test_a_connection_that_died_while_it_was_unused_costs_no_error(
     line: Proxy, database_url: str, owner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever has closed it: Postgres, which is heard within milliseconds; or a firewall, which says nothing."""
-    monkeypatch.setattr(rooms, "ANSWER_TIMEOUT", 0.5)
+    monkeypatch.setattr(pool, "ANSWER_TIMEOUT", 0.5)
     outage = Outage("postgres", remind=30)
     url = line.instead_of(database_url)
     worker = Database(url, role=WORKER_ROLE, pool_size=3, statement_timeout=LIMIT, outage=outage)
@@ -127,7 +126,7 @@ async def test_sessions_that_postgres_ends_when_they_are_idle_are_no_outage(data
 async def test_who_is_cut_off_before_its_commit_gives_its_locks_back(
     line: Proxy, database_url: str, alice: Member, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rooms, "LINE_PATIENCE", 0.5)
+    monkeypatch.setattr(pool, "LINE_PATIENCE", 0.5)
     lost = Database(line.instead_of(database_url), role=API_ROLE, pool_size=1, statement_timeout=0.5)
 
     async def cut_off(mine: Database, is_free: list[bool]) -> None:

@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import sqlalchemy as sa
 
-from tallyframe import db as rooms
-from tallyframe.db import ADMIN_ROLE, Database
+from tallyframe.db import ADMIN_ROLE, Database, pool
 from tallyframe.errors import Unavailable
 from tallyframe.ids import new_id
 
@@ -26,7 +25,7 @@ async def narrow(database_url: str) -> AsyncIterator[Database]:
 
 async def test_everybody_is_served_in_turn_whoever_they_are(narrow: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """By one connection, for with two of them the turns of one go on while the other is slow to answer."""
-    monkeypatch.setattr(rooms, "QUEUE_PATIENCE", 60)  # however busy the machine is
+    monkeypatch.setattr(pool, "QUEUE_PATIENCE", 60)  # however busy the machine is
     asked, served = itertools.count(), list[int]()
 
     async def ask_again_and_again(mine: Database) -> None:
@@ -43,7 +42,7 @@ async def test_everybody_is_served_in_turn_whoever_they_are(narrow: Database, mo
 async def test_who_waits_too_long_is_told_so_and_leaves_the_queue(
     narrow: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rooms, "QUEUE_PATIENCE", 0.1)
+    monkeypatch.setattr(pool, "QUEUE_PATIENCE", 0.1)
     async with narrow.reading():
         with pytest.raises(Unavailable):
             await narrow.run(ONE)

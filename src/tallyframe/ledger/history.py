@@ -81,8 +81,8 @@ def charges(generation_id: "sa.ColumnElement[Any]") -> LateralFromClause:
     amount, kind = ledger_entries.c.amount, ledger_entries.c.kind
     return (
         sa.select(
-            sa.func.coalesce(sa.func.sum(-amount).filter(kind == "debit"), 0).label("charged"),
-            sa.func.coalesce(sa.func.sum(amount).filter(kind == "refund"), 0).label("refunded"),
+            sa.cast(sa.func.coalesce(sa.func.sum(-amount).filter(kind == "debit"), 0), sa.BigInteger).label("charged"),
+            sa.cast(sa.func.coalesce(sa.func.sum(amount).filter(kind == "refund"), 0), sa.BigInteger).label("refunded"),
         )
         .where(ledger_entries.c.generation_id == generation_id)
         .lateral("charges")

@@ -19,6 +19,7 @@ _SAID_BY_POSTGRES = {
     "3D000": "has no database {database}. Make it with CREATE DATABASE, or correct the name",
     "22": "doesn't take a value of the `options` of the URL. Correct it",
     "42P01": "has not been migrated. Run `tallyframe migrate`",
+    "42883": "has not been migrated by this version. Run its `tallyframe migrate`",
     "42501": "does not allow {user} to do this. Grant that login its roles: docs/operations.md, Roles",
     "08P01": "is a pooler that doesn't take our settings. Connect to Postgres itself",
     "42601": "doesn't understand the `options` of the URL. Write them as -c%20name%3Dvalue",

@@ -1,0 +1,63 @@
+"""What is read and written in several statements, and writes that are tried again."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from time import monotonic
+from typing import NewType, TypeVar
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tallyframe.db.pool import Pool, ending
+from tallyframe.errors import Unavailable
+
+#: A connection inside a transaction, and one that only reads: two types, so that they aren't mixed up.
+Transaction = NewType("Transaction", AsyncConnection)
+Reader = NewType("Reader", AsyncConnection)
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+class Database(Pool):
+    """A pool of connections to one database, all acting as one role."""
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Begin; commit when the block ends, roll back when it raises. Raises Unavailable when Postgres is away."""
+        async with self.turn(), self.line() as line:
+            if self.user:  # it has begun
+                yield Transaction(line.connection)
+                return
+            transaction = line.driver.transaction()  # asyncpg's, which cursors ask for
+            await transaction.start()
+            async with ending(line, transaction.commit, transaction.rollback):
+                yield Transaction(line.connection)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Reader]:
+        """Read, each statement with its own snapshot. Raises Unavailable when Postgres is away."""
+        async with self.turn(), self.line() as line:
+            yield Reader(line.connection)
+
+
+#: Seconds for which a write is tried again while the database is away, and between two tries.
+RETRY_SECONDS = 60.0
+RETRY_PAUSE = 0.5
+
+
+async def retry_while_unavailable(write: Callable[[], Awaitable[T]]) -> T:
+    """Do a write which knows by itself whether it still counts, again and again. Raises Unavailable after long."""
+    until, is_told = monotonic() + RETRY_SECONDS, False
+    while True:
+        try:
+            return await write()
+        except Unavailable:
+            if monotonic() > until:
+                raise
+            if not is_told:
+                log.warning("write_interrupted")
+            is_told = True
+            await asyncio.sleep(RETRY_PAUSE)
