@@ -15,7 +15,8 @@ from chaos.vendor import marked
 from tallyframe.credits import Credits
 from tallyframe.db import API_ROLE, Database
 from tallyframe.errors import Unavailable
-from tallyframe.generations.accept.submit import Order, submit_many
+from tallyframe.generations.accept.order import Order
+from tallyframe.generations.accept.submit import submit_many
 
 SIZE = 5
 _MOST = 1000  # batches

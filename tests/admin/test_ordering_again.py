@@ -15,7 +15,7 @@ from tallyframe.admin import work
 from tallyframe.admin.log import Decision
 from tallyframe.credits import Credits
 from tallyframe.db import Database
-from tallyframe.generations.accept.submit import Order
+from tallyframe.generations.accept.order import Order
 from tallyframe.settings import Settings
 from tests.admin.conftest import WHY, Acts
 from tests.admin.orders import WAITS, asleep, calls, failed, run

@@ -6,7 +6,8 @@ from typing import Any
 import httpx
 
 from tallyframe.errors import Unavailable
-from tallyframe.generations.accept.submit import Accepted, submit
+from tallyframe.generations.accept.order import Accepted
+from tallyframe.generations.accept.submit import submit
 from tests.support.cast import Member
 from tests.support.drawn import picture
 from tests.support.working import Bench

@@ -10,7 +10,8 @@ import pytest
 from tallyframe.credits import Credits
 from tallyframe.db import API_ROLE, Database
 from tallyframe.errors import InsufficientCredits
-from tallyframe.generations.accept.submit import Order, submit_many
+from tallyframe.generations.accept.order import Order
+from tallyframe.generations.accept.submit import submit_many
 from tallyframe.ids import new_id
 from tallyframe.settings import Settings
 from tests.conftest import acting_as

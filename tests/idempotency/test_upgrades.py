@@ -11,6 +11,7 @@ from tallyframe.generations import queries
 from tests.conftest import ClientFor, enroll
 from tests.idempotency.test_once import ORDER, ask, count, replayed
 from tests.support.cast import Member
+from tests.support.drawn import picture
 from tests.support.remains import problem
 from tests.support.working import Bench
 
@@ -101,7 +102,8 @@ async def test_an_answer_that_an_old_process_kept_in_between_is_made_anew(
         return found
 
     monkeypatch.setattr(queries, "ordered", late)
-    answer = await ask(alice, "/v1/projects", json=ORDER)
+    # With a picture: then the answer is kept by a statement of its own.
+    answer = await ask(alice, "/v1/projects", data={"kind": "image", "prompt": "a cup"}, files={"images": picture()})
     assert (answer.status_code, answer.json()["prompt"]) == (202, "a cup"), answer.text
 
 
@@ -112,12 +114,17 @@ async def test_what_is_paid_and_cannot_be_shown_is_our_fault(
     def fails(*_: Any) -> schemas.Project:
         return schemas.Project.model_validate({"prompt": 5})
 
+    order = {"data": {"kind": "image", "prompt": "a cup"}, "files": {"images": picture()}}
     with monkeypatch.context() as patched:
         patched.setattr(views, "project", fails)
-        body = problem(await ask(alice, "/v1/projects", key, json=ORDER), 500, "internal")
+        body = problem(await ask(alice, "/v1/projects", key, **order), 500, "internal")
+        assert await alice.available() == 15
+        refused = problem(await ask(alice, "/v1/projects", "another", json=ORDER), 500, "internal")
     assert "status_sequence" in body["detail"]
+    assert "not ordered" in refused["detail"]
+    assert await alice.available() == 15
     if key:
-        assert replayed(await ask(alice, "/v1/projects", key, json=ORDER))
+        assert replayed(await ask(alice, "/v1/projects", key, **order))
         assert await alice.available() == 15
 
 

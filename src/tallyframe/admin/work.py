@@ -6,7 +6,8 @@ import sqlalchemy as sa
 
 from tallyframe.admin.log import Action, Decision, Subject, audit_entry
 from tallyframe.db import Database
-from tallyframe.generations.accept.submit import Accepted, Order, submit_instead
+from tallyframe.generations.accept.order import Accepted, Order
+from tallyframe.generations.accept.submit import submit_instead
 from tallyframe.generations.end import settle
 from tallyframe.generations.run import lease
 from tallyframe.idempotency import keys

@@ -15,13 +15,14 @@ from pydantic import BaseModel, ValidationError
 from tallyframe.accounts import keys as api_keys, users
 from tallyframe.accounts.session_tokens import SessionTokens
 from tallyframe.accounts.users import User
+from tallyframe.api import views
 from tallyframe.api.middleware import USER
 from tallyframe.assets.decoders import Decoders
 from tallyframe.db import Database
-from tallyframe.errors import Forbidden, Internal, TallyframeError, Unauthenticated, ValidationFailed
-from tallyframe.generations.accept.submit import Terms
+from tallyframe.errors import Forbidden, TallyframeError, Unauthenticated, ValidationFailed
+from tallyframe.generations.accept.order import Terms
 from tallyframe.idempotency import keys
-from tallyframe.idempotency.keys import Kept, Key
+from tallyframe.idempotency.keys import Kept, Key, Made
 from tallyframe.outbox.relay import JobQueue
 from tallyframe.settings import Settings
 from tallyframe.storages.base import Storages
@@ -91,16 +92,23 @@ bearer = HTTPBearer(auto_error=False, description="A session JWT of the configur
 async def current_user(
     request: Request,
     serving: SystemServices,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
+    _: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],  # for the document
 ) -> User:
     """Return who is asking; on a subject's first sight, sign them up. Raises Unauthenticated or Unavailable."""
+    return await caller(request, serving)
+
+
+async def caller(request: Request, serving: Services) -> User:
+    """Do as `current_user`."""
     if known := request.scope.get(USER):  # `SignedInFirst` has asked before
         return cast("User", known)
-    if credentials is None or not credentials.credentials:
-        raise Unauthenticated
-    if len(request.headers.getlist("authorization")) > 1:
+    sent = request.headers.getlist("authorization")
+    if len(sent) > 1:
         raise Unauthenticated("The header Authorization is sent twice; send it once.")
-    secret = credentials.credentials
+    scheme, _, secret = sent[0].partition(" ") if sent else ("", "", "")
+    if scheme.lower() != "bearer" or not secret.strip():
+        raise Unauthenticated
+    secret = secret.strip()
     user = await (_by_key(serving, secret) if secret.startswith("tf_") else _by_token(serving, secret))
     structlog.contextvars.bind_contextvars(user_id=str(user.id))
     request.scope[USER] = user
@@ -130,10 +138,10 @@ Administrator = Annotated[User, Depends(administrator)]
 
 
 async def _by_key(serving: Services, secret: str) -> User:
-    if not api_keys.looks_valid(secret):
-        raise Unauthenticated("This is not a valid API key.")
     hashed = api_keys.secret_hash(secret)
     user = serving.callers.get(hashed)
+    if user is None and not api_keys.looks_valid(secret):
+        raise Unauthenticated("This is not a valid API key.")
     if user is None:
         user = await api_keys.owner(serving.system, hashed)
         if user is None:
@@ -192,37 +200,40 @@ class Idempotent:
         self,
         model: type[Answer],
         asked: object,
-        create: Callable[[Key | None], Awaitable[UUID]],
+        create: Callable[[Key | None], Awaitable[UUID | Made | Kept]],
         render: Callable[[UUID], Awaitable[Answer]],
         *,
         secrets: tuple[str, ...] = (),
         is_kept: bool = True,
+        finds: bool = False,
     ) -> Answer:
         """Return what `render` says, as a `model`, of the id that `create` has made, now or at the first request.
 
-        `asked` is the request: its body, and whatever else in JSON values. `create` writes the key with what it makes.
+        `asked` is the request: its body, and whatever else in JSON values. `create` writes the key with what it makes;
+        with `finds`, it also finds by itself what is kept. If it makes the answer, too, nothing is rendered.
         The fields `secrets` are shown the first time only and kept nowhere. An answer that another version has kept,
         and that is no `model` any more, gives way to what `render` says now, and so does every answer where none
         `is_kept`. Raises IdempotencyKeyReused, ValidationFailed for a key that is none, and whatever `create` raises.
         """
         key = self._read_key(asked)
-        kept, ref = await self._create(key, create) if key else (None, await create(None))
+        made = await self._create(key, create, finds=finds) if key else await create(None)
+        kept = made if isinstance(made, Kept) else None
         if kept:
             self.response.headers["Idempotent-Replayed"] = "true"
-            if kept.answer is not None and (known := _read_as(model, kept.answer)):
-                return known
+        if isinstance(made, UUID):
+            made = Made(made)
+        if made.answer is not None and (known := views.read_as(model, made.answer)):
+            return known
         try:
-            shown = await render(ref)
+            shown = await render(made.ref)
         except ValidationError as error:  # what was asked is done, so it's no 422
-            wrong = ", ".join(".".join(map(str, item["loc"])) for item in error.errors(include_input=False))
-            words = f"This is done, but can't be shown: {wrong}. It has been logged under the request id."
-            raise Internal(words) from None
+            raise views.not_shown(error, "This is done, but") from None
         if key is None or not is_kept:
             return shown
         hidden = dict.fromkeys(secrets)
         first = await keys.remember(self.serving.db, key, shown.model_dump(mode="json") | hidden)
         told = {name: None if kept else getattr(shown, name) for name in secrets}
-        return _read_as(model, {**first, **told}) or shown
+        return views.read_as(model, {**first, **told}) or shown
 
     def _read_key(self, asked: object) -> Key | None:
         """Return the key, sent bare or between quotes (a string of RFC 8941), with what the request asks for."""
@@ -239,16 +250,17 @@ class Idempotent:
         place = path.format(**{name: _as_we_write_it(part) for name, part in self.request.path_params.items()})
         return Key(self.user.id, text, keys.fingerprint(place, canonical(asked)))
 
-    async def _create(self, key: Key, create: Callable[[Key | None], Awaitable[UUID]]) -> tuple[Kept | None, UUID]:
-        kept = await keys.find(self.serving.db, key)
-        if kept is None:
-            try:
-                return None, await create(key)
-            except TallyframeError:  # perhaps because a twin was first: then its answer is ours, too
-                kept = await keys.find(self.serving.db, key)
-                if kept is None:
-                    raise
-        return kept, kept.ref
+    async def _create(
+        self, key: Key, create: Callable[[Key | None], Awaitable[UUID | Made | Kept]], *, finds: bool
+    ) -> UUID | Made | Kept:
+        if not finds and (kept := await keys.find(self.serving.db, key)):
+            return kept
+        try:
+            return await create(key)
+        except TallyframeError:  # perhaps because a twin was first: then its answer is ours, too
+            if kept := await keys.find(self.serving.db, key):
+                return kept
+            raise
 
 
 async def idempotent(  # async, as `services`
@@ -269,8 +281,12 @@ def _as_we_write_it(part: str) -> str:
         return part
 
 
-def _read_as(model: type[Answer], answer: dict[str, Any]) -> Answer | None:
+def read_id(part: str) -> UUID | None:
+    """Return a part of a path as an id, if it is written as we write it."""
     try:
-        return model.model_validate(answer)
-    except ValidationError:
+        return UUID(part) if len(part) == _ID_LENGTH else None
+    except ValueError:
         return None
+
+
+_ID_LENGTH = 36

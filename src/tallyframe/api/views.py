@@ -3,16 +3,19 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from time import time
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from fastapi import Response
+from pydantic import BaseModel, ValidationError
 
 from tallyframe.api import schemas
-from tallyframe.errors import FAILURE_POLICY, FailureCode
+from tallyframe.errors import FAILURE_POLICY, FailureCode, Internal
 from tallyframe.generations.queries import PROJECT, Row
 from tallyframe.generations.states import LIVE
 from tallyframe.storages.base import Storages
+
+Answer = TypeVar("Answer", bound=BaseModel)
 
 
 def asset(row: dict[str, Any], storages: Storages) -> schemas.Asset:
@@ -75,6 +78,28 @@ def project(row: Row, storages: Storages) -> schemas.Project:
     )
 
 
+def ordered(storages: Storages, row: Row) -> dict[str, Any]:
+    """Return what an order is answered with, in JSON values. Raises Internal; nothing has been done by then."""
+    try:
+        return (project if row.get("id") else generation)(row, storages).model_dump(mode="json")
+    except ValidationError as wrong:
+        raise not_shown(wrong, "This was not ordered, as it") from None
+
+
+def read_as(model: type[Answer], answer: dict[str, Any]) -> Answer | None:
+    """Return an answer that was kept; None for one of another version, that is no `model` any more."""
+    try:
+        return model.model_validate(answer)
+    except ValidationError:
+        return None
+
+
+def not_shown(error: ValidationError, done: str) -> Internal:
+    """Return what to say where an answer of ours isn't as it should be; `done`: the words before what is wrong."""
+    wrong = ", ".join(".".join(map(str, item["loc"])) for item in error.errors(include_input=False))
+    return Internal(f"{done} can't be shown: {wrong}. It has been logged under the request id.")
+
+
 def published(row: Row, storages: Storages) -> schemas.Published:
     """Return a project as everybody sees it."""
     names = ("id", "kind", "prompt", "aspect_ratio", "display_name", "published_at")
@@ -86,6 +111,11 @@ def published(row: Row, storages: Storages) -> schemas.Published:
 def url(shown: Sequence[schemas.Media], role: str) -> str | None:
     """Return the address of a project's first image or video, if it has one."""
     return next((each.url for each in shown if each.role == role and each.position == 0), None)
+
+
+def as_json(shown: BaseModel) -> bytes:
+    """Return what goes over the wire. What we show is right, so it isn't checked again as the framework would."""
+    return shown.__pydantic_serializer__.to_json(shown)
 
 
 PRIVATE = "private, no-cache"

@@ -3,7 +3,8 @@
 Everything but `explore` asks for the owner, so that other people's things are simply not there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,14 +14,15 @@ from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
 from tallyframe.accounts.tables import users
 from tallyframe.assets.tables import assets
-from tallyframe.db import Database
+from tallyframe.db import Database, Statement
 from tallyframe.generations.states import LIVE
 from tallyframe.generations.tables import IS_LIVE, generations
 from tallyframe.ledger.history import charges
 from tallyframe.projects import media
 from tallyframe.projects.tables import project_images, project_media, projects
 
-Row = sa.RowMapping
+#: A row by the names of its columns.
+Row = Mapping[Any, Any]
 
 _ASSET = ("id", "storage", "key", "content_type", "bytes", "sha256", "width", "height", "duration_seconds")
 _OUTPUT = ("role", "position", *_ASSET)
@@ -138,22 +140,32 @@ _VERSION = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The number that tells one state of a project from the next, and since when it generates, if it does."""
+
+    status_sequence: int
+    generating_since: datetime | None
+
+
+PROJECT_BY_ID: Statement[Row] = Statement("project", _PROJECT, dict)
+PROJECT_ORDERED: Statement[Row] = Statement("project_ordered", _ORDERED, dict)
+PROJECT_VERSION = Statement("project_version", _VERSION, Version)
+
+
 async def project(db: Database, user_id: UUID, project_id: UUID) -> Row | None:
     """Return the user's project with its latest generation."""
-    found = await db.run(_PROJECT, {"user_id": user_id, "project_id": project_id})
-    return found.mappings().one_or_none()
+    return await db.find(PROJECT_BY_ID, user_id=user_id, project_id=project_id)
 
 
 async def ordered(db: Database, user_id: UUID, generation_id: UUID) -> Row | None:
     """Return the user's project that this generation is of, with it, whether it is the latest or not."""
-    found = await db.run(_ORDERED, {"user_id": user_id, "generation_id": generation_id})
-    return found.mappings().one_or_none()
+    return await db.find(PROJECT_ORDERED, user_id=user_id, generation_id=generation_id)
 
 
-async def project_version(db: Database, user_id: UUID, project_id: UUID) -> Row | None:
-    """Return only what most polls need: the number that tells one state from the next, and since when it generates."""
-    found = await db.run(_VERSION, {"user_id": user_id, "project_id": project_id})
-    return found.mappings().one_or_none()
+async def project_version(db: Database, user_id: UUID, project_id: UUID) -> Version | None:
+    """Return only what most polls need."""
+    return await db.find(PROJECT_VERSION, user_id=user_id, project_id=project_id)
 
 
 async def listed(

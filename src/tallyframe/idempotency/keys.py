@@ -15,12 +15,11 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import DBAPIError
 
-from tallyframe.db import Database, Transaction, insert_per_row
+from tallyframe.db import AnyRow, Database, Statement, Transaction, insert_per_row
 from tallyframe.errors import IdempotencyKeyReused, RequestInProgress
 from tallyframe.idempotency.tables import idempotency_keys
-from tallyframe.lost import constraint
+from tallyframe.lost import REFUSED, constraint
 
 _TAKEN = "pk_idempotency_keys"
 
@@ -38,8 +37,21 @@ class Key:
     fingerprint: bytes
 
     def parameters(self) -> dict[str, Any]:
-        """Return the parameters that `keep` needs."""
+        """Return the parameters that `keep` and `kept` need."""
         return {"user_id": self.user_id, "idempotency_key": self.key, "fingerprint": self.fingerprint}
+
+    def check(self, fingerprint: bytes) -> None:
+        """Raise IdempotencyKeyReused where the key was kept of a request with another fingerprint."""
+        if bytes(fingerprint) != self.fingerprint:
+            raise IdempotencyKeyReused
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a request has made, and its answer where that was kept in the statement that made it."""
+
+    ref: UUID
+    answer: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +67,33 @@ def fingerprint(*asked: object) -> bytes:
     return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).digest()
 
 
-def keep(made: sa.FromClause) -> sa.Insert:
-    """Return the insert of a key for the `id` of the one row of `made`; it needs `Key.parameters`."""
+_USER = sa.bindparam("user_id", type_=sa.Uuid())
+_KEY = sa.bindparam("idempotency_key", type_=sa.Text())
+
+
+def keep(made: sa.FromClause, answer: "sa.ColumnElement[Any] | None" = None) -> sa.Insert:
+    """Return the insert of a key for the `id` of the one row of `made`, with the answer if it is known already.
+
+    It needs `Key.parameters`.
+    """
     return insert_per_row(
         idempotency_keys,
         made,
-        user_id=sa.bindparam("user_id", type_=sa.Uuid()),
-        key=sa.bindparam("idempotency_key", type_=sa.Text()),
+        user_id=_USER,
+        key=_KEY,
         fingerprint=sa.bindparam("fingerprint", type_=sa.LargeBinary()),
         ref=made.c.id,
+        **({} if answer is None else {"answer": answer}),
     )
+
+
+def kept() -> sa.Select[Any]:
+    """Return the query for what is kept of a request (`fingerprint`, `ref`, `answer`); it needs `Key.parameters`."""
+    row = idempotency_keys.c
+    return sa.select(row.fingerprint, row.ref, row.answer).where(row.user_id == _USER, row.key == _KEY)
+
+
+FIND = Statement[AnyRow]("find_key", kept(), dict)
 
 
 def keep_with(act: sa.FromClause, key: Key, ref: UUID) -> sa.Insert:
@@ -78,7 +107,7 @@ async def keep_for(transaction: Transaction, ref: UUID, key: Key) -> None:
     await transaction.execute(sa.insert(idempotency_keys).values(**row))
 
 
-def refuse_if_taken(error: DBAPIError) -> None:
+def refuse_if_taken(error: Exception) -> None:
     """Raise RequestInProgress where a write failed because another request with its key has just been accepted."""
     if constraint(error) == _TAKEN:
         raise RequestInProgress from error
@@ -89,21 +118,18 @@ def in_progress_when_taken() -> Iterator[None]:
     """Raise RequestInProgress when another request with the key has just been accepted."""
     try:
         yield
-    except DBAPIError as error:
+    except REFUSED as error:
         refuse_if_taken(error)
         raise
 
 
 async def find(db: Database, key: Key) -> Kept | None:
     """Return what the request with the key has made, if anything; raise IdempotencyKeyReused for another request."""
-    row = idempotency_keys.c
-    query = sa.select(row.fingerprint, row.ref, row.answer).where(row.user_id == key.user_id, row.key == key.key)
-    found = (await db.run(query)).one_or_none()
+    found = await db.find(FIND, user_id=key.user_id, idempotency_key=key.key)
     if found is None:
         return None
-    if bytes(found.fingerprint) != key.fingerprint:
-        raise IdempotencyKeyReused
-    return Kept(found.ref, found.answer)
+    key.check(found["fingerprint"])
+    return Kept(found["ref"], found["answer"])
 
 
 async def remember(db: Database, key: Key, answer: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import ReturningInsert
 
 from tallyframe.credits import Credits
@@ -16,7 +15,7 @@ from tallyframe.errors import InsufficientCredits
 from tallyframe.ids import new_id
 from tallyframe.ledger.history import Entry
 from tallyframe.ledger.tables import accounts, ledger_entries
-from tallyframe.lost import sqlstate
+from tallyframe.lost import detail, sqlstate
 
 #: The trigger's own SQLSTATE for "this would take the balance below zero"; its DETAIL is the balance.
 INSUFFICIENT_CREDITS = "TF402"
@@ -113,9 +112,8 @@ async def available(db: Database, account_id: UUID) -> int:
     return max(balance, 0)
 
 
-def insufficient_credits(error: DBAPIError, required: int) -> InsufficientCredits | None:
+def insufficient_credits(error: Exception, required: int) -> InsufficientCredits | None:
     """Return the error to answer with when the trigger refused a debit of `required` credits, else None."""
     if sqlstate(error) != INSUFFICIENT_CREDITS:
         return None
-    detail = getattr(getattr(error.orig, "__cause__", None), "detail", None) or "0"
-    return InsufficientCredits(required=required, available=max(int(detail), 0))
+    return InsufficientCredits(required=required, available=max(int(detail(error) or 0), 0))

@@ -5,14 +5,16 @@ one row, with the project's `id` (null without a project), or none where the ord
 their rows from it, so without that row nothing is debited.
 """
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from tallyframe.db import insert_per_row, with_writes
+from tallyframe.db import Statement, insert_per_row, with_writes
 from tallyframe.generations.tables import IS_LIVE, generations
 from tallyframe.idempotency import keys
 from tallyframe.ledger import entries
@@ -60,12 +62,12 @@ _PICTURES = sa.bindparam("pictures", type_=postgresql.ARRAY(sa.Uuid()))
 _STAY = sa.text(_PICTURES_STAY).bindparams(_PICTURES, sa.bindparam("user_id", type_=sa.Uuid()))
 
 
-def _new_project() -> sa.CTE:
+def _new_project(*conditions: "sa.ColumnElement[bool]") -> sa.CTE:
     ids = [sa.bindparam(name, type_=sa.Uuid()) for name in ("project_id", "generation_id", "user_id")]
     fields = [sa.bindparam(name, type_=projects.c[name].type) for name in PROJECT]
-    row = sa.select(*ids, sa.literal("pending", sa.Text()), *fields).where(_has_room(), _STAY)
+    row = sa.select(*ids, sa.literal("pending", sa.Text()), *fields).where(_has_room(), _STAY, *conditions)
     insert = sa.insert(projects).from_select(["id", "generation_id", "user_id", "status", *PROJECT], row)
-    return insert.returning(projects.c.id).cte("subject")
+    return insert.returning(projects.c.id, projects.c.created_at, projects.c.updated_at).cte("subject")
 
 
 def _as_text(sql: str, *ids: str) -> sa.CTE:
@@ -90,9 +92,19 @@ _TOUCHED = """
     WHERE id = :project_id AND user_id = :user_id AND deleted_at IS NULL AND"""
 _EXISTS = "EXISTS (SELECT FROM users WHERE id = :user_id AND deleted_at IS NULL)"
 
+
+def _no_project(*conditions: "sa.ColumnElement[bool]") -> sa.CTE:
+    none: list[sa.Label[Any]] = [sa.null().cast(sa.Uuid()).label("id")]
+    none += [sa.null().cast(TIME).label(name) for name in _TIMES]
+    return sa.select(*none).where(_has_room(), _STAY, *conditions).cte("subject")
+
+
+TIME = sa.TIMESTAMP(timezone=True)
+_TIMES = ("created_at", "updated_at")
+
 NEW_PROJECT = _new_project()
 #: No project: the room and the pictures alone decide.
-NO_PROJECT = sa.select(sa.null().cast(sa.Uuid()).label("id")).where(_has_room(), _STAY).cte("subject")
+NO_PROJECT = _no_project()
 #: A project whose main slot is free; it shows the new generation from now on.
 IDLE_PROJECT = _as_text(
     f"{_ORDERED} {_ROOM} AND {_PICTURES_STAY} RETURNING id", "generation_id", "project_id", "user_id"
@@ -153,6 +165,13 @@ def accept_statement(
 
     `keyed`: it keeps the key of a request, too; `replaces`: the generation is there in place of an ended one.
     """
+    generation, paid = _accepted(subject, replaces=replaces)
+    once = [keys.keep(generation)] if keyed else []
+    return with_writes(sa.select(generation.c.id), *once, *writes, *paid)
+
+
+def _accepted(subject: sa.CTE, *, replaces: bool = False) -> tuple[sa.CTE, Sequence[sa.Insert]]:
+    """Return the part that makes the generation, and the writes that hang on it: debit and promise."""
     ended = {"replaces_id": sa.bindparam("ended_id", type_=sa.Uuid())} if replaces else {}
     insert = insert_per_row(
         generations,
@@ -164,11 +183,10 @@ def accept_statement(
         **{name: sa.bindparam(f"order_{name}", type_=generations.c[name].type) for name in ORDER},
         **ended,
     )
-    generation = insert.returning(generations.c.id, generations.c.account_id, generations.c.credits).cte("generation")
+    made = [generations.c[name] for name in ("id", "account_id", "credits", "created_at")]
+    generation = insert.returning(*made).cte("generation")
     paid = sa.select(generation, sa.bindparam("entry_id", type_=sa.Uuid()).label("entry_id")).subquery("paid")
-    once = [keys.keep(generation)] if keyed else []
-    result = sa.select(generation.c.id)
-    return with_writes(result, *once, *writes, entries.debit(paid), enqueue(RUN_GENERATION, generation, _in_a_moment()))
+    return generation, (entries.debit(paid), enqueue(RUN_GENERATION, generation, _in_a_moment()))
 
 
 def _in_a_moment() -> "sa.ColumnElement[Any]":
@@ -193,6 +211,76 @@ def _many() -> sa.Executable:
     writes = entries.debit(paid.subquery("paid")), enqueue(RUN_GENERATION, generation, _in_a_moment())
     return with_writes(sa.select(generation.c.id), *writes)
 
+
+#: Where in an answer which time is: paths of JSON, and columns.
+Times = Mapping[str, "sa.ColumnElement[Any]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """When an order was accepted, and its new project, if it has one; or what is kept of the request that was first."""
+
+    accepted_at: datetime | None
+    created_at: datetime | None
+    updated_at: datetime | None
+    fingerprint: bytes | None
+    ref: UUID | None
+    answer: dict[str, Any] | None
+
+
+_NOTHING_MADE = [sa.null().cast(TIME).label(name) for name in ("accepted_at", *_TIMES)]
+_KEPT: dict[str, sa.types.TypeEngine[Any]] = {
+    "fingerprint": sa.LargeBinary(),
+    "ref": sa.Uuid(),
+    "answer": postgresql.JSONB(),
+}
+_NOTHING_KEPT = [sa.null().cast(kind).label(name) for name, kind in _KEPT.items()]
+
+
+def _fresh(name: str, subject: sa.CTE) -> Statement[Outcome]:
+    """Return the statement that accepts an order for the subject and returns when it did."""
+    generation, writes = _accepted(subject)
+    return Statement(name, with_writes(_made(subject, generation), *writes), Outcome)
+
+
+def _fresh_once(name: str, subject: sa.CTE, times: Callable[[sa.CTE, sa.CTE], Times]) -> Statement[Outcome]:
+    """Return the same with the key of a request, with which its answer is kept; `times` says what is where in that.
+
+    The subject has no row where the key is kept already. Then nothing is written, and what is kept is returned.
+    """
+    generation, writes = _accepted(subject)
+    answer: sa.ColumnElement[Any] = sa.bindparam("answer", type_=postgresql.JSONB())
+    for path, time in times(subject, generation).items():
+        answer = sa.func.jsonb_set(answer, sa.literal_column(f"'{path}'::text[]"), sa.func.to_jsonb(time))
+    done = sa.select(generation.c.id, answer.label("answer")).join(subject, sa.true()).subquery("done")
+    kept = keys.kept().subquery("kept")
+    outcome: sa.CompoundSelect[Any] = sa.union_all(_made(subject, generation), sa.select(*_NOTHING_MADE, kept))
+    return Statement(name, with_writes(outcome, keys.keep(done, done.c.answer), *writes), Outcome)
+
+
+def _made(subject: sa.CTE, generation: sa.CTE) -> sa.Select[Any]:
+    times = (generation.c.created_at.label("accepted_at"), *(subject.c[name] for name in _TIMES))
+    return sa.select(*times, *_NOTHING_KEPT).select_from(generation.join(subject, sa.true()))
+
+
+#: Accept an order all of whose answer is known beforehand, but the times. Run twice, by accident, they are refused by
+#: primary keys.
+NEW, ALONE = _fresh("order", NEW_PROJECT), _fresh("order_alone", NO_PROJECT)
+_IS_FIRST = ~keys.kept().exists()
+NEW_ONCE = _fresh_once(
+    "order_once",
+    _new_project(_IS_FIRST),
+    lambda project, generation: {
+        "{created_at}": project.c.created_at,
+        "{updated_at}": project.c.updated_at,
+        "{generation,created_at}": generation.c.created_at,
+    },
+)
+ALONE_ONCE = _fresh_once(
+    "order_alone_once", _no_project(_IS_FIRST), lambda _, generation: {"{created_at}": generation.c.created_at}
+)
+#: By whether there is a project, and a key.
+FRESH = {(True, False): NEW, (True, True): NEW_ONCE, (False, False): ALONE, (False, True): ALONE_ONCE}
 
 #: Put together once, with parameters, because building SQL costs more than running it; with and without a key.
 READY = {

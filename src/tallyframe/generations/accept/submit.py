@@ -1,128 +1,29 @@
-"""① Fields become an order, on the terms that are in force here. ② It is accepted by ONE statement, all or nothing.
+"""② Orders that bring pictures, are for a project that is there, are many at once, or replace one that has ended.
 
-That statement writes project, pictures, generation, debit and outbox row; `statements.py` puts it together.
+Like all orders, these are accepted by ONE statement, all or nothing.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
 
 from tallyframe.assets.tables import ORDERED, assets
-from tallyframe.credits import Credits
 from tallyframe.db import Database, insert_per_row
-from tallyframe.errors import InsufficientCredits, ValidationFailed
+from tallyframe.errors import InsufficientCredits
 from tallyframe.generations.accept import statements
-from tallyframe.idempotency import keys
+from tallyframe.generations.accept.order import Accepted, NewProject, Order, order_parameters, refusal
 from tallyframe.idempotency.keys import Key
 from tallyframe.ids import new_id
 from tallyframe.ledger import entries
-from tallyframe.lost import constraint, sqlstate
-from tallyframe.operations.base import MAIN, Operation, Operations, OrderLimits
+from tallyframe.lost import REFUSED, constraint, sqlstate
+from tallyframe.operations.base import MAIN
 from tallyframe.projects.tables import project_images
-from tallyframe.providers.base import Offers
 
 #: What refuses a second live generation of a slot, and a second order in place of the same failed one.
 TAKEN = frozenset({"uq_generations_one_live_per_slot", "uq_generations_replaces_id"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What is bought, by whom, for how many credits. `max_active` and `max_age` are the limits in force."""
-
-    user_id: UUID
-    account_id: UUID
-    operation: str
-    input: dict[str, Any]
-    credits: Credits
-    max_active: int
-    max_age: timedelta
-    slot: str = MAIN
-    metadata: dict[str, str] = field(default_factory=dict)
-    new_assets: Sequence[dict[str, Any]] = ()  # rows of pictures stored just for it
-    pictures: frozenset[UUID] = frozenset()  # those that it names, which must be there when it is accepted
-
-
-@dataclass(frozen=True, slots=True)
-class NewProject:
-    """A project to make with the order."""
-
-    kind: str
-    prompt: str
-    prompt_id: UUID | None
-    aspect_ratio: str | None
-    metadata: dict[str, str]
-    images: Sequence[UUID]
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """What the order became."""
-
-    project_id: UUID | None
-    generation_id: UUID
-
-
-class Buyer(Protocol):
-    """Who pays."""
-
-    @property
-    def id(self) -> UUID:
-        """The user's id."""
-        ...
-
-    @property
-    def account_id(self) -> UUID:
-        """The user's credit account."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """The operations that are served here, what their providers make, and the limits. `prices` has credits by name."""
-
-    operations: Operations
-    offers: Offers
-    prices: Mapping[str, int]
-    limits: OrderLimits
-    max_active: int  # generations of one user that have not ended
-    max_age: timedelta  # from acceptance to `expired`
-
-    def operation(self, name: str, *, pointer: str) -> Operation[Any]:
-        """Return the operation of that name. Raises ValidationFailed where there is none."""
-        if name not in self.operations:
-            names = ", ".join(self.operations)
-            raise ValidationFailed(f"There is no operation {name!r} here. There are: {names}.", pointer=pointer)
-        return self.operations[name]
-
-    def order(
-        self, buyer: Buyer, operation: Operation[Any], fields: Mapping[str, Any], *, again: bool = False
-    ) -> Order:
-        """Return the order that these fields ask for.
-
-        `again`: they are the input that an order was kept with, which may be placed again if it can still be made.
-        Raises ValidationFailed and pydantic's ValidationError; Internal for an order that a worker could not read.
-        """
-        if again:
-            order = operation.from_json(fields)
-            operation.check(order, self.offers, self.limits)
-        else:
-            order = operation.accept(fields, self.offers, self.limits)
-        return Order(
-            user_id=buyer.id,
-            account_id=buyer.account_id,
-            operation=operation.name,
-            slot=operation.slot,
-            input=operation.to_json(order),
-            credits=operation.price(order, self.prices),
-            max_active=self.max_active,
-            max_age=self.max_age,
-        )
 
 
 async def submit(db: Database, order: Order, project: NewProject | None, key: Key | None = None) -> Accepted | None:
@@ -202,7 +103,7 @@ async def submit_many(db: Database, orders: Sequence[Order]) -> Sequence[Accepte
     }
     try:
         rows = (await db.run(statements.MANY, parameters)).all()
-    except DBAPIError as error:
+    except REFUSED as error:
         if sqlstate(error) != entries.INSUFFICIENT_CREDITS:
             raise
         # The trigger tells what the debits of the orders before had left.
@@ -219,26 +120,13 @@ async def _accept(  # by position, three callers
     wanted: Mapping[str, Any],
     key: Key | None,
 ) -> Accepted | None:
-    parameters = {
-        "project_id": accepted.project_id,
-        "generation_id": accepted.generation_id,
-        "entry_id": new_id(),
-        **{f"order_{name}": getattr(order, name) for name in statements.ORDER},
-        "user_id": order.user_id,
-        "room_for": 1,
-        "max_active": order.max_active,
-        "max_age": order.max_age,
-        "pictures": list(order.pictures),
-        **wanted,
-        **(key.parameters() if key else {}),
-    }
+    parameters = order_parameters(accepted, order) | dict(wanted) | (key.parameters() if key else {})
     try:
         row = (await db.run(statement, parameters)).one_or_none()
-    except DBAPIError as error:
-        keys.refuse_if_taken(error)
+    except REFUSED as error:
         if constraint(error) in TAKEN:
             return None
-        raise entries.insufficient_credits(error, order.credits) or error from error
+        raise refusal(error, order) or error from error
     return accepted if row else None
 
 
