@@ -91,14 +91,14 @@ async def test_a_slot_is_free_again_soon_after_a_blip_of_the_database(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gates, "LEAVE_AGAIN", 0.02)
-    gate, real, blips = desk.gate(), desk.db.run, [Unavailable(), Unavailable()]
+    gate, real, blips = desk.gate(), desk.db.call, [Unavailable(), Unavailable()]
 
-    async def run(statement: Any, parameters: Any = None) -> Any:
+    async def call(statement: Any, **parameters: Any) -> Any:
         if statement is LEAVE and blips:
             raise blips.pop()
-        return await real(statement, parameters)
+        return await real(statement, **parameters)
 
-    monkeypatch.setattr(desk.db, "run", run)
+    monkeypatch.setattr(desk.db, "call", call)
     await desk.call(gate)
     assert await desk.held() == 1
     await until_true(lambda: not gate._leaving)

@@ -110,15 +110,15 @@ async def test_a_cancellation_at_any_moment_of_being_let_through_holds_nothing(d
 async def test_who_is_cancelled_twice_while_being_let_through_holds_nothing(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, asked, silent, run = desk.gate(most=1), asyncio.Event(), asyncio.Event(), Database.run
+    gate, asked, silent, call = desk.gate(most=1), asyncio.Event(), asyncio.Event(), Database.call
 
-    async def run_late(self: Database, statement: Any, parameters: Any = None) -> Any:
+    async def call_late(self: Database, statement: Any, **parameters: Any) -> Any:
         if statement is statements.ENTER:
             asked.set()
             await silent.wait()
-        return await run(self, statement, parameters)
+        return await call(self, statement, **parameters)
 
-    monkeypatch.setattr(Database, "run", run_late)
+    monkeypatch.setattr(Database, "call", call_late)
     task = asyncio.create_task(desk.call(gate, asyncio.Event()))
     await asked.wait()
     for _ in range(2):

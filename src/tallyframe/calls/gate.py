@@ -19,6 +19,7 @@ from tallyframe.db import Database
 from tallyframe.errors import FailureCode, GenerationError, ProviderError, Unavailable
 from tallyframe.ids import new_id
 from tallyframe.jitter import jittered
+from tallyframe.lost import REFUSED, UNFIT
 from tallyframe.providers.base import Usage
 from tallyframe.redaction import hidden
 
@@ -150,7 +151,7 @@ class Gate:
             task.cancel()
         await asyncio.gather(*self._leaving, return_exceptions=True)
 
-    async def _ask(self, record: Record) -> "sa.Row[*tuple[Any, ...]]":
+    async def _ask(self, record: Record) -> statements.Entered:
         """Run ENTER. If we are cancelled meanwhile, wait for the answer and leave again should it be yes."""
         context = record.context
         most = None if context.kind == "cancel" else self._limits.in_flight.get(record.provider)
@@ -167,9 +168,9 @@ class Gate:
             "guarded": self._is_guarded(record),
             "hold": timedelta(seconds=longest_call(self._limits.timeout, context.kind)),
         }
-        asking = asyncio.ensure_future(self._db.run(statements.ENTER, parameters))
+        asking = asyncio.ensure_future(self._db.call(statements.ENTER, **parameters))
         try:
-            return (await asyncio.shield(asking)).one()
+            return (await asyncio.shield(asking))[0]
         except asyncio.CancelledError:
             leaving = asyncio.create_task(self._leave_entered(asking, record))
             self._leaving.add(leaving)
@@ -185,7 +186,7 @@ class Gate:
             asking.cancel()
         record.status = "abandoned"
         if not asking.cancelled() and not asking.exception():
-            record.probes = asking.result().one().probes
+            record.probes = asking.result()[0].probes
         await self._leave(record)
 
     def _is_guarded(self, record: Record) -> bool:
@@ -196,12 +197,12 @@ class Gate:
         """Run LEAVE. While the database is away, go on trying in the background: the answer must not wait for it."""
         try:
             parameters = self._outcome(record)
-            await self._db.run(statements.LEAVE, parameters)
+            await self._db.call(statements.LEAVE, **parameters)
         except Unavailable:
             task = asyncio.create_task(self._leave_later(parameters))
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
-        except (sa.exc.SQLAlchemyError, ArithmeticError) as error:
+        except (*REFUSED, *UNFIT) as error:
             log.warning("call_not_recorded", call_id=str(record.id), error=type(error).__name__)
 
     async def _leave_later(self, parameters: dict[str, Any]) -> None:
@@ -210,7 +211,7 @@ class Gate:
         while monotonic() < until:
             await asyncio.sleep(LEAVE_AGAIN)
             with suppress(Unavailable):
-                await self._db.run(statements.LEAVE, parameters)
+                await self._db.call(statements.LEAVE, **parameters)
                 return
         log.warning("call_not_recorded", call_id=str(parameters["id"]), error="Unavailable")
 

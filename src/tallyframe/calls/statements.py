@@ -1,6 +1,11 @@
 """The gate's SQL. It is text, because each statement has many parts, and they read best as SQL."""
 
+from dataclasses import dataclass
+from decimal import Decimal
+
 import sqlalchemy as sa
+
+from tallyframe.db import AnyRow, Statement
 
 MAKE_SLOTS = sa.text("""
     INSERT INTO provider_slots (provider, number)
@@ -21,7 +26,7 @@ MAKE_SLOTS = sa.text("""
 #: them all. Calls of one user that ask at the same instant don't see each other, so a burst may get more slots. That
 #: is harmless: it lasts for one call, because the user gets no further slot until enough are back. An exact count would
 #: need a lock for which all calls of a user wait.
-ENTER = sa.text("""
+_ENTER = sa.text("""
     WITH circuit AS (
         SELECT open_until, probe_until, open_until <= now() AND (
             probe_until IS NULL OR probe_until <= now() OR NOT EXISTS (
@@ -73,9 +78,23 @@ ENTER = sa.text("""
     sa.bindparam("hold", type_=sa.Interval()),
 )
 
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """Whether a call may be made, and as a probe; and for how many seconds the circuit is open, if it is."""
+
+    entered: bool
+    probes: bool
+    open_for: Decimal | None
+
+
+ENTER = Statement(
+    "enter_call", _ENTER.columns(entered=sa.Boolean(), probes=sa.Boolean(), open_for=sa.Numeric()), Entered
+)
+
 #: Ends a call. A circuit opens after `failures` failures in a row, each for another generation, or as soon as the
 #: vendor asks for a pause. Only the probe closes it: an answer to an older order says nothing about the vendor now.
-LEAVE = sa.text("""
+_LEAVE = sa.text("""
     WITH ended AS (
         UPDATE ai_operations
         SET status = :status, error_code = :error_code, error = :error, input_tokens = :input_tokens,
@@ -107,7 +126,7 @@ LEAVE = sa.text("""
         WHERE :guarded AND NOT :ill AND provider = :provider AND model = :model
           AND (failures > 0 OR open_until IS NOT NULL)
     )
-    SELECT 1
+    SELECT 1 AS done
 """).bindparams(
     *(sa.bindparam(name, type_=sa.Uuid()) for name in ("id", "generation_id")),
     *(
@@ -120,6 +139,7 @@ LEAVE = sa.text("""
     *(sa.bindparam(name, type_=sa.Boolean()) for name in ("guarded", "ill", "answered", "probes")),
     *(sa.bindparam(name, type_=sa.Interval()) for name in ("cooldown", "pause")),
 )
+LEAVE = Statement[AnyRow]("leave_call", _LEAVE.columns(done=sa.Integer()), dict)
 
 #: Marks calls that no worker will finish: they have run for longer than a call may take.
 ABANDON = sa.text("""

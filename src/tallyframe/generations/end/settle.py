@@ -11,9 +11,10 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from tallyframe.assets.tables import assets
-from tallyframe.db import Database, insert_per_row, with_writes
+from tallyframe.db import AnyRow, Database, Statement, insert_per_row, with_writes
 from tallyframe.errors import FailureCode
 from tallyframe.generations.claim import HELD, Claim, ExtraWrites, no_writes, unheld
 from tallyframe.generations.states import Status, sources
@@ -22,7 +23,7 @@ from tallyframe.generations.steps.values import Verdict
 from tallyframe.generations.tables import WITHDRAW, generation_steps, generations
 from tallyframe.ids import new_id
 from tallyframe.ledger import entries
-from tallyframe.operations.base import MAIN, Result
+from tallyframe.operations.base import MAIN, Result, Stored
 from tallyframe.outbox.rows import complete, enqueue
 from tallyframe.outbox.tables import RUN_GENERATION
 from tallyframe.projects import media
@@ -31,20 +32,12 @@ from tallyframe.projects.tables import changed, has_media, projects
 
 async def succeed(db: Database, claim: Claim, result: Result) -> bool:
     """Keep the result, and show its files in the project, if there is one. False: the claim is no longer ours."""
+    made = [
+        {"id": str(new_id()), "role": each.role, "position": each.position, **asdict(each.stored)}
+        for each in result.outputs
+    ]
     output = None if result.data is None else dict(result.data)
-    update = sa.update(generations).where(HELD).values(**_final(Status.SUCCEEDED), step="completed", output=output)
-    settled = update.returning(*_SETTLED).cte("settled")
-    writes: list[sa.Insert | sa.Update | sa.Delete] = [complete(RUN_GENERATION, settled)]
-    if result.outputs:
-        made = _outputs(result)
-        columns = {column.name: column for column in made.c}
-        owner = {name: settled.c[name] for name in ("user_id", "project_id")}
-        both = settled.join(made, sa.true())
-        writes.append(insert_per_row(assets, both, **columns, **owner, generation_id=settled.c.id))
-        writes.append(media.show(settled, made))
-    writes.append(_show(settled, "draft" if result.outputs else None))
-    parameters = {"claim_id": claim.id, "claim_fence": claim.fence}
-    return (await db.run(with_writes(sa.select(settled.c.id), *writes), parameters)).one_or_none() is not None
+    return bool(await db.call(_SUCCEED, claim_id=claim.id, claim_fence=claim.fence, made=made, output=output))
 
 
 async def fail(db: Database, claim: Claim, code: FailureCode, message: str, verdicts: Sequence[Verdict] = ()) -> bool:
@@ -56,7 +49,7 @@ async def fail(db: Database, claim: Claim, code: FailureCode, message: str, verd
     parameters: dict[str, Any] = {"claim_id": claim.id, "claim_fence": claim.fence, "entry_id": new_id()}
     parameters |= {"code": code.value, "words": message, "verdicts": [asdict(verdict) for verdict in verdicts]}
     parameters |= {"by_provider": last and last.provider, "by_model": last and last.model}
-    return (await db.run(_FAIL, parameters)).one_or_none() is not None
+    return bool(await db.call(_FAIL, **parameters))
 
 
 async def cancel(db: Database, generation_id: UUID, message: str, also: ExtraWrites = no_writes) -> bool:
@@ -152,28 +145,46 @@ def _final(status: Status) -> dict[str, Any]:
     return {"status": status.value, "finished_at": sa.func.clock_timestamp(), "lease_until": None, "wake_at": None}
 
 
-def _show(settled: sa.CTE, status: "sa.ColumnElement[str] | str | None") -> sa.Update:
+def _show(settled: sa.CTE, status: "sa.ColumnElement[str]") -> sa.Update:
     """Return the update of the project, if there is one: its status is that of its main slot."""
     mine = projects.c.id == sa.select(settled.c.project_id).scalar_subquery()
     in_main = sa.select(settled.c.slot).scalar_subquery() == MAIN
-    new = projects.c.status if status is None else sa.case((in_main, status), else_=projects.c.status)
+    new = sa.case((in_main, status), else_=projects.c.status)
     return sa.update(projects).where(mine).values(status=new, **changed())
 
 
-def _outputs(result: Result) -> sa.CTE:
-    """Return the rows of the outputs, as far as they are known before they are inserted."""
-    rows = [
-        {"id": new_id(), "role": each.role, "position": each.position, **asdict(each.stored)} for each in result.outputs
-    ]
-    columns = [sa.column(name, assets.c[name].type) for name in rows[0]]
-    typed = [sa.cast(column, column.type).label(column.name) for column in columns]
-    values = sa.values(*columns, name="given").data([tuple(row.values()) for row in rows])
-    return sa.select(*typed).select_from(values).cte("made")
+#: What has been made: a list of files in JSON, with their columns as far as they are known before they are inserted.
+_MADE = (
+    sa.func.jsonb_to_recordset(sa.bindparam("made", type_=postgresql.JSONB()))
+    .table_valued(
+        *(sa.column(name, assets.c[name].type) for name in ("id", "role", "position", *Stored.__dataclass_fields__)),
+        name="given",
+    )
+    .render_derived(with_types=True)
+)
+
+
+def _succeeding() -> sa.Select[Any]:
+    output = sa.bindparam("output", type_=generations.c.output.type)
+    update = sa.update(generations).where(HELD).values(**_final(Status.SUCCEEDED), step="completed", output=output)
+    settled = update.returning(*_SETTLED).cte("settled")
+    made = sa.select(_MADE).cte("made")
+    both, owner = settled.join(made, sa.true()), {name: settled.c[name] for name in ("user_id", "project_id")}
+    columns = {column.name: column for column in made.c}
+    keep = insert_per_row(assets, both, **columns, **owner, generation_id=settled.c.id)
+    status = sa.case((sa.exists().select_from(made), "draft"), else_=projects.c.status)
+    writes = (complete(RUN_GENERATION, settled), keep, media.show(settled, made), _show(settled, status))
+    return with_writes(sa.select(settled.c.id), *writes)
 
 
 # Put together once: building SQL costs more than running it.
+_SUCCEED = Statement[AnyRow]("succeed", _succeeding(), dict)
 _BLAMED = {
     name: sa.func.coalesce(sa.bindparam(f"by_{name}", type_=sa.Text()), generations.c[name])
     for name in ("provider", "model")
 }
-_FAIL = _refunding(HELD, Status.FAILED, lambda settled: [keep_verdicts(settled)], _with_open_ticket_still, **_BLAMED)
+_FAIL = Statement[AnyRow](
+    "fail",
+    _refunding(HELD, Status.FAILED, lambda settled: [keep_verdicts(settled)], _with_open_ticket_still, **_BLAMED),
+    dict,
+)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.dml import UpdateBase
 
-from tallyframe.db import Database, with_writes
+from tallyframe.db import AnyRow, Database, Statement, with_writes
 from tallyframe.generations.claim import HELD, Claim, ExtraWrites, bump_project, unheld
 from tallyframe.generations.states import LIVE, Status
 from tallyframe.generations.steps.rows import keep_verdicts
@@ -94,16 +94,22 @@ def _leave(*, counts: bool) -> sa.Select[Any]:
 
 
 # Put together once: building SQL costs more than running it.
-_NEXT_IN_TURN = _claim(_next(generations.c.turn, generations.c.id), in_turn=True)
+_NEXT_IN_TURN = Statement("claim_next", _claim(_next(generations.c.turn, generations.c.id), in_turn=True), Claim)
 # By time and not by id: ordered by id, the planner would walk the primary key through all ended generations.
-_OLDEST = _claim(_next(generations.c.created_at))
-_THIS_ONE = _claim(
-    sa.select(generations.c.id)
-    .where(generations.c.id == sa.bindparam("this", type_=sa.Uuid()), _is_ready())
-    .with_for_update(key_share=True)
+_OLDEST = Statement("claim_oldest", _claim(_next(generations.c.created_at)), Claim)
+_THIS_ONE = Statement(
+    "claim",
+    _claim(
+        sa.select(generations.c.id)
+        .where(generations.c.id == sa.bindparam("this", type_=sa.Uuid()), _is_ready())
+        .with_for_update(key_share=True)
+    ),
+    Claim,
 )
-_RENEW = sa.update(generations).where(HELD).values(lease_until=_in("lease")).returning(generations.c.id)
-_LEAVE = {counts: _leave(counts=counts) for counts in (False, True)}
+_RENEW = Statement[AnyRow](
+    "renew", sa.update(generations).where(HELD).values(lease_until=_in("lease")).returning(generations.c.id), dict
+)
+_LEAVE = {counts: Statement[AnyRow]("leave", _leave(counts=counts), dict) for counts in (False, True)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,22 +122,20 @@ class Holder:
 
 async def claim_next(db: Database, holder: Holder, full: Sequence[UUID], *, oldest: bool) -> Claim | None:
     """Take the ready generation whose turn it is, or the oldest, of anybody but the users in `full`; None: no such."""
-    parameters = {"full": list(full), "by": holder.worker, "lease": timedelta(seconds=holder.lease_seconds)}
-    row = (await db.run(_OLDEST if oldest else _NEXT_IN_TURN, parameters)).one_or_none()
-    return Claim(*row) if row else None
+    lease = timedelta(seconds=holder.lease_seconds)
+    return await db.find(_OLDEST if oldest else _NEXT_IN_TURN, full=list(full), by=holder.worker, lease=lease)
 
 
 async def claim(db: Database, holder: Holder, generation_id: UUID) -> Claim | None:
     """Take that very generation if it is waiting, due, or its lease has run out; None where it isn't."""
-    parameters = {"this": generation_id, "by": holder.worker, "lease": timedelta(seconds=holder.lease_seconds)}
-    row = (await db.run(_THIS_ONE, parameters)).one_or_none()
-    return Claim(*row) if row else None
+    lease = timedelta(seconds=holder.lease_seconds)
+    return await db.find(_THIS_ONE, this=generation_id, by=holder.worker, lease=lease)
 
 
 async def renew(db: Database, claim: Claim, *, lease_seconds: float) -> bool:
     """Renew the lease; False when the claim is no longer ours."""
-    parameters = {"claim_id": claim.id, "claim_fence": claim.fence, "lease": timedelta(seconds=lease_seconds)}
-    return (await db.run(_RENEW, parameters)).one_or_none() is not None
+    lease = timedelta(seconds=lease_seconds)
+    return bool(await db.call(_RENEW, claim_id=claim.id, claim_fence=claim.fence, lease=lease))
 
 
 async def leave(db: Database, claim: Claim, *, seconds: float, counts: bool, verdicts: Sequence[Verdict] = ()) -> bool:
@@ -140,9 +144,9 @@ async def leave(db: Database, claim: Claim, *, seconds: float, counts: bool, ver
     `counts`: this is another attempt, which its receipt shows; waiting for a ticket is none. False when the claim is no
     longer ours: then nothing was written.
     """
-    parameters = {"claim_id": claim.id, "claim_fence": claim.fence, "wait": timedelta(seconds=seconds)}
-    kept = {"verdicts": [asdict(verdict) for verdict in verdicts]}
-    return (await db.run(_LEAVE[counts], parameters | kept)).one_or_none() is not None
+    wait, kept = timedelta(seconds=seconds), [asdict(verdict) for verdict in verdicts]
+    held = {"claim_id": claim.id, "claim_fence": claim.fence}
+    return bool(await db.call(_LEAVE[counts], **held, wait=wait, verdicts=kept))
 
 
 async def wake(db: Database, generation_id: UUID, also: ExtraWrites) -> bool:

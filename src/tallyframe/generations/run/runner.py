@@ -8,9 +8,7 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
 import structlog
-from sqlalchemy.exc import DBAPIError
 
 from tallyframe import observe
 from tallyframe.db import Database, retry_while_unavailable
@@ -24,7 +22,7 @@ from tallyframe.generations.steps.execute import RunDependencies
 from tallyframe.generations.steps.rows import StepRows
 from tallyframe.generations.steps.values import End, Leave
 from tallyframe.jitter import jittered
-from tallyframe.lost import sqlstate
+from tallyframe.lost import REFUSED, UNFIT, sqlstate
 from tallyframe.operations.base import Operation, Operations, Result
 
 log = structlog.get_logger()
@@ -33,7 +31,7 @@ log = structlog.get_logger()
 HEARD = 2.0
 
 #: The classes of SQLSTATEs that say that no row can hold a result: neither now nor after another run.
-_UNFIT = frozenset({"22", "23"})
+_NO_ROW_HOLDS_IT = frozenset({"22", "23"})
 
 POISONED = "This could not be finished. Your credits are back."
 
@@ -137,8 +135,8 @@ class Runner:
             case Result():
                 try:
                     kept = await retry_while_unavailable(partial(settle.succeed, self.db, claim, made))
-                except sa.exc.StatementError as error:
-                    if isinstance(error, DBAPIError) and sqlstate(error)[:2] not in _UNFIT:
+                except (*REFUSED, *UNFIT) as error:
+                    if isinstance(error, REFUSED) and sqlstate(error)[:2] not in _NO_ROW_HOLDS_IT:
                         raise
                     return await self._move(claim, _bug_or_failure(error))
                 return "succeeded" if kept else LOST

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects.postgresql import JSONB
 
-from tallyframe.db import Database, insert_per_row, retry_while_unavailable, with_writes
+from tallyframe.db import AnyRow, Database, Statement, insert_per_row, retry_while_unavailable, with_writes
 from tallyframe.errors import GenerationError, ProviderError, Unavailable
 from tallyframe.generations.claim import HELD, Claim, ClaimLost, bump_project
 from tallyframe.generations.steps.values import Asked, Try, Verdict
@@ -80,9 +80,48 @@ def _intention() -> sa.Select[Any]:
 
 
 # Put together once: building SQL costs more than running it.
-_INTEND = _intention()
+_INTEND = Statement[AnyRow]("intend", _intention(), dict)
 _MINE = sa.select(generations.c.id).where(HELD).with_for_update(key_share=True).cte("mine")
-_KEEP = with_writes(sa.select(_MINE.c.id), keep_verdicts(_MINE))
+_KEEP = Statement[AnyRow]("keep_verdicts", with_writes(sa.select(_MINE.c.id), keep_verdicts(_MINE)), dict)
+
+_THIS_TRY = sa.and_(
+    _step.generation_id == sa.bindparam("claim_id", type_=sa.Uuid()),
+    _step.name == sa.bindparam("of_step", type_=sa.Text()),
+    _step.attempt == sa.bindparam("of_attempt", type_=sa.Integer()),
+)
+
+
+def _storing() -> sa.Select[Any]:
+    update = sa.update(generations).where(HELD).values(step="storing")
+    stepped = update.returning(generations.c.id, generations.c.project_id).cte("stepped")
+    fences = sa.func.array_append(_step.fences, sa.bindparam("claim_fence", type_=sa.Integer()))
+    this = sa.and_(_THIS_TRY, sa.exists().where(stepped.c.id == _step.generation_id))
+    return with_writes(
+        sa.select(stepped.c.id), sa.update(generation_steps).where(this).values(fences=fences), bump_project(stepped)
+    )
+
+
+_STORING = Statement[AnyRow]("show_storing", _storing(), dict)
+_FINISH = Statement[AnyRow](
+    "finish_step",
+    sa.update(generation_steps)
+    .where(_THIS_TRY, sa.exists().where(HELD))
+    .values(state="done", result=sa.bindparam("made", type_=JSONB), ended_at=sa.func.now())
+    .returning(_step.generation_id),
+    dict,
+)
+_rests = sa.func.date_part("epoch", _step.poll_at - sa.func.clock_timestamp(), type_=sa.Float()) - TOGETHER
+_TRIES = Statement[AnyRow](
+    "tries",
+    sa.select(
+        _step.name,
+        *(_step[name] for name in Try.__dataclass_fields__ if name != "rests"),
+        sa.func.coalesce(_rests, 0).label("rests"),
+    )
+    .where(_step.generation_id == sa.bindparam("of", type_=sa.Uuid()))
+    .order_by(_step.attempt),
+    dict,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +133,9 @@ class StepRows:
 
     async def tries(self) -> dict[str, list[Try]]:
         """Return all tries of all steps, oldest first, by the steps' names."""
-        rests = sa.func.date_part("epoch", _step.poll_at - sa.func.clock_timestamp()) - TOGETHER
-        columns = [_step[name] for name in Try.__dataclass_fields__ if name != "rests"]
-        query = sa.select(_step.name, *columns, sa.func.coalesce(rests, 0)).order_by(_step.attempt)
         found: dict[str, list[Try]] = {}
-        for name, *fields in (await self.db.run(query.where(_step.generation_id == self.claim.id))).all():
-            found.setdefault(name, []).append(Try(*fields))
+        for row in await self.db.call(_TRIES, of=self.claim.id):
+            found.setdefault(row.pop("name"), []).append(Try(**row))
         return found
 
     async def intend(self, asked: Asked) -> None:
@@ -151,20 +187,12 @@ class StepRows:
 
     async def show_storing(self, name: str, attempt: int) -> None:
         """Show that a result is being stored, and note that this claim may write a file. Raises ClaimLost."""
-        update = sa.update(generations).where(HELD).values(step="storing")
-        stepped = update.returning(generations.c.id, generations.c.project_id).cte("stepped")
-        fences = sa.func.array_append(_step.fences, sa.literal(self.claim.fence, sa.Integer()))
-        this = sa.and_(self._try(name, attempt), sa.exists().where(stepped.c.id == _step.generation_id))
-        note = sa.update(generation_steps).where(this).values(fences=fences)
-        statement = with_writes(sa.select(stepped.c.id), note, bump_project(stepped))
-        await retry_while_unavailable(lambda: self._write(statement, {}))
+        await retry_while_unavailable(lambda: self._write(_STORING, {"of_step": name, "of_attempt": attempt}))
 
     async def finish(self, name: str, attempt: int, result: Mapping[str, Any]) -> None:
         """Commit what the step has made. Raises ClaimLost."""
-        ours = sa.exists().where(HELD)
-        done = {"state": "done", "result": dict(result), "ended_at": sa.func.now()}
-        update = sa.update(generation_steps).where(self._try(name, attempt), ours).values(**done)
-        await retry_while_unavailable(lambda: self._write(update.returning(_step.generation_id), {}))
+        done = {"of_step": name, "of_attempt": attempt, "made": dict(result)}
+        await retry_while_unavailable(lambda: self._write(_FINISH, done))
 
     async def end_late(self, name: str, attempt: int, error: GenerationError, *, delivered: bool) -> None:
         """Note what came of an order that nobody waited for any more: the vendor's verdict, or a result.
@@ -205,8 +233,7 @@ class StepRows:
     def _try(self, name: str, attempt: int) -> "sa.ColumnElement[bool]":
         return sa.and_(_step.generation_id == self.claim.id, _step.name == name, _step.attempt == attempt)
 
-    async def _write(self, statement: sa.Executable, parameters: Mapping[str, Any]) -> None:
+    async def _write(self, statement: Statement[Any], parameters: Mapping[str, Any]) -> None:
         """Run a statement that returns a row as long as the claim is held. Raises ClaimLost."""
-        claimed = {"claim_id": self.claim.id, "claim_fence": self.claim.fence}
-        if (await self.db.run(statement, claimed | dict(parameters))).one_or_none() is None:
+        if not await self.db.call(statement, claim_id=self.claim.id, claim_fence=self.claim.fence, **parameters):
             raise ClaimLost
