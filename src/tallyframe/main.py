@@ -20,6 +20,7 @@ from tallyframe.accounts.session_tokens import SessionTokens
 from tallyframe.api import (
     account,
     assets,
+    direct,
     docs_files,
     document,
     explore,
@@ -44,14 +45,15 @@ from tallyframe.api.admin import (
 from tallyframe.api.browsers import Browsers
 from tallyframe.api.connections import connection_limits
 from tallyframe.api.dependencies import Services
-from tallyframe.api.middleware import BodyLimits, Edge, Guard
+from tallyframe.api.limits import BodyLimits
+from tallyframe.api.middleware import Direct, Edge, Guard
 from tallyframe.assets.decoders import Decoders
 from tallyframe.assets.fetch import fetch_picture
 from tallyframe.assets.line import Bounds, Line
 from tallyframe.assets.lookups import Lookups
 from tallyframe.connecting import LOCK_PATIENCE
 from tallyframe.db import ADMIN_ROLE, API_ROLE, Database
-from tallyframe.generations.accept.submit import Terms
+from tallyframe.generations.accept.order import Terms
 from tallyframe.logs import configure_logs
 from tallyframe.operations.base import OrderLimits
 from tallyframe.operations.fields import MAX_PICTURES
@@ -134,14 +136,16 @@ def create_app(settings: Settings, *, is_process: bool = False) -> FastAPI:
         lifespan=partial(_lifespan, settings=settings, is_process=is_process),
         routes=ROUTES.routes,
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False},  # spans are OpenTelemetry's own, and metrics are ours
         redirect_slashes=False,  # a redirect repeats the request's Host, and loses the https of a proxy
     )
     problems.install(app)
+    app.add_middleware(Direct, served=direct.served(_ROUTERS))
     app.add_middleware(Guard, most_target=settings.requests.max_target_bytes)
     if settings.server.cors_origins:
         app.add_middleware(Browsers, origins=settings.server.cors_origins)
     # The last one added is the outermost: preflights, too, carry a request id.
-    app.add_middleware(Edge, limits=_body_limits(settings))
+    app.add_middleware(Edge, bounds=_body_limits(settings))
     if settings.observability.otlp_endpoint:
         FastAPIInstrumentor.instrument_app(app)
     document.serve(app)

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tallyframe.api import middleware
+from tallyframe.api import limits
 from tallyframe.settings import Settings
 from tests.conftest import enroll, serving
 from tests.support.cast import Member
@@ -187,7 +187,7 @@ async def status(wire: Wire) -> int:
 async def test_a_body_that_stops_is_given_up(
     settings: Settings, alice: Member, monkeypatch: pytest.MonkeyPatch, before: dict[str, object]
 ) -> None:
-    monkeypatch.setattr(middleware, "RATE_WINDOW", 0.3)
+    monkeypatch.setattr(limits, "RATE_WINDOW", 0.3)
     form = FIELDS + part("images", PHOTO + bytes(100_000), FILE) + END
     async with listening(settings) as server:
         for sent in (b"", form[:50], form[:-1]):
@@ -205,7 +205,7 @@ async def test_a_body_that_stops_is_given_up(
 async def test_a_body_has_a_deadline(
     settings: Settings, alice: Member, monkeypatch: pytest.MonkeyPatch, before: dict[str, object]
 ) -> None:
-    monkeypatch.setattr(middleware, "RATE_WINDOW", 0.1)
+    monkeypatch.setattr(limits, "RATE_WINDOW", 0.1)
     async with listening(settings.replaced(body_timeout=0.5, min_body_rate=1)) as server, server.wire() as wire:
         await wire.send(head(alice.key, 1_000_000) + FIELDS + part("images", b"", FILE)[:-2])
         for _ in range(20):

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from tallyframe.api.middleware import MAX_WEBHOOK as MAX_BODY
+from tallyframe.api.limits import MAX_WEBHOOK as MAX_BODY
 from tallyframe.settings import Settings
 from tallyframe.webhooks.signatures import Signatures
 from tests.conftest import serving

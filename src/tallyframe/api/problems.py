@@ -1,5 +1,6 @@
 """Answers every error as application/problem+json (RFC 9457), ours and the framework's alike."""
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -54,10 +55,8 @@ def request_id_of(request: Request) -> str:
 
 def install(app: FastAPI) -> None:
     """Register the handlers below."""
-    app.add_exception_handler(TallyframeError, _ours)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(ValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
+    for kind, handle in HANDLERS.items():
+        app.add_exception_handler(kind, handle)
 
 
 def _ours(request: Request, error: Exception) -> JSONResponse:
@@ -113,3 +112,12 @@ def _other_method(request: Request, request_id: str) -> Response:
     answer = _response(405, "method_not_allowed", detail, request_id, {})
     answer.headers.update(allowed)
     return answer
+
+
+#: What answers which error.
+HANDLERS: dict[type[Exception], Callable[[Request, Exception], Response]] = {
+    TallyframeError: _ours,
+    RequestValidationError: _invalid,
+    ValidationError: _invalid,
+    HTTPException: _http,
+}

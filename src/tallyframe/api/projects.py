@@ -4,16 +4,24 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 import structlog
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from tallyframe.accounts.users import User
 from tallyframe.api import cursors, schemas, views
 from tallyframe.api.answers import answer, found
-from tallyframe.api.conditions import KnownTags, is_among
-from tallyframe.api.dependencies import CurrentUser, Services, UserServices
+from tallyframe.api.conditions import KnownTags, is_among, known_tags
+from tallyframe.api.dependencies import (
+    CurrentUser,
+    UserServices,
+    caller,
+    read_id,
+    services,
+)
+from tallyframe.api.direct import directly
 from tallyframe.api.forms import NoBody
 from tallyframe.api.routes import SignedInFirst
+from tallyframe.db import Database
 from tallyframe.errors import (
     Generating,
     NotCancelable,
@@ -26,7 +34,7 @@ from tallyframe.generations.end import erase, settle
 from tallyframe.generations.tables import ERASE_PROJECT
 from tallyframe.operations.fields import Text
 from tallyframe.projects import publish
-from tallyframe.storages.base import StorageError
+from tallyframe.storages.base import StorageError, Storages
 
 log = structlog.get_logger()
 
@@ -58,18 +66,42 @@ async def list_projects(
     return schemas.Projects(data=data, next_cursor=next_cursor)
 
 
+async def _poll(request: Request) -> Response | None:
+    """Answer most polls, and all that are right."""
+    project_id = read_id(request.path_params["project_id"])
+    if project_id is None:
+        return None
+    serving = await services(request)
+    user = await caller(request, serving)
+    return await _polled(serving.db.as_user(user.id), serving.storages, user, project_id, await known_tags(request))
+
+
 @router.get("/{project_id}", response_model=schemas.Project, responses={304: {"description": "Unchanged"}})
-async def get_project(
-    project_id: UUID,
-    response: Response,
-    user: CurrentUser,
-    serving: UserServices,
-    if_none_match: KnownTags,
-) -> schemas.Project | Response:
+@directly(_poll)
+async def get_project(project_id: UUID, user: CurrentUser, serving: UserServices, if_none_match: KnownTags) -> Response:
     """Return the project. While it is generating, `Retry-After` says when to ask again."""
-    if if_none_match and (unchanged := await _unchanged(serving, user, project_id, if_none_match)):
-        return unchanged
-    return await answer(serving, user, project_id, response)
+    return await _polled(serving.db, serving.storages, user, project_id, if_none_match)
+
+
+async def _polled(db: Database, storages: Storages, user: User, project_id: UUID, tags: str | None) -> Response:
+    """Answer a poll of a client that has the states with these `tags`. Raises NotFound."""
+    if tags:
+        version = await queries.project_version(db, user.id, project_id)
+        if version is None:
+            raise NotFound
+        etag = views.etag(project_id, version.status_sequence, storages)
+        if is_among(etag, tags):
+            headers = {"ETag": etag, "Cache-Control": views.PRIVATE}
+            if since := version.generating_since:
+                headers["Retry-After"] = str(views.retry_after(since))
+            return Response(status_code=304, headers=headers)
+    row = await queries.project(db, user.id, project_id)
+    if row is None:
+        raise NotFound
+    response = Response(media_type="application/json")
+    response.body = views.as_json(views.with_headers(views.project(row, storages), response, storages))
+    response.headers["Content-Length"] = str(len(response.body))
+    return response
 
 
 @router.post("/{project_id}/cancel", dependencies=[NoBody])
@@ -121,17 +153,3 @@ async def list_generations(project_id: UUID, user: CurrentUser, serving: UserSer
     await found(serving, user, project_id)
     rows = await queries.receipts(serving.db, user.id, project_id)
     return schemas.Generations(data=[views.generation(row, serving.storages) for row in rows])
-
-
-async def _unchanged(serving: Services, user: User, project_id: UUID, if_none_match: str) -> Response | None:
-    """Return a 304 if the client has the project's state already. Raises NotFound."""
-    version = await queries.project_version(serving.db, user.id, project_id)
-    if version is None:
-        raise NotFound
-    etag = views.etag(project_id, version["status_sequence"], serving.storages)
-    if not is_among(etag, if_none_match):
-        return None
-    headers = {"ETag": etag, "Cache-Control": views.PRIVATE}
-    if since := version["generating_since"]:
-        headers["Retry-After"] = str(views.retry_after(since))
-    return Response(status_code=304, headers=headers)

@@ -8,7 +8,7 @@ from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from tallyframe.api.dependencies import administrator, bearer, current_user, services
+from tallyframe.api.dependencies import administrator, caller, current_user, services
 
 
 class SignedInFirst(APIRoute):
@@ -23,7 +23,7 @@ class SignedInFirst(APIRoute):
 
 
 async def _handle(handle: Any, only_administrators: bool, request: Request) -> Response:  # noqa: ANN401, FBT001
-    user = await current_user(request, await services(request), await bearer(request))
+    user = await caller(request, await services(request))
     if only_administrators:
         await administrator(user)
     response: Response = await handle(request)
