@@ -35,6 +35,8 @@ WAKE_UP = "tallyframe:wake"
 WAKE_UP_EXPIRES = 5000
 #: Seconds that an accepted order may spend on the wake-up. With Redis frozen, workers look by themselves.
 WAKE_TIMEOUT = 0.3
+#: Seconds between two wake-ups of one process.
+WAKE_EVERY = 0.005
 #: What the client raises when Redis is away. uvloop says of a connection that has just been reset that it is closed.
 REDIS_AWAY = (RedisError, OSError, RuntimeError)
 #: Seconds until a row that is still there is enqueued again; doubles each time, to at most AGAIN_AFTER_MOST.
@@ -57,6 +59,8 @@ class JobQueue(ArqRedis):
 
     outage: Outage
     address: str
+    next_wake: "asyncio.Task[bool] | None" = None
+    last_wake = 0.0  # seconds of the loop's clock
 
     async def execute_command(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  # as redis-py calls it
         """Ask Redis, and note whether it answers. A key of another type is removed first. Raises REDIS_AWAY."""
@@ -129,7 +133,19 @@ def unpack(data: bytes) -> dict[str, Any]:
 
 
 async def wake(redis: JobQueue) -> bool:
-    """Wake a worker for a generation that has just been committed. False: Redis is slow or away, and workers look."""
+    """Wake a worker for a generation that has just been committed. False: Redis is slow or away, and workers look.
+
+    Orders that come within WAKE_EVERY share one wake-up: it says that there is work, and not which.
+    """
+    if redis.next_wake is None:
+        redis.next_wake = asyncio.create_task(_wake_in_turn(redis))
+    return await asyncio.shield(redis.next_wake)
+
+
+async def _wake_in_turn(redis: JobQueue) -> bool:
+    now = asyncio.get_running_loop().time
+    await asyncio.sleep(redis.last_wake + WAKE_EVERY - now())
+    redis.next_wake, redis.last_wake = None, now()  # who comes from now on needs another one
     waking = asyncio.create_task(_tried_to_wake(redis))
     _waking.add(waking)
     waking.add_done_callback(_waking.discard)
