@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID
 
 import httpx
-import sqlalchemy as sa
-from sqlalchemy.engine import Engine
 
 from bench.cast import Person
-from bench.orders import ORDER
+from bench.orders import KEY, ORDER
 from bench.stack import Stack
+from tallyframe.db import Database, Statement as HotStatement
 from tallyframe.main import create_app
 from tallyframe.settings import load_settings
 
@@ -44,17 +44,18 @@ async def capture(stack: Stack, person: Person) -> Captured:
     """Place an order and poll it twice, in this process, as `person`."""
     async with _client(stack, person) as client:
         with _recording() as accepting:
-            project = (await client.post("/v1/projects", json=ORDER)).raise_for_status().json()
+            headers = {"Idempotency-Key": KEY}
+            project = (await client.post("/v1/projects", json=ORDER, headers=headers)).raise_for_status().json()
         path = f"/v1/projects/{project['id']}"
         with _recording() as polling:
             etag = (await client.get(path)).raise_for_status().headers["ETag"]
         with _recording() as repolling:
             await client.get(path, headers={"If-None-Match": etag})
-    accepts = [statement for statement in accepting if "INSERT INTO generations" in statement.sql]
-    if len(accepts) != 1:
-        raise LookupError(f"{len(accepts)} statements insert a generation, not one: adapt the benchmark")
+    for statements in (accepting, polling, repolling):
+        if len(statements) != 1:
+            raise LookupError(f"{len(statements)} statements were run, not one: adapt the benchmark")
     ids = UUID(project["id"]), UUID(project["generation"]["id"])
-    return Captured(accepts[0], polling[-1], repolling[-1], person, *ids)
+    return Captured(accepting[0], polling[0], repolling[0], person, *ids)
 
 
 @asynccontextmanager
@@ -70,14 +71,14 @@ async def _client(stack: Stack, person: Person) -> AsyncIterator[httpx.AsyncClie
 
 @contextmanager
 def _recording() -> Iterator[list[Statement]]:
-    """Record every statement during the block, as asyncpg gets it."""
+    """Record every statement of a hot path during the block, as asyncpg gets it."""
     recorded: list[Statement] = []
+    real = Database.call
 
-    def note(_connection: object, _cursor: object, sql: str, values: Sequence[Any], *_: object) -> None:
-        recorded.append(Statement(sql, values))
+    async def note(db: Database, statement: HotStatement[Any], **parameters: Any) -> list[Any]:  # noqa: ANN401  # as `call`
+        values = [encode(parameters[name]) if encode else parameters[name] for name, encode in statement.encoders]
+        recorded.append(Statement(statement.sql, values))
+        return await real(db, statement, **parameters)
 
-    sa.event.listen(Engine, "before_cursor_execute", note)
-    try:
+    with patch.object(Database, "call", note):
         yield recorded
-    finally:
-        sa.event.remove(Engine, "before_cursor_execute", note)

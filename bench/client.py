@@ -12,15 +12,19 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from itertools import cycle, islice
+from itertools import count, cycle, islice
 from pathlib import Path
-from time import perf_counter, process_time
+from time import perf_counter, process_time, time
 from typing import cast
 
 import uvloop
 
 from bench.figures import Figures, percentile
+from bench.orders import KEY
 
+_KEY = KEY.encode()
+#: Keys differ from one run to the next, too.
+_RUN, _numbers = int(time() * 10) % 16**6 + 16**6, count()
 GRACE = 30.0  # seconds for the last answers
 
 
@@ -86,8 +90,11 @@ class Connection(asyncio.Protocol):
         self._end(exc or ConnectionError("the server has closed the connection"))
 
     def _send(self) -> None:
+        request = next(self._requests)
+        if _KEY in request:
+            request = request.replace(_KEY, b"%x-%010d" % (_RUN, next(_numbers)))
         self._sent = perf_counter()
-        self._transport.write(next(self._requests))
+        self._transport.write(request)
 
     def _end(self, error: Exception | None) -> None:
         if self.done.done():

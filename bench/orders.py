@@ -7,10 +7,14 @@ from bench.cast import Person
 ORDER = {"kind": "image", "prompt": "A red cup on a wooden table, morning light, shot from above"}
 
 
+#: What stands for the key of a request; each that is sent has one of its own, as long as this.
+KEY = "key-of-the-request"
+
+
 def order(person: Person) -> str:
-    """Return the request for an image without pictures."""
-    body = json.dumps(ORDER)
-    return _request(f"POST /v1/projects HTTP/1.1\r\n{_auth(person)}Content-Type: application/json\r\n", body)
+    """Return the request for an image without pictures, with a key."""
+    head = f"POST /v1/projects HTTP/1.1\r\n{_auth(person)}Idempotency-Key: {KEY}\r\n"
+    return _request(f"{head}Content-Type: application/json\r\n", json.dumps(ORDER))
 
 
 def poll(person: Person, project_id: str, etag: str = "") -> str:

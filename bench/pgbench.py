@@ -12,6 +12,7 @@ from uuid import UUID
 
 from bench.capture import Statement
 from bench.figures import Figures, percentile
+from bench.orders import KEY
 from bench.stack import Stack
 
 CONNECTIONS = 16
@@ -64,6 +65,10 @@ def write_script(statement: Statement, drawn: Mapping[UUID, Sequence[UUID]]) -> 
             return f"('019a0000-0000-7000-8{new.setdefault(value, len(new)):03}-' || :id)"
         if value is None:
             return "NULL"
+        if value == KEY:
+            return "('key-' || :id)"
+        if isinstance(value, bytes):
+            return f"'\\x{value.hex()}'"
         if isinstance(value, list):
             value = f"{{{','.join(map(str, value))}}}"
         text = f"{value.total_seconds()} seconds" if isinstance(value, timedelta) else str(value)
