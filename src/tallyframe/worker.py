@@ -26,7 +26,7 @@ from tallyframe.db import WEBHOOKS_ROLE, WORKER_ROLE, Database
 from tallyframe.errors import Unavailable
 from tallyframe.generations.end import erase, uploads
 from tallyframe.generations.end.forget import forget
-from tallyframe.generations.end.sweep import sweep
+from tallyframe.generations.end.sweep import Sweeper
 from tallyframe.generations.run.dispatch import Dispatcher
 from tallyframe.generations.run.runner import Limits, Runner
 from tallyframe.generations.steps.decide import RetryPolicy
@@ -149,14 +149,14 @@ def job_workers(redis: JobQueue, run: Run, slots: int) -> list[JobWorker]:
 
 def _loops(settings: Settings, parts: Parts) -> list[tuple[str, float, Work]]:
     """Return what a worker does by itself: names, seconds between two rounds, and rounds."""
-    db, redis, dispatcher = parts.db, parts.redis, parts.dispatcher
+    db, redis, dispatcher, sweeper = parts.db, parts.redis, parts.dispatcher, Sweeper(parts.db)
     return [
         ("presence", RENEW_EVERY, parts.presence.renew),
         ("wake_ups", POLL_EVERY, lambda: dispatcher.poll(redis)),
         *(("jobs", POLL_EVERY, jobs.poll) for jobs in parts.jobs),
         ("relay", RELAY_EVERY, lambda: relay(db, redis, lanes.QUEUES)),
         ("look", LOOK_EVERY, dispatcher.look),  # by which all is done that Redis doesn't tell of
-        ("sweep", SWEEP_EVERY, lambda: sweep(db)),
+        ("sweep", SWEEP_EVERY, sweeper.sweep),
         ("tidy", TIDY_EVERY, lambda: tidy(db, settings.providers.timeout, settings.retention.ai_operations_days)),
         ("erase_again", TIDY_EVERY, lambda: _recall(parts.runner.dependencies)),
         ("expire_uploads", UPLOADS_EVERY, lambda: uploads.expire(db, days=settings.retention.unused_asset_days)),

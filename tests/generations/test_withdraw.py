@@ -9,7 +9,7 @@ import pytest
 
 from tallyframe.calls.gate import Gate
 from tallyframe.db import Database
-from tallyframe.generations.end.sweep import expire_old, withdraw_lost
+from tallyframe.generations.end.sweep import expire_old, sweep
 from tallyframe.generations.end.withdraw import MOST_ASKED, NOT_STOPPED, STOPPED, withdraw
 from tallyframe.generations.run.runner import Runner
 from tallyframe.lanes import QUEUES
@@ -271,12 +271,12 @@ async def test_a_doubt_whose_ticket_came_in_the_moment_of_the_end_is_withdrawn_t
     await owner.execute("DELETE FROM outbox")  # who ended it saw no ticket, and who kept the ticket saw no end
     change = "UPDATE generation_steps SET state = 'in_doubt', resolution = $2 WHERE generation_id = $1"
     await owner.execute(change, generation_id, resolution)
-    await withdraw_lost(bench.db)
+    await sweep(bench.db)
     assert ("withdraw", generation_id) in await left_to_do(owner)
     assert await withdraw(runner_of(bench, vendor).dependencies, generation_id) == "withdrawn"
     assert vendor.stopped == ["just then"]
     assert await step(owner, generation_id) == ("withdrawn", STOPPED, True)
-    await withdraw_lost(bench.db)
+    await sweep(bench.db)
     assert ("withdraw", generation_id) not in await left_to_do(owner)
 
 
@@ -291,7 +291,7 @@ async def test_a_doubt_without_a_ticket_or_of_a_live_generation_is_left_alone(
     change = "UPDATE generation_steps SET state = 'in_doubt', ticket = NULL WHERE generation_id = $1"
     await owner.execute(change, ended)
     await owner.execute("UPDATE generations SET finished_at = now() - interval '1 hour' WHERE id = $1", ended)
-    await withdraw_lost(bench.db)
+    await sweep(bench.db)
     left = await left_to_do(owner)
     assert ("run_generation", live) in left
     assert not {("withdraw", live), ("withdraw", ended)} & set(left)

@@ -52,8 +52,19 @@ generations = sa.Table(
     sa.CheckConstraint("(error_code IS NOT NULL) = (status IN ('failed', 'canceled'))", name="failed_has_error"),
     sa.CheckConstraint("lease_until IS NULL OR status = 'processing'", name="leased_is_processing"),
     sa.CheckConstraint("credits >= 0", name="credits"),
-    sa.Index("ix_generations_live", "turn", "id", postgresql_where=sa.text(f"status IN ({_live})")),
-    sa.Index("ix_generations_user_id", "user_id", "id"),
+    # Each look of a worker or sweeper reads the first rows of one of these, however many are live: whose turn it is,
+    # what should have been looked at by now (a lease that has run out, a ticket, the next try), what is too old.
+    sa.Index("ix_generations_turn", "turn", "id", postgresql_where=sa.text("status = 'pending'")),
+    sa.Index(
+        "ix_generations_due",
+        sa.text("coalesce(lease_until, wake_at)"),
+        postgresql_where=sa.text("status = 'processing'"),
+    ),
+    *(
+        sa.Index(f"ix_generations_{state}_until", "expires_at", postgresql_where=sa.text(f"status = '{state}'"))
+        for state in LIVE
+    ),
+    sa.Index("ix_generations_newest", "user_id", sa.text("id DESC NULLS LAST")),
     sa.Index(
         "uq_generations_one_live_per_slot",
         "project_id",
@@ -71,6 +82,13 @@ generations = sa.Table(
 
 #: Literal, and not bound: the planner uses the partial indexes above only if it sees that the query matches them.
 IS_LIVE = generations.c.status.in_([sa.literal_column(f"'{state}'") for state in LIVE])
+
+#: The same for one of the two states.
+IS_PENDING, IS_PROCESSING = (generations.c.status == sa.literal_column(f"'{state}'") for state in LIVE)
+
+#: When somebody should look at a generation that is being processed: its lease has run out, or it is to be woken.
+DUE_AT = sa.func.coalesce(generations.c.lease_until, generations.c.wake_at)
+IS_DUE = sa.and_(IS_PROCESSING, sa.func.now() >= DUE_AT)
 
 #: The kind of outbox row that has a worker ask vendors to stop.
 WITHDRAW = "withdraw"

@@ -30,7 +30,9 @@ projects = sa.Table(
     time_column("deleted_at", nullable=True),
     sa.CheckConstraint("status IN ('pending', 'processing', 'draft', 'failed', 'canceled')", name="status"),
     sa.CheckConstraint("is_published = (published_at IS NOT NULL)", name="published"),
-    sa.Index("ix_projects_user_id_id", "user_id", "id", postgresql_where=sa.text("deleted_at IS NULL")),
+    sa.Index(
+        "ix_projects_newest", "user_id", sa.text("id DESC NULLS LAST"), postgresql_where=sa.text("deleted_at IS NULL")
+    ),
     sa.Index("ix_projects_published", "published_at", "id", postgresql_where=sa.text("is_published")),
 )
 

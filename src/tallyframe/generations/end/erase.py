@@ -15,7 +15,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from tallyframe.assets.tables import ORDERED, assets, erased_files
 from tallyframe.db import Database, Transaction, with_writes
-from tallyframe.generations.end.sweep import BATCH, UNDER_WAY, is_over
+from tallyframe.generations.end.sweep import UNDER_WAY, is_over
+from tallyframe.generations.end.walk import BATCH
 from tallyframe.generations.steps.results import KEY
 from tallyframe.generations.tables import (
     ERASE_GENERATION,

@@ -4,6 +4,8 @@ import random
 from collections.abc import Awaitable
 from datetime import datetime, timedelta
 from time import monotonic
+from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 import structlog
@@ -13,14 +15,19 @@ from tallyframe.db import Database
 from tallyframe.errors import Unavailable
 from tallyframe.generations.claim import unheld
 from tallyframe.generations.end import settle
-from tallyframe.generations.tables import IS_LIVE, WITHDRAW, generation_steps, generations
+from tallyframe.generations.end.walk import BATCH, Walk
+from tallyframe.generations.tables import (
+    DUE_AT,
+    IS_PENDING,
+    IS_PROCESSING,
+    WITHDRAW,
+    generation_steps,
+    generations,
+)
 from tallyframe.outbox.rows import complete_where, enqueue, not_queued
-from tallyframe.outbox.tables import RUN_GENERATION, outbox
+from tallyframe.outbox.tables import RUN_GENERATION, SHARES_WAKE_UP, outbox
 
 log = structlog.get_logger()
-
-#: Generations that one sweep ends, or writes outbox rows for, at most; the next sweep goes on.
-BATCH = 500
 
 #: Seconds that a sweep spends on ending generations, at most.
 EXPIRE_SECONDS = 30.0
@@ -32,24 +39,82 @@ _step = generation_steps.c
 
 #: A step whose order has no known end: once the generation has ended, the vendor must be asked to stop. A step in doubt
 #: is one if it has a ticket. Literal, and not bound, for the partial indexes.
-IS_OPEN = sa.or_(
-    _step.state.in_([sa.literal_column("'intent'"), sa.literal_column("'ticket'")]),
-    sa.and_(_step.state == sa.literal_column("'in_doubt'"), _step.ticket.is_not(None)),
-)
+IS_UNDER_WAY = _step.state.in_([sa.literal_column("'intent'"), sa.literal_column("'ticket'")])
+HAS_DOUBTED_TICKET = sa.and_(_step.state == sa.literal_column("'in_doubt'"), _step.ticket.is_not(None))
+IS_OPEN = sa.or_(IS_UNDER_WAY, HAS_DOUBTED_TICKET)
 
 EXPIRED = "This did not finish in time. Your credits are back; you can order it again."
 
 
-async def sweep(db: Database) -> tuple[int, int]:
-    """Do all parts of a sweep. Return how many outbox rows were written for lost generations, and how many expired.
+class Sweeper:
+    """Sweeps again and again. Each round costs about the same, however much there is: what it has not come to is next.
 
     What gives credits back comes first. If one part fails, the others are done all the same.
     """
-    expired = await tried(db, expire_old(db), "expire_old")
-    rung = await tried(db, ring_lost(db), "ring_lost")
-    await tried(db, withdraw_lost(db), "withdraw_lost")
-    await tried(db, forget_ended(db), "forget_ended")
-    return rung, expired
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        row = generations.c
+        self._pending = Walk([row.turn, row.id], IS_PENDING, further=[row.wake_at])
+        self._processing = Walk([DUE_AT, row.id], IS_PROCESSING, unheld(), further=[row.wake_at])
+        self._queued = Walk([outbox.c.due_at, outbox.c.ref], SHARES_WAKE_UP)
+        key = [_step.generation_id, _step.name, _step.attempt]
+        self._open = [Walk(key, condition, further=[_step.ticket]) for condition in (IS_UNDER_WAY, HAS_DOUBTED_TICKET)]
+
+    async def sweep(self) -> tuple[int, int]:
+        """Do all parts. Return how many outbox rows were written for lost generations, and how many expired."""
+        db = self._db
+        expired = await tried(db, expire_old(db), "expire_old")
+        rung = await tried(db, self._ring_lost(), "ring_lost")
+        await tried(db, self._withdraw_lost(), "withdraw_lost")
+        await tried(db, self._forget_ended(), "forget_ended")
+        return rung, expired
+
+    async def _ring_lost(self) -> int:
+        """Write an outbox row for each live generation that has none, and that no worker holds."""
+
+        def lost(looked: sa.CTE) -> "sa.Select[Any]":
+            id_ = looked.c.key_1.label("id")
+            return sa.select(id_, looked.c.wake_at).where(not_queued(RUN_GENERATION, looked.c.key_1))
+
+        def ring(lost: sa.CTE) -> sa.Insert:
+            return enqueue(RUN_GENERATION, lost, sa.func.coalesce(lost.c.wake_at, sa.func.now()))
+
+        return sum([await walk.round(self._db, lost, ring) for walk in (self._pending, self._processing)])
+
+    async def _withdraw_lost(self) -> int:
+        """Write an outbox row for each ended generation with an open step that has none: a vendor may be at work on it.
+
+        Tickets at once, also those of steps in doubt: they were committed while the generation was being settled.
+        Intents only when their call must be over.
+        """
+
+        def lost(looked: sa.CTE) -> "sa.Select[Any]":
+            row = generations.c
+            ended = (
+                sa.select(row.id).join(looked, looked.c.key_0 == row.id).distinct().where(row.finished_at.is_not(None))
+            )
+            now = sa.or_(looked.c.ticket.is_not(None), is_over(row.finished_at))
+            return ended.where(now, not_queued(WITHDRAW, row.id))
+
+        return sum([await walk.round(self._db, lost, lambda each: enqueue(WITHDRAW, each)) for walk in self._open])
+
+    async def _forget_ended(self) -> int:
+        """Remove the outbox rows of generations that ended while such a row was being written."""
+
+        def ended(looked: sa.CTE) -> "sa.Select[Any]":
+            row = generations.c
+            return sa.select(row.id).join(looked, looked.c.key_1 == row.id).where(row.finished_at.is_not(None))
+
+        def forget(ended: sa.CTE) -> sa.Delete:
+            return complete_where(RUN_GENERATION, outbox.c.ref.in_(sa.select(ended.c.id)))
+
+        return await self._queued.round(self._db, ended, forget)
+
+
+async def sweep(db: Database) -> tuple[int, int]:
+    """Do the first round of a sweeper, which is all of it if there is little to be looked at."""
+    return await Sweeper(db).sweep()
 
 
 async def tried(db: Database, work: Awaitable[int], what: str) -> int:
@@ -69,48 +134,22 @@ async def tried(db: Database, work: Awaitable[int], what: str) -> int:
         return 0
 
 
-async def forget_ended(db: Database) -> int:
-    """Remove the outbox rows of generations that ended while such a row was being written."""
-    ended = sa.exists().where(generations.c.id == outbox.c.ref, generations.c.finished_at.is_not(None))
-    return (await db.run(complete_where(RUN_GENERATION, ended))).rowcount
-
-
-async def ring_lost(db: Database) -> int:
-    """Write an outbox row for each live generation without a valid lease that has none."""
-    row = generations.c
-    silent = sa.and_(IS_LIVE, unheld(), not_queued(RUN_GENERATION, row.id))
-    lost = sa.select(row.id, row.wake_at).where(silent).limit(BATCH).cte("lost")
-    due = sa.func.coalesce(lost.c.wake_at, sa.func.now())
-    return (await db.run(enqueue(RUN_GENERATION, lost, due))).rowcount
-
-
 async def expire_old(db: Database) -> int:
     """Settle each live generation past its maximum age as `expired`, with a refund. Raises Unavailable.
 
     Each by itself: if one can't be ended, the credits of the others must still come back. In any order, and for so long
     only: if some can't be ended because an account is locked, they must not use up the time of all others each time.
     """
-    row = generations.c
-    query = sa.select(row.id).where(IS_LIVE, row.expires_at <= sa.func.now()).order_by(row.expires_at).limit(BATCH)
-    ids = list((await db.run(query)).scalars())
+    row, ids = generations.c, list[UUID]()
+    for state in (IS_PENDING, IS_PROCESSING):  # each has an index of its own
+        old = sa.select(row.id).where(state, row.expires_at <= sa.func.now()).order_by(row.expires_at).limit(BATCH)
+        ids += (await db.run(old)).scalars()
     random.shuffle(ids)
     ended, until = 0, monotonic() + EXPIRE_SECONDS
     while ids and monotonic() < until and not db.outage.takes_no_writes:
         generation_id = ids.pop()
         ended += await tried(db, settle.expire(db, generation_id, EXPIRED), f"expire {generation_id}")
     return ended
-
-
-async def withdraw_lost(db: Database) -> int:
-    """Write an outbox row for each ended generation with an open step that has none: a vendor may be at work on it.
-
-    Tickets at once, also those of steps in doubt: they were committed while the generation was being settled. Intents
-    only when their call must be over.
-    """
-    ended = sa.select(generations.c.id).join(generation_steps, _step.generation_id == generations.c.id).distinct()
-    now = sa.or_(_step.ticket.is_not(None), is_over(generations.c.finished_at))
-    lost = ended.where(IS_OPEN, ~IS_LIVE, not_queued(WITHDRAW, generations.c.id), now)
-    return (await db.run(enqueue(WITHDRAW, lost.limit(BATCH).cte("lost")))).rowcount
 
 
 def is_over(finished_at: "sa.ColumnElement[datetime]") -> "sa.ColumnElement[bool]":

@@ -15,7 +15,7 @@ from tallyframe.generations.claim import HELD, Claim, ExtraWrites, bump_project,
 from tallyframe.generations.states import LIVE, Status
 from tallyframe.generations.steps.rows import keep_verdicts
 from tallyframe.generations.steps.values import Verdict
-from tallyframe.generations.tables import IS_LIVE, generation_steps, generations
+from tallyframe.generations.tables import DUE_AT, IS_DUE, IS_LIVE, IS_PENDING, generation_steps, generations
 from tallyframe.outbox.rows import complete, enqueue
 from tallyframe.outbox.tables import RUN_GENERATION
 from tallyframe.projects.tables import changed, projects
@@ -32,14 +32,29 @@ def _is_ready() -> "sa.ColumnElement[bool]":
     return sa.or_(row.status == Status.PENDING, sa.and_(row.status == Status.PROCESSING, sa.or_(_IS_LOST, due)))
 
 
+#: Of generations that are due again, so many are compared with the first that has not begun.
+_DUE_AT_ONCE = 8
+
 _IS_LOST = sa.and_(generations.c.lease_until.is_not(None), generations.c.lease_until < sa.func.now())
 
 
 def _next(*order: "sa.ColumnElement[Any]") -> "sa.Select[UUID]":
-    """Return the query for the first that is ready, of anybody but the users in `full`; two who ask at once get two."""
+    """Return the query for the first that is ready, of anybody but the users in `full`; two who ask at once get two.
+
+    It reads the first row of the index on those that have not begun, and a few of those that are due again, which have
+    been so for longest: as fast with a hundred thousand that wait as with ten.
+    """
+    new = _first(IS_PENDING, *order, most=1).cte("new")
+    again = _first(IS_DUE, DUE_AT, most=_DUE_AT_ONCE).cte("again")
+    ready = sa.union_all(sa.select(new), sa.select(again)).subquery("ready")
+    return sa.select(ready.c.id).order_by(*(ready.c[column.name] for column in order)).limit(1)
+
+
+def _first(state: "sa.ColumnElement[bool]", *order: "sa.ColumnElement[Any]", most: int) -> "sa.Select[Any]":
     full = sa.bindparam("full", type_=postgresql.ARRAY(sa.Uuid()))
-    ready = sa.select(generations.c.id).where(IS_LIVE, _is_ready(), sa.not_(generations.c.user_id == sa.any_(full)))
-    return ready.order_by(*order).limit(1).with_for_update(skip_locked=True, key_share=True)
+    row = generations.c
+    found = sa.select(row.id, row.turn, row.expires_at).where(state, sa.not_(row.user_id == sa.any_(full)))
+    return found.order_by(*order).limit(most).with_for_update(skip_locked=True, key_share=True)
 
 
 def _in(name: str) -> "sa.ColumnElement[Any]":
@@ -95,8 +110,7 @@ def _leave(*, counts: bool) -> sa.Select[Any]:
 
 # Put together once: building SQL costs more than running it.
 _NEXT_IN_TURN = Statement("claim_next", _claim(_next(generations.c.turn, generations.c.id), in_turn=True), Claim)
-# By time and not by id: ordered by id, the planner would walk the primary key through all ended generations.
-_OLDEST = Statement("claim_oldest", _claim(_next(generations.c.created_at)), Claim)
+_OLDEST = Statement("claim_oldest", _claim(_next(generations.c.expires_at)), Claim)
 _THIS_ONE = Statement(
     "claim",
     _claim(
