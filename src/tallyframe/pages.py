@@ -1,4 +1,8 @@
-"""Lists that cost the same however long the table is: one request looks at so many of the newest rows, and no more."""
+"""Lists that cost the same however long a table is, and whatever Postgres believes to know about it.
+
+The ids of a page are found first, by an index; then each row is put together by its id. Otherwise the planner might put
+together all rows that there are, to show the first of them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +15,7 @@ from tallyframe.db import Database
 
 Row = sa.RowMapping
 
-#: Rows that one request looks at, at most. The next page looks at the ones before.
+#: Rows that one request looks at, at most, where conditions have no index. The next page looks at the ones before.
 REACH = 20_000
 
 
@@ -35,22 +39,56 @@ class Page:
     last: UUID | None
 
 
-async def page(db: Database, query: "sa.Select[Any]", table: sa.Table, window: Window) -> Page:
-    """Return that part of the query's rows, newest first by the table's `id`.
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What is listed: rows of `table`, each shown as `detail`, which is a query for any of them.
+
+    `of`: whose rows there are, if not everybody's. An index has those of one owner by id, newest first, nulls last. No
+    id is null: by saying so, we keep the planner from reading the newest rows of everybody, until it has found enough.
+    """
+
+    table: sa.Table
+    detail: "sa.Select[Any]"
+    of: "sa.ColumnElement[bool] | None" = None
+
+    @property
+    def newest_first(self) -> "sa.ColumnElement[UUID]":
+        """The order."""
+        newest: sa.ColumnElement[UUID] = self.table.c.id.desc()
+        return newest if self.of is None else newest.nulls_last()
+
+    def ids(self, *conditions: "sa.ColumnElement[bool]") -> "sa.Select[UUID]":
+        """Return the query for the ids of those rows that meet the conditions."""
+        own = () if self.of is None else (self.of,)
+        return sa.select(self.table.c.id).where(*own, *conditions).order_by(self.newest_first)
+
+    def shown(self, ids: "sa.Select[UUID]") -> "sa.Select[Any]":
+        """Return the query for the rows with these ids, each with its id as `position`."""
+        chosen = ids.cte("chosen")
+        one = self.detail.where(self.table.c.id == chosen.c.id).limit(sa.literal_column("1")).lateral("one")
+        query = sa.select(one, chosen.c.id.label("position")).select_from(chosen.join(one, sa.true()))
+        return query.order_by(chosen.c.id.desc())
+
+
+async def page(db: Database, listing: Listing, window: Window, *conditions: "sa.ColumnElement[bool]") -> Page:
+    """Return that part of the rows that meet the conditions, newest first.
 
     A page may be short, or empty, and still not the last: then it has reached as many rows as it may look at.
     """
-    end: UUID | None = None  # the last row that may be looked at, if there are more; found in the key's index
-    if window.reach is not None:
-        ids = sa.select(table.c.id).order_by(table.c.id.desc()).offset(window.reach - 1).limit(1)
-        ids = ids.where(table.c.id < window.before) if window.before else ids
-        end = (await db.run(ids)).scalar_one_or_none()
-    if window.before:
-        query = query.where(table.c.id < window.before)
-    if end:
-        query = query.where(table.c.id >= end)
-    query = query.add_columns(table.c.id.label("position")).order_by(table.c.id.desc())
-    rows = (await db.run(query.limit(window.limit + 1))).mappings().all()
+    id_, end = listing.table.c.id, None
+    after = [id_ < window.before] if window.before else []
+    if window.reach is not None and conditions:
+        # The last row that may be looked at, if there are more; found in an index.
+        last = listing.ids(*after).offset(_number(window.reach - 1)).limit(_number(1))
+        end = (await db.run(last)).scalar_one_or_none()
+    within = [id_ >= end] if end else []
+    ids = listing.ids(*after, *within, *conditions).limit(_number(window.limit + 1))
+    rows = (await db.run(listing.shown(ids))).mappings().all()
     if len(rows) > window.limit:
         return Page(rows[: window.limit], rows[window.limit - 1]["position"])
     return Page(rows, end)
+
+
+def _number(value: int) -> "sa.ColumnElement[int]":
+    # Literal, and not bound: the planner must see that there are few, or it plans for a tenth of all.
+    return sa.literal_column(str(value))

@@ -9,8 +9,8 @@ from tallyframe.accounts import profiles, users
 from tallyframe.accounts.identity import Identity
 from tallyframe.accounts.users import LOCAL, User
 from tallyframe.admin import users as admin_users
-from tallyframe.admin.pages import Window
 from tallyframe.db import Database
+from tallyframe.pages import Window
 from tests.admin.conftest import Acts
 from tests.support.cast import Member
 from tests.support.remains import problem

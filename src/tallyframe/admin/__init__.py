@@ -6,5 +6,4 @@ work.py         cancel, wake, order again: by the same statements as for users
 doubts.py       say what became of an order that was in doubt
 users.py        find users
 generations.py  find generations, and look into one
-pages.py        lists that cost the same however long the table is
 """

@@ -1,21 +1,21 @@
 """Find generations, and look into one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
+from tallyframe import pages
 from tallyframe.accounts.tables import users
-from tallyframe.admin import pages
 from tallyframe.admin.doubts import has_open_doubt
-from tallyframe.admin.pages import Page, Row, Window
 from tallyframe.db import Database
 from tallyframe.generations.queries import everybodys_receipts
 from tallyframe.generations.states import LIVE
 from tallyframe.generations.tables import IS_LIVE, generation_steps, generations
+from tallyframe.pages import Page, Row, Window
 from tallyframe.projects.tables import projects
 
 _MORE = ("retries", "worker", "lease_until", "wake_at", "expires_at")
@@ -50,12 +50,6 @@ class Filter:
     error_code: str | None = None
     in_doubt: bool | None = None
 
-    @property
-    def has_index(self) -> bool:
-        """Whether an index leads to what is looked for."""
-        by_id = self.project_id is not None or self.user_id is not None
-        return by_id or self.status in LIVE or self == Filter()
-
 
 def _generations(*columns: "sa.ColumnElement[Any]") -> "sa.Select[Any]":
     return everybodys_receipts(
@@ -67,21 +61,33 @@ def _generations(*columns: "sa.ColumnElement[Any]") -> "sa.Select[Any]":
 
 
 async def listed(db: Database, wanted: Filter, window: Window) -> Page:
-    """Return generations of everybody, newest first."""
+    """Return generations of everybody, newest first.
+
+    What belongs to one user, to one project or to the queue is found by an index. Whatever else is wanted is looked for
+    among those.
+    """
     row = generations.c
-    names = ("user_id", "project_id", "status", "operation", "provider", "error_code")
-    conditions = [row[name] == value for name in names if (value := getattr(wanted, name)) is not None]
+    indexed = {"user_id": row.user_id, "project_id": row.project_id}
+    owned = [column == getattr(wanted, name) for name, column in indexed.items() if getattr(wanted, name)]
     if wanted.status in LIVE:
-        conditions.append(IS_LIVE)  # in the words of the index
+        owned += [row.status == sa.literal_column(f"'{wanted.status}'"), IS_LIVE]  # in the words of the indexes
+    of = sa.and_(*owned) if owned else None
+    return await pages.page(db, pages.Listing(generations, _generations(), of), window, *_conditions(wanted))
+
+
+def _conditions(wanted: Filter) -> "list[sa.ColumnElement[bool]]":
+    row = generations.c
+    names = ("status", "operation", "provider", "error_code")
+    found = [row[name] == value for name in names if (value := getattr(wanted, name)) is not None]
+    if wanted.status in LIVE:
+        found = found[1:]
     if wanted.since:
-        conditions.append(row.created_at >= wanted.since)
+        found.append(row.created_at >= wanted.since)
     if wanted.until:
-        conditions.append(row.created_at < wanted.until)
+        found.append(row.created_at < wanted.until)
     if wanted.in_doubt is not None:
-        conditions.append(has_open_doubt() if wanted.in_doubt else ~has_open_doubt())
-    if wanted.has_index:
-        window = replace(window, reach=None)
-    return await pages.page(db, _generations().where(*conditions), generations, window)
+        found.append(has_open_doubt() if wanted.in_doubt else ~has_open_doubt())
+    return found
 
 
 async def one(db: Database, generation_id: UUID) -> Row | None:

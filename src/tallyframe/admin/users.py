@@ -1,20 +1,19 @@
 """Find users: all of them, or those with a certain address, name, id or subject. And delete one."""
 
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
+from tallyframe import pages
 from tallyframe.accounts.tables import users
-from tallyframe.admin import pages
 from tallyframe.admin.log import Action, Decision, Subject, audit_entry
-from tallyframe.admin.pages import Page, Row, Window
 from tallyframe.db import Database
 from tallyframe.generations.end.forget import delete_user
 from tallyframe.generations.tables import IS_LIVE, generations
 from tallyframe.ledger.entries import balance_of
 from tallyframe.ledger.history import account_of
+from tallyframe.pages import Page, Row, Window
 
 _COLUMNS = ("id", "issuer", "subject", "email", "display_name", "role", "is_member", "created_at", "deleted_at")
 
@@ -37,7 +36,7 @@ async def listed(db: Database, query: str | None, window: Window) -> Page:
     that user. Without a query, or with an id, no more rows are looked at than are returned.
     """
     if query is None:
-        return await pages.page(db, _users(), users, replace(window, reach=None))
+        return await pages.page(db, pages.Listing(users, _users()), window)
     try:
         user_id = UUID(query)
     except ValueError:
@@ -47,8 +46,8 @@ async def listed(db: Database, query: str | None, window: Window) -> Page:
         return Page([] if window.before else [found], None)
     # `icontains` and not `ilike`, so that % and _ are just characters.
     named = [users.c[name].icontains(query, autoescape=True) for name in ("email", "display_name")]
-    matching = _users().where(sa.or_(*named, users.c.subject == query))
-    return await pages.page(db, matching, users, window)
+    matching = sa.or_(*named, users.c.subject == query)
+    return await pages.page(db, pages.Listing(users, _users()), window, matching)
 
 
 async def delete(db: Database, decision: Decision, user_id: UUID) -> list[object] | None:

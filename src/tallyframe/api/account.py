@@ -29,7 +29,7 @@ async def get_credits(user: CurrentUser, serving: UserServices) -> schemas.Credi
     """Return the account's figures, which are all computed from the ledger."""
     async with serving.db.reading() as reader:
         figures = await history.figures(reader, user.account_id)
-    return schemas.CreditsOut(**asdict(figures), reserved=await queries.reserved(serving.db, user.account_id))
+    return schemas.CreditsOut(**asdict(figures), reserved=await queries.reserved(serving.db, user.id))
 
 
 @router.get("/credits/entries")

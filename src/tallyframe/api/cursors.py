@@ -12,6 +12,7 @@ from uuid import UUID
 from fastapi import Query
 
 from tallyframe.errors import ValidationFailed
+from tallyframe.pages import Page, Window
 
 Row = TypeVar("Row")
 
@@ -33,6 +34,17 @@ def cut(
         return rows, None
     last = rows[limit - 1]
     return rows[:limit], encode(*(part if isinstance(part := of(last), int) else str(part) for of in parts_of))
+
+
+def window(cursor: str | None, limit: int) -> Window:
+    """Return the part of a list that comes after the cursor. Raises ValidationFailed."""
+    before = decode(cursor, UUID)
+    return Window(before[0] if before else None, limit)
+
+
+def after(page: Page) -> str | None:
+    """Return the cursor of the page after this one; None if it is the last."""
+    return encode(str(page.last)) if page.last else None
 
 
 def encode(*parts: str | int) -> str:

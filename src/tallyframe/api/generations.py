@@ -1,7 +1,6 @@
 """Generations, with and without a project: poll, list, cancel, delete; and what can be ordered."""
 
 from hashlib import sha256
-from operator import itemgetter
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -48,13 +47,10 @@ async def list_generations(
     limit: cursors.Limit = 20,
 ) -> schemas.GenerationPage:
     """Return the user's generations, newest first, with and without a project."""
-    before = cursors.decode(cursor, UUID)
-    rows = await queries.generations_of(
-        serving.db, user.id, operation=operation, status=status, before=before[0] if before else None, limit=limit + 1
-    )
-    page, next_cursor = cursors.cut(rows, limit, itemgetter("generation_id"))
-    data = [views.generation(row, serving.storages) for row in page]
-    return schemas.GenerationPage(data=data, next_cursor=next_cursor)
+    window = cursors.window(cursor, limit)
+    page = await queries.generations_of(serving.db, user.id, window, operation=operation, status=status)
+    data = [views.generation(row, serving.storages) for row in page.rows]
+    return schemas.GenerationPage(data=data, next_cursor=cursors.after(page))
 
 
 @router.get(

@@ -12,6 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
+from tallyframe import pages
 from tallyframe.accounts.tables import users
 from tallyframe.assets.tables import assets
 from tallyframe.db import Database, Statement
@@ -61,30 +62,35 @@ PROJECT = (
 
 
 def _json(
-    columns: Sequence["sa.ColumnElement[Any]"], *conditions: "sa.ColumnElement[bool]", by: "tuple[Any, ...]"
+    source: sa.FromClause,
+    columns: Sequence["sa.ColumnElement[Any]"],
+    *conditions: "sa.ColumnElement[bool]",
+    by: "tuple[Any, ...]",
 ) -> "sa.ScalarSelect[Any]":
     """Return what meets the conditions as a JSON list of objects with these columns, in the order of `by`."""
     pairs = [item for column in columns for item in (str(column.name), column)]
     ordered = aggregate_order_by(sa.func.jsonb_build_object(*pairs), *by)
-    return sa.select(sa.func.jsonb_agg(ordered, type_=JSONB)).where(*conditions).scalar_subquery()
+    query = sa.select(sa.func.jsonb_agg(ordered, type_=JSONB)).select_from(source).where(*conditions)
+    return query.correlate(projects, generations).scalar_subquery()
 
 
 _charges = charges(generations.c.id)
 _outputs = _json(
+    assets,
     [assets.c[name] for name in _OUTPUT],
     assets.c.generation_id == generations.c.id,
     by=(assets.c.role, assets.c.position),
 ).label("outputs")
 _images = _json(
+    project_images.join(assets, project_images.c.asset_id == assets.c.id),
     [assets.c[name] for name in _ASSET],
     project_images.c.project_id == projects.c.id,
-    project_images.c.asset_id == assets.c.id,
     by=(project_images.c.position,),
 ).label("images")
 _media = _json(
+    project_media.join(assets, project_media.c.asset_id == assets.c.id),
     [*(project_media.c[name] for name in ("role", "position", "version")), *(assets.c[name] for name in _ASSET)],
     project_media.c.project_id == projects.c.id,
-    project_media.c.asset_id == assets.c.id,
     media.is_current(),
     by=(project_media.c.role, project_media.c.position),
 ).label("media")
@@ -169,19 +175,17 @@ async def project_version(db: Database, user_id: UUID, project_id: UUID) -> Vers
 
 
 async def listed(
-    db: Database, user_id: UUID, *, status: str | None, kind: str | None, before: UUID | None, limit: int
-) -> list[Row]:
-    """Return up to `limit` of the user's projects, newest first, older than `before`."""
-    query = _projects.where(_of(user_id))
+    db: Database, user_id: UUID, window: pages.Window, *, status: str | None = None, kind: str | None = None
+) -> pages.Page:
+    """Return that part of the user's projects with this status (or `published`) and of this kind, newest first."""
+    row, wanted = projects.c, list[sa.ColumnElement[bool]]()
     if status == "published":
-        query = query.where(projects.c.is_published)
+        wanted.append(row.is_published)
     elif status:
-        query = query.where(projects.c.status == status, ~projects.c.is_published)
+        wanted += [row.status == status, ~row.is_published]
     if kind:
-        query = query.where(projects.c.kind == kind)
-    if before:
-        query = query.where(projects.c.id < before)
-    return list((await db.run(query.order_by(projects.c.id.desc()).limit(limit))).mappings())
+        wanted.append(row.kind == kind)
+    return await pages.page(db, pages.Listing(projects, _projects, _of(user_id)), window, *wanted)
 
 
 async def receipt(db: Database, user_id: UUID, generation_id: UUID) -> Row | None:
@@ -192,18 +196,13 @@ async def receipt(db: Database, user_id: UUID, generation_id: UUID) -> Row | Non
 
 
 async def generations_of(
-    db: Database, user_id: UUID, *, operation: str | None, status: str | None, before: UUID | None, limit: int
-) -> list[Row]:
-    """Return up to `limit` of the user's generations, newest first, older than `before`."""
-    query = _receipts.where(_MY_GENERATION)
-    if operation:
-        query = query.where(generations.c.operation == operation)
-    if status:
-        query = query.where(generations.c.status == status)
-    if before:
-        query = query.where(generations.c.id < before)
-    query = query.order_by(generations.c.id.desc()).limit(limit)
-    return list((await db.run(query, {"user_id": user_id})).mappings())
+    db: Database, user_id: UUID, window: pages.Window, *, operation: str | None = None, status: str | None = None
+) -> pages.Page:
+    """Return that part of the user's generations of this operation and with this status, newest first."""
+    row, given = generations.c, {"operation": operation, "status": status}
+    wanted = [row[name] == value for name, value in given.items() if value]
+    mine = (row.user_id == user_id) & row.deleted_at.is_(None)
+    return await pages.page(db, pages.Listing(generations, _receipts, mine), window, *wanted)
 
 
 def everybodys_receipts(*columns: "sa.ColumnElement[Any]") -> sa.Select[Any]:
@@ -247,9 +246,9 @@ async def active(db: Database, user_id: UUID) -> int:
     return int((await db.run(query)).scalar_one())
 
 
-async def reserved(db: Database, account_id: UUID) -> int:
-    """Return the credits that the account's live generations were debited."""
-    live = (generations.c.account_id == account_id) & IS_LIVE
+async def reserved(db: Database, user_id: UUID) -> int:
+    """Return the credits that the user's live generations were debited."""
+    live = (generations.c.user_id == user_id) & IS_LIVE
     total = sa.func.coalesce(sa.func.sum(_charges.c.charged - _charges.c.refunded), 0)
     query = sa.select(total).select_from(generations.join(_charges, sa.true())).where(live)
     return int((await db.run(query)).scalar_one())

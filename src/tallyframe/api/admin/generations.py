@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, Query
 from tallyframe.accounts.users import User
 from tallyframe.admin import doubts, generations, work
 from tallyframe.admin.log import Decision
-from tallyframe.admin.pages import Row, Window
 from tallyframe.api import cursors, views
 from tallyframe.api.admin.schemas import (
     AdminGeneration,
@@ -42,6 +41,7 @@ from tallyframe.generations.states import LIVE, Status
 from tallyframe.idempotency.keys import Key
 from tallyframe.operations.base import MAIN
 from tallyframe.outbox.relay import wake
+from tallyframe.pages import Row
 
 router = APIRouter(
     prefix="/v1/admin/generations", tags=["admin"], dependencies=[Depends(administrator)], route_class=SignedInFirst
@@ -54,10 +54,9 @@ async def list_generations(serving: SystemServices, asked: Annotated[AskedGenera
     if asked.since and asked.until and asked.since >= asked.until:
         raise ValidationFailed("'from' must be before 'to'.", pointer="/from")
     wanted = generations.Filter(**asked.model_dump(exclude={"cursor", "limit"}))
-    before = cursors.decode(asked.cursor, UUID)
-    page = await generations.listed(serving.office, wanted, Window(before[0] if before else None, asked.limit))
+    page = await generations.listed(serving.office, wanted, cursors.window(asked.cursor, asked.limit))
     data = [AdminGeneration.model_validate(_fields(row)) for row in page.rows]
-    return AdminGenerations(data=data, next_cursor=cursors.encode(str(page.last)) if page.last else None)
+    return AdminGenerations(data=data, next_cursor=cursors.after(page))
 
 
 @router.get("/{generation_id}")

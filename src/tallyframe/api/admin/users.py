@@ -11,7 +11,6 @@ from pydantic import AfterValidator, BaseModel, Field
 from tallyframe.admin import users
 from tallyframe.admin.credits import Adjustment, adjust
 from tallyframe.admin.log import Decision
-from tallyframe.admin.pages import Row, Window
 from tallyframe.api import cursors
 from tallyframe.api.admin.schemas import Because, Cursor, Limit
 from tallyframe.api.dependencies import Administrator, IdempotentRequest, Services, SystemServices, administrator
@@ -24,6 +23,7 @@ from tallyframe.generations import queries
 from tallyframe.idempotency.keys import Key
 from tallyframe.ledger import history
 from tallyframe.operations.fields import Fields, Text
+from tallyframe.pages import Row
 
 router = APIRouter(
     prefix="/v1/admin/users", tags=["admin"], dependencies=[Depends(administrator)], route_class=SignedInFirst
@@ -92,11 +92,10 @@ class AdminUserDetail(AdminUser):
 @router.get("")
 async def list_users(serving: SystemServices, asked: Annotated[AskedUsers, Query()]) -> AdminUsers:
     """Return users, newest first. With a query, a page may be short, or empty, and not the last."""
-    before = cursors.decode(asked.cursor, UUID)
-    window = Window(before[0] if before else None, asked.limit)
+    window = cursors.window(asked.cursor, asked.limit)
     page = await users.listed(serving.office, asked.query, window)
     data = [AdminUser.model_validate(dict(row)) for row in page.rows]
-    return AdminUsers(data=data, next_cursor=cursors.encode(str(page.last)) if page.last else None)
+    return AdminUsers(data=data, next_cursor=cursors.after(page))
 
 
 @router.get("/{user_id}")
@@ -107,7 +106,7 @@ async def get_user(user_id: UUID, serving: SystemServices) -> AdminUserDetail:
     if row["account_id"]:
         async with serving.office.reading() as reader:
             figures = await history.figures(reader, row["account_id"])
-        reserved = await queries.reserved(serving.office, row["account_id"])
+        reserved = await queries.reserved(serving.office, row["id"])
     return AdminUserDetail.model_validate({**row, **asdict(figures), "reserved": reserved})
 
 
