@@ -97,6 +97,7 @@ def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
         lease_seconds=3,
         heartbeat_seconds=1,
         metrics_max_age=0,
+        tag_memory_seconds=0,  # what a test changes is there at once
         database_pool_size=8,
     )
 

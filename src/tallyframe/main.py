@@ -46,6 +46,7 @@ from tallyframe.api.browsers import Browsers
 from tallyframe.api.connections import connection_limits
 from tallyframe.api.dependencies import Services
 from tallyframe.api.limits import BodyLimits
+from tallyframe.api.memory import Memory
 from tallyframe.api.middleware import Direct, Edge, Guard
 from tallyframe.assets.decoders import Decoders
 from tallyframe.assets.fetch import fetch_picture
@@ -189,6 +190,7 @@ async def _lifespan(app: FastAPI, *, settings: Settings, is_process: bool) -> As
         sources=build_sources(settings),
         fetch=_fetch(settings),
         decoders=decoders,
+        states=Memory(settings.requests.tag_memory_projects, settings.requests.tag_memory_seconds),
     )
     app.state.metrics = metrics.shared(monitor, settings.audit.interval, settings.observability.metrics_max_age)
     if is_process:

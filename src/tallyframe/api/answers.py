@@ -20,7 +20,11 @@ async def found(serving: Services, user: User, project_id: UUID) -> queries.Row:
 
 
 async def answer(serving: Services, user: User, project_id: UUID, response: Response) -> schemas.Project:
-    """Return the user's project, and say in the headers which state it is in. Raises NotFound."""
+    """Return the user's project, which has just been changed, and say in the headers which state it is in.
+
+    Raises NotFound.
+    """
+    serving.states.forget((user.id, project_id))
     project = views.project(await found(serving, user, project_id), serving.storages)
     return views.with_headers(project, response, serving.storages)
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any, TypeVar, cast
 from uuid import UUID
 
 import structlog
-from cachetools import TTLCache
 from fastapi import Depends, Header, Request, Response, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ValidationError
@@ -16,11 +15,13 @@ from tallyframe.accounts import keys as api_keys, users
 from tallyframe.accounts.session_tokens import SessionTokens
 from tallyframe.accounts.users import User
 from tallyframe.api import views
+from tallyframe.api.memory import Memory
 from tallyframe.api.middleware import USER
 from tallyframe.assets.decoders import Decoders
 from tallyframe.db import Database
 from tallyframe.errors import Forbidden, TallyframeError, Unauthenticated, ValidationFailed
 from tallyframe.generations.accept.order import Terms
+from tallyframe.generations.queries import Version
 from tallyframe.idempotency import keys
 from tallyframe.idempotency.keys import Kept, Key, Made
 from tallyframe.outbox.relay import JobQueue
@@ -33,28 +34,6 @@ Answer = TypeVar("Answer", bound=BaseModel)
 #: Seconds that a known caller is remembered. A key revoked through another process works there for as long.
 REMEMBER = 5.0
 REMEMBER_MOST = 10_000
-
-
-#: Seconds for which a credential is not remembered whose owner has just changed: longer than a look-up can take.
-LOOK_UP = 60.0
-
-
-class Callers(TTLCache[object, User]):
-    """Remembers who a credential belongs to, for a few seconds, so that polling costs no look-up."""
-
-    def __init__(self) -> None:
-        super().__init__(REMEMBER_MOST, ttl=REMEMBER)
-        self._changed: TTLCache[object, bool] = TTLCache(REMEMBER_MOST, ttl=LOOK_UP)
-
-    def remember(self, credential: object, user: User) -> None:
-        """Keep what a look-up has found, unless it may have begun before the last `forget`."""
-        if credential not in self._changed:
-            self[credential] = user
-
-    def forget(self, credential: object) -> None:
-        """Look it up again from now on: it was revoked, or its user was changed."""
-        self._changed[credential] = True
-        self.pop(credential, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +52,9 @@ class Services:
     sources: Sources  # of webhooks
     fetch: Callable[[UUID, str, str], Coroutine[Any, Any, bytes]]  # (user, URL, pointer for errors) → bytes
     decoders: Decoders
-    callers: Callers = field(default_factory=Callers)
+    states: Memory[Version]  # of projects, by (user id, project id)
+    #: Who a credential belongs to.
+    callers: Memory[User] = field(default_factory=lambda: Memory(REMEMBER_MOST, REMEMBER))
 
 
 async def services(request: Request) -> Services:  # async, so that it isn't sent through a thread

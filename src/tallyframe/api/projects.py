@@ -13,6 +13,7 @@ from tallyframe.api.answers import answer, found
 from tallyframe.api.conditions import KnownTags, is_among, known_tags
 from tallyframe.api.dependencies import (
     CurrentUser,
+    Services,
     UserServices,
     caller,
     read_id,
@@ -34,7 +35,7 @@ from tallyframe.generations.end import erase, settle
 from tallyframe.generations.tables import ERASE_PROJECT
 from tallyframe.operations.fields import Text
 from tallyframe.projects import publish
-from tallyframe.storages.base import StorageError, Storages
+from tallyframe.storages.base import StorageError
 
 log = structlog.get_logger()
 
@@ -55,15 +56,12 @@ async def list_projects(
     limit: cursors.Limit = 20,
 ) -> schemas.Projects:
     """Return the user's projects, newest first."""
-    before = cursors.decode(cursor, UUID)
+    window = cursors.window(cursor, limit)
     if kind:
         serving.terms.operation(kind, pointer="/kind")
-    rows = await queries.listed(
-        serving.db, user.id, status=status, kind=kind, before=before[0] if before else None, limit=limit + 1
-    )
-    page, next_cursor = cursors.cut(rows, limit, cursors.by_id)
-    data = [views.project(row, serving.storages) for row in page]
-    return schemas.Projects(data=data, next_cursor=next_cursor)
+    page = await queries.listed(serving.db, user.id, window, status=status, kind=kind)
+    data = [views.project(row, serving.storages) for row in page.rows]
+    return schemas.Projects(data=data, next_cursor=cursors.after(page))
 
 
 async def _poll(request: Request) -> Response | None:
@@ -73,28 +71,21 @@ async def _poll(request: Request) -> Response | None:
         return None
     serving = await services(request)
     user = await caller(request, serving)
-    return await _polled(serving.db.as_user(user.id), serving.storages, user, project_id, await known_tags(request))
+    return await _polled(serving, serving.db.as_user(user.id), user, project_id, await known_tags(request))
 
 
 @router.get("/{project_id}", response_model=schemas.Project, responses={304: {"description": "Unchanged"}})
 @directly(_poll)
 async def get_project(project_id: UUID, user: CurrentUser, serving: UserServices, if_none_match: KnownTags) -> Response:
     """Return the project. While it is generating, `Retry-After` says when to ask again."""
-    return await _polled(serving.db, serving.storages, user, project_id, if_none_match)
+    return await _polled(serving, serving.db, user, project_id, if_none_match)
 
 
-async def _polled(db: Database, storages: Storages, user: User, project_id: UUID, tags: str | None) -> Response:
+async def _polled(serving: Services, db: Database, user: User, project_id: UUID, tags: str | None) -> Response:
     """Answer a poll of a client that has the states with these `tags`. Raises NotFound."""
-    if tags:
-        version = await queries.project_version(db, user.id, project_id)
-        if version is None:
-            raise NotFound
-        etag = views.etag(project_id, version.status_sequence, storages)
-        if is_among(etag, tags):
-            headers = {"ETag": etag, "Cache-Control": views.PRIVATE}
-            if since := version.generating_since:
-                headers["Retry-After"] = str(views.retry_after(since))
-            return Response(status_code=304, headers=headers)
+    storages = serving.storages
+    if tags and (unchanged := await _unchanged(serving, db, user, project_id, tags)):
+        return unchanged
     row = await queries.project(db, user.id, project_id)
     if row is None:
         raise NotFound
@@ -102,6 +93,30 @@ async def _polled(db: Database, storages: Storages, user: User, project_id: UUID
     response.body = views.as_json(views.with_headers(views.project(row, storages), response, storages))
     response.headers["Content-Length"] = str(len(response.body))
     return response
+
+
+async def _unchanged(serving: Services, db: Database, user: User, project_id: UUID, tags: str) -> Response | None:
+    """Return the answer to a client that has the project's state; None if it hasn't. Raises NotFound.
+
+    A client whose one tag is that of the state which we read last, a moment ago, has that state. One with another tag
+    may have seen a newer state than we have, so we read again.
+    """
+    known = serving.states.get((user.id, project_id))
+    if known and tags == (etag := views.etag(project_id, known.status_sequence, serving.storages)):
+        return _not_modified(etag, known)
+    version = await queries.project_version(db, user.id, project_id)
+    if version is None:
+        raise NotFound
+    serving.states.remember((user.id, project_id), version)
+    etag = views.etag(project_id, version.status_sequence, serving.storages)
+    return _not_modified(etag, version) if is_among(etag, tags) else None
+
+
+def _not_modified(etag: str, version: queries.Version) -> Response:
+    headers = {"ETag": etag, "Cache-Control": views.PRIVATE}
+    if since := version.generating_since:
+        headers["Retry-After"] = str(views.retry_after(since))
+    return Response(status_code=304, headers=headers)
 
 
 @router.post("/{project_id}/cancel", dependencies=[NoBody])
@@ -140,6 +155,7 @@ async def delete_project(project_id: UUID, user: CurrentUser, serving: UserServi
     if not await erase.delete(serving.db, user.id, project_id):
         await found(serving, user, project_id)
         raise Generating
+    serving.states.forget((user.id, project_id))
     try:
         await erase.erase(serving.db, serving.storages.by_name, erase.Subject(project_id, ERASE_PROJECT))
     except (StorageError, TallyframeError) as error:

@@ -29,3 +29,7 @@ class RequestSettings(Group):
     min_body_rate: int = Field(4 * _KIB, alias="TALLYFRAME_MIN_BODY_RATE", ge=1, le=_MIB)
     #: Bytes of all bodies together that a process has taken in and not yet answered.
     max_bytes_in_flight: int = Field(256 * _MIB, alias="TALLYFRAME_MAX_BYTES_IN_FLIGHT", ge=_MIB, le=64 * 1024 * _MIB)
+    #: Seconds for which a process answers "unchanged" from the state of a project that it has read; 0: it always reads.
+    tag_memory_seconds: float = Field(1.0, alias="TALLYFRAME_TAG_MEMORY_SECONDS", ge=0, le=60)
+    #: Projects whose state one process remembers.
+    tag_memory_projects: int = Field(10_000, alias="TALLYFRAME_TAG_MEMORY_PROJECTS", ge=1, le=10_000_000)
