@@ -7,7 +7,20 @@ import pytest
 from tallyframe.db import Database
 from tallyframe.ledger.verify import CHECKS, examine, summary
 from tests.support.audited import moment
-from tests.support.checks import BALANCE, BEFORE, BOUGHT, DEBIT, GUARDS, HASH, HEAD, LOGGED, REFUND, REFUNDED, USER
+from tests.support.checks import (
+    BALANCE,
+    BEFORE,
+    BOUGHT,
+    DEBIT,
+    GUARDS,
+    HASH,
+    HEAD,
+    LOGGED,
+    REFUND,
+    REFUNDED,
+    SPENT,
+    USER,
+)
 from tests.support.postings import Postings, falsify, put_guards_back, verdict
 
 LATER = "UPDATE ledger_entries SET balance_after = balance_after + 1 WHERE account_id = '{hers}' AND version >= {at}"
@@ -190,7 +203,7 @@ async def test_the_audit_counts(hers: Postings, his: Postings, db: Database) -> 
     async with moment(db) as reader:
         total = await summary(reader)
     assert (total.accounts, total.entries, total.balance) == (2, 7, 20 - 5 + 3 - 5 + 4 + 5 + 20)
-    assert list(CHECKS) == [BALANCE, BEFORE, HEAD, REFUND, DEBIT, REFUNDED, LOGGED, BOUGHT, USER, HASH, GUARDS]
+    assert list(CHECKS) == [BALANCE, SPENT, BEFORE, HEAD, REFUND, DEBIT, REFUNDED, LOGGED, BOUGHT, USER, HASH, GUARDS]
 
 
 async def test_examining_says_how_much_was_looked_at(hers: Postings, his: Postings, db: Database) -> None:
@@ -201,7 +214,7 @@ async def test_examining_says_how_much_was_looked_at(hers: Postings, his: Postin
         examined = await examine(reader, HASH, most=2)
         balances = await examine(reader, BALANCE)
     assert looked_at | {GUARDS: 0} == {
-        **dict.fromkeys((BALANCE, HEAD), 2),
+        **dict.fromkeys((BALANCE, SPENT, HEAD), 2),
         **dict.fromkeys((BEFORE, HASH), 7),
         **dict.fromkeys((DEBIT, REFUNDED, USER), 2),
         REFUND: 1,

@@ -1,6 +1,7 @@
 """The names of the ledger's checks, as operators read them."""
 
 BALANCE = "balance is the sum of the entries"
+SPENT = "what was spent is the sum of debits and refunds"
 BEFORE = "every entry follows from the one before"
 HEAD = "the account's version and head are those of its last entry"
 HASH = "the hash chain holds"

@@ -12,6 +12,7 @@ from tests.support.checks import (
     HEAD,
     REFUND,
     REFUNDED,
+    SPENT,
     USER,
 )
 
@@ -35,7 +36,10 @@ REWRITE = """
             UPDATE ledger_entries AS e SET hash = ledger_entry_hash(e, previous) WHERE id = entry.id
                 RETURNING hash INTO previous;
         END LOOP;
-        UPDATE accounts SET balance = total, version = latest, head = previous WHERE id = '{hers}';
+        UPDATE accounts SET balance = total, version = latest, head = previous, spent = -(
+            SELECT coalesce(sum(amount), 0) FROM ledger_entries
+            WHERE account_id = '{hers}' AND kind IN ('debit', 'refund')
+        ) WHERE id = '{hers}';
     END $$"""
 FORGED_GRANT = """
     INSERT INTO ledger_entries (id, account_id, version, kind, amount, balance_after, reference, created_at, hash)
@@ -69,14 +73,14 @@ FALSIFICATIONS: dict[str, Falsification] = {
         ("DELETE FROM ledger_entries WHERE {mine} AND version = 7", REWRITE), _by(DIGEST), "entry 7 is gone"
     ),
     "all entries are truncated": Falsification(
-        ("TRUNCATE ledger_entries",), _by(BALANCE, HEAD, DEBIT, REFUNDED, DIGEST), "entry 7 is gone"
+        ("TRUNCATE ledger_entries",), _by(BALANCE, SPENT, HEAD, DEBIT, REFUNDED, DIGEST), "entry 7 is gone"
     ),
     "all is truncated": Falsification(
         ("TRUNCATE accounts CASCADE",), _by(DIGEST), "the account is gone, with 7 entries"
     ),
     "a grant is made up": Falsification((FORGED_GRANT,), _by(BALANCE, HEAD, HASH), "entry 8:"),
     "a refund is made up": Falsification(
-        (FORGED_REFUND,), _by(BALANCE, BEFORE, HEAD, HASH, REFUND, REFUNDED), "entry 8:"
+        (FORGED_REFUND,), _by(BALANCE, SPENT, BEFORE, HEAD, HASH, REFUND, REFUNDED), "entry 8:"
     ),
     "a time is changed": Falsification(
         ("UPDATE ledger_entries SET created_at = created_at - interval '1 day' WHERE {mine} AND version = 3",),
@@ -99,6 +103,9 @@ FALSIFICATIONS: dict[str, Falsification] = {
     ),
     "a balance is changed": Falsification(
         ("UPDATE accounts SET balance = balance + 1000 WHERE id = '{hers}'",), _by(BALANCE), "balance 1"
+    ),
+    "what was spent is changed": Falsification(
+        ("UPDATE accounts SET spent = 0 WHERE id = '{hers}'",), _by(SPENT), "spent 0, debits and refunds sum to"
     ),
     "an account is given to somebody else": Falsification(
         ("UPDATE accounts SET user_id = '{thief}' WHERE id = '{hers}'",), _by(USER, DIGEST), "{thief}"
@@ -125,7 +132,7 @@ FALSIFICATIONS: dict[str, Falsification] = {
             "UPDATE ledger_entries SET amount = -9223372036854775808 WHERE {mine} AND version IN (2, 4)",
             "UPDATE ledger_entries SET amount = 9223372036854775807 WHERE {mine} AND version = 3",
         ),
-        _by(BALANCE, BEFORE, HASH, DEBIT),
+        _by(BALANCE, SPENT, BEFORE, HASH, DEBIT),
         "entry 2:",
     ),
     "a version is the least there is": Falsification(

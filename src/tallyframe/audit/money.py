@@ -22,11 +22,11 @@ class _Books(Invariant):
 
 
 class BalancesAreSums(_Books):
-    """A balance that is not the sum of its entries."""
+    """A balance, or an amount spent, that is not the sum of its entries."""
 
     name = "balances_are_sums"
-    meaning = "Each account's balance is the sum of its ledger entries."
-    checks = ("balance is the sum of the entries",)
+    meaning = "Each account's balance, and what it has spent, are the sums of its ledger entries."
+    checks = ("balance is the sum of the entries", "what was spent is the sum of debits and refunds")
 
 
 class ChainsHold(_Books):

@@ -45,6 +45,16 @@ QUERIES: dict[str, Query] = {
             ON e.account_id = a.id
         WHERE a.balance::numeric <> coalesce(e.amount, 0)""",
     ),
+    "what was spent is the sum of debits and refunds": Query(
+        _ACCOUNTS,
+        """
+        SELECT a.id, format('spent %s, debits and refunds sum to %s', a.spent, coalesce(e.amount, 0))
+        FROM public.accounts a LEFT JOIN (
+            SELECT account_id, -sum(amount) AS amount FROM public.ledger_entries
+            WHERE kind IN ('debit', 'refund') GROUP BY account_id) e
+            ON e.account_id = a.id
+        WHERE a.spent::numeric <> coalesce(e.amount, 0)""",
+    ),
     "every entry follows from the one before": Query(
         _ENTRIES,
         """

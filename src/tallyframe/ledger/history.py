@@ -1,4 +1,4 @@
-"""Reading the books. Every figure is worked out from entries, never from a flag."""
+"""Reading the books. Every figure comes from entries, never from a flag: an account's are kept by their trigger."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,18 +42,10 @@ def account_of(user_id: "sa.ColumnElement[UUID] | UUID") -> "sa.ScalarSelect[UUI
 
 async def figures(reader: Reader, account_id: UUID) -> Figures:
     """Return the account's figures."""
-    amount, kind = ledger_entries.c.amount, ledger_entries.c.kind
-    spent = sa.func.coalesce(sa.func.sum(-amount).filter(kind.in_(("debit", "refund"))), 0)
-    granted = sa.func.coalesce(sa.func.sum(amount).filter(kind.not_in(("debit", "refund"))), 0)
-    row = (
-        await reader.execute(
-            sa.select(accounts.c.balance, granted.label("granted"), spent.label("spent"))
-            .select_from(accounts.outerjoin(ledger_entries, ledger_entries.c.account_id == accounts.c.id))
-            .where(accounts.c.id == account_id)
-            .group_by(accounts.c.id)
-        )
-    ).one()
-    return Figures(row.balance, int(row.granted), int(row.spent))
+    query = sa.select(accounts.c.balance, accounts.c.spent).where(accounts.c.id == account_id)
+    row = (await reader.execute(query)).one()
+    # All that was given is still there, or was spent.
+    return Figures(row.balance, row.balance + row.spent, row.spent)
 
 
 async def entries(reader: Reader, account_id: UUID, *, before: int | None, limit: int) -> list[tuple[int, Entry]]:
@@ -87,12 +79,6 @@ def charges(generation_id: "sa.ColumnElement[Any]") -> LateralFromClause:
         .where(ledger_entries.c.generation_id == generation_id)
         .lateral("charges")
     )
-
-
-def refunds() -> sa.Select[int, Any]:
-    """Return the query for how many refunds there are, and of how many credits."""
-    amount = sa.func.coalesce(sa.func.sum(ledger_entries.c.amount), 0)
-    return sa.select(sa.func.count(), amount).where(ledger_entries.c.kind == "refund")
 
 
 def charges_between(first: "sa.ColumnElement[UUID]", end: "sa.ColumnElement[UUID]") -> sa.Subquery:

@@ -1,4 +1,4 @@
-"""The rows of credit accounts and ledger entries. `balance`, `version` and `head` are written by a trigger only."""
+"""The rows of credit accounts and ledger entries. A trigger alone writes `balance`, `spent`, `version` and `head`."""
 
 import sqlalchemy as sa
 
@@ -10,6 +10,7 @@ accounts = sa.Table(
     id_column(primary_key=True),
     id_column("user_id", sa.ForeignKey("users.id"), nullable=False, unique=True),
     sa.Column("balance", sa.BigInteger, nullable=False, server_default="0"),  # credits
+    sa.Column("spent", sa.BigInteger, nullable=False, server_default="0"),  # credits: debited and not refunded
     sa.Column("version", sa.BigInteger, nullable=False, server_default="0"),  # number of the last entry
     sa.Column("head", sa.LargeBinary, nullable=False, server_default=sa.text("''::bytea")),  # hash of the last entry
     time_column("created_at", now=True),
