@@ -11,6 +11,7 @@ from tallyframe.idempotency import tables as idempotency
 from tallyframe.ledger import tables as ledger
 from tallyframe.outbox import tables as outbox
 from tallyframe.projects import tables as projects
+from tallyframe.reports import tables as reports
 from tallyframe.webhooks import tables as webhooks
 from tallyframe.workers import tables as fleet
 
@@ -26,6 +27,7 @@ MODULES = (
     ledger,
     outbox,
     projects,
+    reports,
     webhooks,
 )
 

@@ -50,7 +50,7 @@ async def test_the_metrics_are_those_that_are_served(anybody: httpx.AsyncClient)
 
 
 def test_the_labels_are_those_that_are_declared() -> None:
-    reading = Figures(outcomes=[], live=[], oldest_pending=0, provider_seconds=[], refunds=0, refunded_credits=0)
+    reading = Figures(outcomes=[], provider_seconds=[], refunds=0, refunded_credits=0)
     counters: list[Any] = [metrics.REQUESTS, metrics.SECONDS, metrics.BYTES_IN_FLIGHT, metrics.CONNECTIONS_CLOSED]
     counters += [metrics.PICTURES, metrics.PICTURES_NOW]
     declared = {counter._name: counter._labelnames for counter in counters}

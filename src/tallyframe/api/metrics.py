@@ -51,7 +51,7 @@ class Snapshot:
     calls: CallFigures
     audits: Mapping[str, Checked] = field(default_factory=dict)  # by invariant
     fleet: load.Fleet = field(default_factory=load.Fleet)
-    outbox_overdue: int = 0
+    queue: load.Queue = field(default_factory=load.Queue)
     digest_age: int | None = None  # seconds; None before the first digest
     webhooks: Sequence[tuple[str, str, int]] = ()  # source, status, how many events
     audit_interval: float = 0.0  # seconds
@@ -70,7 +70,9 @@ class Snapshot:
         yield GaugeMetricFamily("tallyframe_workers", "Workers that live", value=self.fleet.count)
         yield GaugeMetricFamily("tallyframe_worker_slots", "Generations that they run at once", value=self.fleet.slots)
         yield GaugeMetricFamily("tallyframe_worker_slots_busy", "Generations that they run", value=self.fleet.busy)
-        yield GaugeMetricFamily("tallyframe_outbox_overdue", "Due calls besides generations", value=self.outbox_overdue)
+        yield GaugeMetricFamily(
+            "tallyframe_outbox_overdue", "Due calls besides generations", value=self.queue.outbox_overdue
+        )
         events = GaugeMetricFamily("tallyframe_webhook_events", "Events that are kept", labels=["source", "status"])
         for source, status, count in self.webhooks:
             events.add_metric([source, status], count)
@@ -86,11 +88,13 @@ class Snapshot:
         for operation, provider, outcome, count in reading.outcomes:
             outcomes.add_metric([operation, provider, outcome], count)
         depth = GaugeMetricFamily("tallyframe_queue_depth", "Live generations", labels=["status"])
-        for status, count in reading.live:
+        for status, count in (("pending", self.queue.pending), ("processing", self.queue.processing)):
             depth.add_metric([status], count)
         yield from (outcomes, depth)
         yield GaugeMetricFamily(
-            "tallyframe_oldest_pending_seconds", "Age of the oldest pending generation", value=reading.oldest_pending
+            "tallyframe_oldest_pending_seconds",
+            "Age of the oldest pending generation",
+            value=self.queue.oldest_pending_seconds or 0,
         )
         latency = SummaryMetricFamily("tallyframe_provider_seconds", "Time from order to result", labels=["provider"])
         for provider, count, seconds in reading.provider_seconds:
@@ -148,7 +152,7 @@ async def read(db: Database, audit_interval: float) -> Snapshot:
             calls=await call_figures(reader),
             audits=await audit_rows.read(reader),
             fleet=await load.fleet(reader),
-            outbox_overdue=(await load.queue(reader)).outbox_overdue,
+            queue=await load.queue(reader),
             digest_age=await digest_age(reader),
             webhooks=await received.counted(reader),
             audit_interval=audit_interval,

@@ -59,6 +59,13 @@ GUARDS: dict[str, str] = {
     "trigger generation_of_own_project on generations": (
         "AFTER INSERT FOR EACH ROW EXECUTE FUNCTION generation_of_own_project()"
     ),
+    "trigger count_ended on generations": (
+        "AFTER UPDATE OF finished_at FOR EACH ROW"
+        " WHEN (((old.finished_at IS NULL) AND (new.finished_at IS NOT NULL))) EXECUTE FUNCTION count_ended()"
+    ),
+    "trigger count_refund on ledger_entries": (
+        "AFTER INSERT FOR EACH ROW WHEN ((new.kind = 'refund'::text)) EXECUTE FUNCTION count_refund()"
+    ),
     "trigger admin_log_append_only on admin_log": f"BEFORE DELETE OR UPDATE FOR EACH ROW {_REFUSED}",
     "trigger admin_log_no_truncate on admin_log": f"BEFORE TRUNCATE FOR EACH STATEMENT {_REFUSED}",
     "trigger account_guard on accounts": "BEFORE INSERT OR UPDATE FOR EACH ROW EXECUTE FUNCTION account_guard()",
@@ -128,10 +135,10 @@ GUARDS: dict[str, str] = {
     ),
     "function ledger_entry_hash(ledger_entries,bytea)": "e846b3d8ffcfaad4a6a6630593785542",
     "function ledger_post()": "23752a30cce1664d1b159da7fdedec55",
-    "function ledger_apply()": "35f695a3c48a6eee47670d2ae0ba46e4",
+    "function ledger_apply()": "317b8ac8a236071007b5592d974ceb5c",
     "function ledger_refuse()": "cbf6aaf201fbd4f834fe896d7b0a5e21",
     "function refund_is_due()": "512ca9cc592816f7a359f9dd1767f2d1",
-    "function account_guard()": "6ad4281ee66fe29598eb27290f99dba1",
+    "function account_guard()": "bd2b26f25680824ca236c4bc93fee09f",
     "function generation_stays()": "a1e2a2e2497ce3804493c9a8f611de1e",
     "function generation_of_own_project()": "2bd9eabfc0996ca5652fe8c41f94c6a8",
     "function acting_user()": "e3cff7384835c3d66b0159affb123331",

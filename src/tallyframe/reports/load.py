@@ -21,12 +21,12 @@ OVERDUE = 5.0
 class Queue:
     """What has not ended. `outbox_overdue`: rows of other kinds than generations that are due and not enqueued."""
 
-    pending: int
-    due: int  # of the pending: may be taken up now
-    waiting: int  # of the pending: not before a time that is still to come
-    processing: int
-    oldest_pending_seconds: float | None
-    outbox_overdue: int
+    pending: int = 0
+    due: int = 0  # of the pending: may be taken up now
+    waiting: int = 0  # of the pending: not before a time that is still to come
+    processing: int = 0
+    oldest_pending_seconds: float | None = None
+    outbox_overdue: int = 0
 
 
 @dataclass(frozen=True, slots=True)
