@@ -3,7 +3,8 @@
 Revision: 0020, after 0019.
 
 Until now, all that was live had one index, by turn. A claim walked over what waited for vendors, the oldest was found by
-sorting, and sweepers read all. And a user's newest rows could also be found by walking everybody's.
+sorting, and sweepers read all. And a user's newest rows could also be found by walking everybody's,
+or the files of one generation by reading those of all the user's.
 
 The indexes are made while all work on. Cut off in the middle, the database stays at 0019, which works as before; the
 next try goes on from there. The version before finds what it looks for by other indexes, more slowly.
@@ -22,14 +23,16 @@ depends_on = None
 INDEXES: Mapping[str, str] = {
     "ix_generations_turn": "generations (turn, id) WHERE status = 'pending'",
     "ix_generations_due": "generations (coalesce(lease_until, wake_at)) WHERE status = 'processing'",
-    "ix_generations_pending_until": "generations (expires_at) WHERE status = 'pending'",
-    "ix_generations_processing_until": "generations (expires_at) WHERE status = 'processing'",
-    "ix_generations_newest": "generations (user_id, id DESC NULLS LAST)",
+    "ix_generations_pending_until": "generations (expires_at, id) WHERE status = 'pending'",
+    "ix_generations_processing_until": "generations (expires_at, id) WHERE status = 'processing'",
+    "ix_generations_newest": "generations (user_id, id DESC NULLS LAST) INCLUDE (deleted_at)",
+    "ix_assets_alone": "assets (user_id) WHERE project_id IS NULL",
     "ix_projects_newest": "projects (user_id, id DESC NULLS LAST) WHERE deleted_at IS NULL",
 }
 BEFORE: Mapping[str, str] = {
     "ix_generations_live": "generations (turn, id) WHERE status IN ('pending', 'processing')",
     "ix_generations_user_id": "generations (user_id, id)",
+    "ix_assets_user_id": "assets (user_id)",
     "ix_projects_user_id_id": "projects (user_id, id) WHERE deleted_at IS NULL",
 }
 IS_BROKEN = "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass(:name) AND NOT indisvalid)"

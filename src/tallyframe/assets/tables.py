@@ -25,7 +25,7 @@ assets = sa.Table(
     "assets",
     metadata,
     id_column(primary_key=True),
-    id_column("user_id", sa.ForeignKey("users.id"), nullable=False, index=True),
+    id_column("user_id", sa.ForeignKey("users.id"), nullable=False),
     id_column("project_id", sa.ForeignKey("projects.id"), nullable=True, index=True),  # goes when this project goes
     id_column("generation_id", sa.ForeignKey("generations.id"), nullable=True, index=True),  # outputs only
     sa.Column("role", sa.Text),  # of an output: what it is used as, such as "image"; or ORDERED
@@ -55,6 +55,7 @@ assets = sa.Table(
         unique=True,
         postgresql_where=sa.text("generation_id IS NOT NULL"),
     ),
+    sa.Index("ix_assets_alone", "user_id", postgresql_where=sa.text("project_id IS NULL")),
     sa.Index("ix_assets_uploads", "user_id", "id", postgresql_where=sa.text(f"{UPLOAD} AND deleted_at IS NULL")),
     sa.Index("ix_assets_expiring", "expires_at", postgresql_where=sa.text(f"{UPLOAD} AND deleted_at IS NULL")),
     sa.Index("ix_assets_deleted", "id", postgresql_where=sa.text("deleted_at IS NOT NULL")),

@@ -61,10 +61,10 @@ generations = sa.Table(
         postgresql_where=sa.text("status = 'processing'"),
     ),
     *(
-        sa.Index(f"ix_generations_{state}_until", "expires_at", postgresql_where=sa.text(f"status = '{state}'"))
+        sa.Index(f"ix_generations_{state}_until", "expires_at", "id", postgresql_where=sa.text(f"status = '{state}'"))
         for state in LIVE
     ),
-    sa.Index("ix_generations_newest", "user_id", sa.text("id DESC NULLS LAST")),
+    sa.Index("ix_generations_newest", "user_id", sa.text("id DESC NULLS LAST"), postgresql_include=["deleted_at"]),
     sa.Index(
         "uq_generations_one_live_per_slot",
         "project_id",

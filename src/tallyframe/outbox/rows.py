@@ -57,5 +57,9 @@ def complete_where(kind: str, condition: "sa.ColumnElement[bool]") -> sa.Delete:
 
 
 def not_queued(kind: str, ref: "sa.ColumnElement[UUID]") -> "sa.ColumnElement[bool]":
-    """Return the condition that there is no call of `kind` for `ref`."""
-    return ~sa.exists().where(outbox.c.kind == kind, outbox.c.ref == ref)
+    """Return the condition that there is no call of `kind` for `ref`, a column of an outer query.
+
+    Not as EXISTS: the planner would read all calls that there are for it, and so it looks up the one of each row.
+    """
+    call = sa.select(sa.true()).where(outbox.c.kind == kind, outbox.c.ref == ref).limit(sa.literal_column("1"))
+    return sa.not_(sa.func.coalesce(call.correlate_except(outbox).scalar_subquery(), sa.false()))

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Awaitable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,6 @@ from tallyframe.generations.claim import unheld
 from tallyframe.generations.end import settle
 from tallyframe.generations.end.walk import BATCH, Walk
 from tallyframe.generations.tables import (
-    DUE_AT,
     IS_PENDING,
     IS_PROCESSING,
     WITHDRAW,
@@ -54,11 +53,13 @@ class Sweeper:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        row = generations.c
-        self._pending = Walk([row.turn, row.id], IS_PENDING, further=[row.wake_at])
-        self._processing = Walk([DUE_AT, row.id], IS_PROCESSING, unheld(), further=[row.wake_at])
-        self._queued = Walk([outbox.c.due_at, outbox.c.ref], SHARES_WAKE_UP)
-        key = [_step.generation_id, _step.name, _step.attempt]
+        row, nobody, long_ago = generations.c, UUID(int=0), datetime.fromtimestamp(0, UTC)
+        self._pending = Walk({row.turn: -1, row.id: nobody}, IS_PENDING, further=[row.wake_at])
+        self._processing = Walk(
+            {row.expires_at: long_ago, row.id: nobody}, IS_PROCESSING, unheld(), further=[row.wake_at]
+        )
+        self._queued = Walk({outbox.c.due_at: long_ago, outbox.c.ref: nobody}, SHARES_WAKE_UP)
+        key = {_step.generation_id: nobody, _step.name: "", _step.attempt: 0}
         self._open = [Walk(key, condition, further=[_step.ticket]) for condition in (IS_UNDER_WAY, HAS_DOUBTED_TICKET)]
 
     async def sweep(self) -> tuple[int, int]:
@@ -90,12 +91,9 @@ class Sweeper:
         """
 
         def lost(looked: sa.CTE) -> "sa.Select[Any]":
-            row = generations.c
-            ended = (
-                sa.select(row.id).join(looked, looked.c.key_0 == row.id).distinct().where(row.finished_at.is_not(None))
-            )
-            now = sa.or_(looked.c.ticket.is_not(None), is_over(row.finished_at))
-            return ended.where(now, not_queued(WITHDRAW, row.id))
+            id_, finished_at = looked.c.key_0, _finished_at(looked.c.key_0)
+            now = sa.case((looked.c.ticket.is_not(None), finished_at.is_not(None)), else_=is_over(finished_at))
+            return sa.select(id_.label("id")).distinct().where(now, not_queued(WITHDRAW, id_))
 
         return sum([await walk.round(self._db, lost, lambda each: enqueue(WITHDRAW, each)) for walk in self._open])
 
@@ -103,13 +101,19 @@ class Sweeper:
         """Remove the outbox rows of generations that ended while such a row was being written."""
 
         def ended(looked: sa.CTE) -> "sa.Select[Any]":
-            row = generations.c
-            return sa.select(row.id).join(looked, looked.c.key_1 == row.id).where(row.finished_at.is_not(None))
+            return sa.select(looked.c.key_1.label("id")).where(_finished_at(looked.c.key_1).is_not(None))
 
         def forget(ended: sa.CTE) -> sa.Delete:
-            return complete_where(RUN_GENERATION, outbox.c.ref.in_(sa.select(ended.c.id)))
+            ids = sa.func.array(sa.select(ended.c.id).scalar_subquery(), type_=sa.ARRAY(sa.Uuid()))
+            return complete_where(RUN_GENERATION, outbox.c.ref == sa.any_(ids))
 
         return await self._queued.round(self._db, ended, forget)
+
+
+def _finished_at(generation_id: "sa.ColumnElement[UUID]") -> "sa.ScalarSelect[datetime]":
+    """Return the subquery for the end of the generation of an outer query's row: looked up for each, never joined."""
+    end = sa.select(generations.c.finished_at).where(generations.c.id == generation_id)
+    return end.correlate_except(generations).scalar_subquery()
 
 
 async def sweep(db: Database) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """Goes through many rows without ever reading them all at once: each round looks at the next batch by an index."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,18 +15,20 @@ BATCH = 500
 class Walk:
     """Looks at the rows that meet `conditions`, in the order of `keys`, and after the last one at the first again.
 
-    `keys` are columns of an index that has the conditions; together they tell rows apart. `further` columns are read,
-    too. The place is kept in memory: a process that starts anew begins at the first row.
+    `keys` are columns of an index that has the conditions, each with a value that is below all of its values; together
+    they tell rows apart. `further` columns are read, too. The place is kept in memory: a process that starts anew
+    begins at the first row.
     """
 
     def __init__(
         self,
-        keys: "Sequence[sa.ColumnElement[Any]]",
+        keys: "Mapping[Any, Any]",  # by columns
         *conditions: "sa.ColumnElement[bool]",
         further: "Sequence[sa.ColumnElement[Any]]" = (),
     ) -> None:
-        self._keys, self._conditions, self._further = keys, conditions, further
-        self._last: Sequence[Any] | None = None
+        self._keys, self._conditions, self._further = list(keys), conditions, further
+        self._first: Sequence[Any] = list(keys.values())
+        self._last: Sequence[Any] = self._first
 
     async def round(
         self, db: Database, lost: Callable[[sa.CTE], "sa.Select[Any]"], mend: Callable[[sa.CTE], UpdateBase]
@@ -41,7 +43,7 @@ class Walk:
         count = sa.select(sa.func.count()).select_from(chosen).scalar_subquery()
         last = sa.select(count, sa.func.count().over(), *keys).order_by(*(key.desc() for key in keys)).limit(1)
         row = (await db.run(with_writes(last, mend(chosen)))).one_or_none()
-        self._last = row[2:] if row and row[1] == BATCH else None
+        self._last = row[2:] if row and row[1] == BATCH else self._first
         return int(row[0]) if row else 0
 
     @property
@@ -50,9 +52,8 @@ class Walk:
 
     def _next(self) -> "sa.Select[Any]":
         keys = [key.label(name) for key, name in zip(self._keys, self._names, strict=True)]
-        query = sa.select(*keys, *self._further).where(*self._conditions)
-        if self._last is not None:
-            types = [key.type for key in self._keys]
-            seen = sa.tuple_(*(sa.literal(*each) for each in zip(self._last, types, strict=True)))
-            query = query.where(sa.tuple_(*self._keys) > seen)
-        return query.order_by(*self._keys).limit(BATCH)
+        last = [sa.literal(value, key.type) for value, key in zip(self._last, self._keys, strict=True)]
+        # In the first round, too: it tells the planner which index it is, whatever that believes to be there.
+        later = sa.tuple_(*self._keys) > sa.tuple_(*last)
+        query = sa.select(*keys, *self._further).where(*self._conditions, later)
+        return query.order_by(*self._keys).limit(sa.literal_column(str(BATCH)))
