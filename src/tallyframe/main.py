@@ -44,9 +44,8 @@ from tallyframe.api.admin import (
 )
 from tallyframe.api.browsers import Browsers
 from tallyframe.api.connections import connection_limits
-from tallyframe.api.dependencies import Services
+from tallyframe.api.dependencies import Memory, Services
 from tallyframe.api.limits import BodyLimits
-from tallyframe.api.memory import Memory
 from tallyframe.api.middleware import Direct, Edge, Guard
 from tallyframe.assets.decoders import Decoders
 from tallyframe.assets.fetch import fetch_picture

@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeVar, cast
 from uuid import UUID
 
 import structlog
+from cachetools import TTLCache
 from fastapi import Depends, Header, Request, Response, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ValidationError
@@ -15,7 +16,6 @@ from tallyframe.accounts import keys as api_keys, users
 from tallyframe.accounts.session_tokens import SessionTokens
 from tallyframe.accounts.users import User
 from tallyframe.api import views
-from tallyframe.api.memory import Memory
 from tallyframe.api.middleware import USER
 from tallyframe.assets.decoders import Decoders
 from tallyframe.db import Database
@@ -30,10 +30,31 @@ from tallyframe.storages.base import Storages
 from tallyframe.webhooks.base import Sources
 
 Answer = TypeVar("Answer", bound=BaseModel)
+Value = TypeVar("Value")
 
 #: Seconds that a known caller is remembered. A key revoked through another process works there for as long.
 REMEMBER = 5.0
 REMEMBER_MOST = 10_000
+#: Seconds for which nothing is remembered of what has just been forgotten: longer than a look-up can take.
+LOOK_UP = 60.0
+
+
+class Memory(TTLCache[object, Value]):
+    """What was looked up by a key, so that polling costs no look-up: `most` of it, for so many seconds."""
+
+    def __init__(self, most: int, seconds: float) -> None:
+        super().__init__(most, ttl=seconds)
+        self._changed: TTLCache[object, bool] = TTLCache(most, ttl=LOOK_UP)
+
+    def remember(self, key: object, value: Value) -> None:
+        """Keep what a look-up has found, unless it may have begun before the last `forget`."""
+        if self.ttl and key not in self._changed:
+            self[key] = value
+
+    def forget(self, key: object) -> None:
+        """Look it up again from now on: it was changed or removed."""
+        self._changed[key] = True
+        self.pop(key, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,12 +66,12 @@ class Sweeper:
         """Do all parts. Return how many outbox rows were written for lost generations, and how many expired."""
         db = self._db
         expired = await tried(db, expire_old(db), "expire_old")
-        rung = await tried(db, self._ring_lost(), "ring_lost")
-        await tried(db, self._withdraw_lost(), "withdraw_lost")
-        await tried(db, self._forget_ended(), "forget_ended")
+        rung = await tried(db, self.ring_lost(), "ring_lost")
+        await tried(db, self.withdraw_lost(), "withdraw_lost")
+        await tried(db, self.forget_ended(), "forget_ended")
         return rung, expired
 
-    async def _ring_lost(self) -> int:
+    async def ring_lost(self) -> int:
         """Write an outbox row for each live generation that has none, and that no worker holds."""
 
         def lost(looked: sa.CTE) -> "sa.Select[Any]":
@@ -83,7 +83,7 @@ class Sweeper:
 
         return sum([await walk.round(self._db, lost, ring) for walk in (self._pending, self._processing)])
 
-    async def _withdraw_lost(self) -> int:
+    async def withdraw_lost(self) -> int:
         """Write an outbox row for each ended generation with an open step that has none: a vendor may be at work on it.
 
         Tickets at once, also those of steps in doubt: they were committed while the generation was being settled.
@@ -97,7 +97,7 @@ class Sweeper:
 
         return sum([await walk.round(self._db, lost, lambda each: enqueue(WITHDRAW, each)) for walk in self._open])
 
-    async def _forget_ended(self) -> int:
+    async def forget_ended(self) -> int:
         """Remove the outbox rows of generations that ended while such a row was being written."""
 
         def ended(looked: sa.CTE) -> "sa.Select[Any]":
