@@ -30,7 +30,7 @@ def test_every_table_has_the_same_columns() -> None:
 
 UNITS = (
     *("bytes", "calls", "connections", "credits", "days", "failures", "files", "generations", "hours", "pictures"),
-    *("pixels", "seconds", "tries"),
+    *("pixels", "projects", "seconds", "tries"),
 )
 
 
