@@ -36,11 +36,11 @@ SCALE: Scale = replace(
     MIDDLE,
     generations=GENERATIONS,
     entries=GENERATIONS * 3 // 2,
-    live=GENERATIONS // 3,
+    live=GENERATIONS // 10,
     hoard=GENERATIONS // 10,
     calls=GENERATIONS // 2,
 )
-#: Rows that any of it may read; there are at least six times as many of the user's own, and twenty of live ones.
+#: Rows that any of it may read; there are at least six times as many of the user's own, and of live ones.
 FEW = 1000
 
 #: Entries of indexes, and rows of tables that were read from the beginning.
@@ -77,7 +77,7 @@ async def known(request: pytest.FixtureRequest, grown: str, servers: Any) -> Asy
 @pytest.fixture
 def settings(known: str, redis_url: str, tmp_path: Path) -> Settings:
     return load_settings(
-        database_url=known, redis_url=redis_url, data_dir=tmp_path, max_active_generations=100, metrics_max_age=0
+        database_url=known, redis_url=redis_url, data_dir=tmp_path, max_active_generations=1000, metrics_max_age=0
     )
 
 

@@ -32,8 +32,9 @@ def _is_ready() -> "sa.ColumnElement[bool]":
     return sa.or_(row.status == Status.PENDING, sa.and_(row.status == Status.PROCESSING, sa.or_(_IS_LOST, due)))
 
 
-#: Of generations that are due again, so many are compared with the first that has not begun.
-_DUE_AT_ONCE = 8
+#: How many of each are compared: of those that have not begun, as many as may be claimed by others at the same instant;
+#: of those that are due again, so many that among thousands a newcomer waits for about one in so many of them.
+_NEW, _AGAIN = 16, 256
 
 _IS_LOST = sa.and_(generations.c.lease_until.is_not(None), generations.c.lease_until < sa.func.now())
 
@@ -41,20 +42,22 @@ _IS_LOST = sa.and_(generations.c.lease_until.is_not(None), generations.c.lease_u
 def _next(*order: "sa.ColumnElement[Any]") -> "sa.Select[UUID]":
     """Return the query for the first that is ready, of anybody but the users in `full`; two who ask at once get two.
 
-    It reads the first row of the index on those that have not begun, and a few of those that are due again, which have
-    been so for longest: as fast with a hundred thousand that wait as with ten.
+    It compares the first of those that have not begun with those that are due again for longest: as fast with a hundred
+    thousand that wait as with ten. Whoever of them is due since later has its turn a little later.
     """
-    new = _first(IS_PENDING, *order, most=1).cte("new")
-    again = _first(IS_DUE, DUE_AT, most=_DUE_AT_ONCE).cte("again")
-    ready = sa.union_all(sa.select(new), sa.select(again)).subquery("ready")
-    return sa.select(ready.c.id).order_by(*(ready.c[column.name] for column in order)).limit(1)
+    row = generations.c
+    new, again = _first(IS_PENDING, *order, most=_NEW), _first(IS_DUE, DUE_AT, most=_AGAIN)
+    near = sa.union_all(sa.select(new.subquery("new")), sa.select(again.subquery("again"))).subquery("near")
+    ready = sa.select(row.id).join(near, near.c.id == row.id).where(_is_ready())
+    ready = ready.order_by(*(near.c[column.name] for column in order)).limit(1)
+    return ready.with_for_update(of=generations, skip_locked=True, key_share=True)
 
 
 def _first(state: "sa.ColumnElement[bool]", *order: "sa.ColumnElement[Any]", most: int) -> "sa.Select[Any]":
     full = sa.bindparam("full", type_=postgresql.ARRAY(sa.Uuid()))
     row = generations.c
     found = sa.select(row.id, row.turn, row.expires_at).where(state, sa.not_(row.user_id == sa.any_(full)))
-    return found.order_by(*order).limit(most).with_for_update(skip_locked=True, key_share=True)
+    return found.order_by(*order).limit(most)
 
 
 def _in(name: str) -> "sa.ColumnElement[Any]":
