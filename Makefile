@@ -52,8 +52,8 @@ format: $(READY)  ## format and fix what the linter can fix
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(READY)  ## throughput and latency as ratios, in one run on this machine
-	@$(BIN)/python -m bench
+bench: $(READY)  ## speed as ratios, in one run on this machine: make bench JSON=path ONLY=accept,poll
+	@$(BIN)/python -m bench $(if $(JSON),--json $(JSON)) $(if $(ONLY),--only $(ONLY))
 
 chaos: $(READY)  ## break everything at random, then check the books: make chaos SEED=1 MINUTES=2
 	@$(BIN)/python -m chaos --seed $(SEED) --minutes $(MINUTES)

@@ -1,13 +1,17 @@
-"""`python -m bench`: throughput and latency of Tallyframe on this machine, as ratios, in one run.
+"""`python -m bench`: the speed of Tallyframe on this machine, as ratios to peers, in one run.
 
-__main__.py    the options, and the order of the measurements
-stack.py       real servers, API, worker and a bare FastAPI route, each a child process, all ended at the end
-cast.py        users with credits and API keys; ends their orders
-capture.py     records the SQL that the API sends for an order and for a poll
-pgbench.py     the same SQL by pgbench: the speed limit of this Postgres
-load.py        HTTP load, made by client.py in a process of its own
-bare.py        a FastAPI route that does nothing: the speed limit of this web stack
-measure.py     accept and poll, each compared with both limits
-pickup.py      from the 202 to the start of the run
-report.py      the tables
+__main__.py    the options, and the order of the scenarios
+scenarios/     a file per topic, each yielding rows; __init__.py lists all
+peers/         what Tallyframe is compared with
+rows.py        a row of the result, and its target
+rounds.py      subject and peers take turns
+stack.py       real servers, and child processes that end with their blocks
+site.py        an installation on them: a database, a Redis, API and worker
+cast.py        users with credits and API keys
+fill.py        a database as years of use would fill it; grown.py serves one
+capture.py     records the SQL that the API sends for an order
+load.py        HTTP load, made by client.py in a process of its own; orders.py has the requests
+worker.py      the product's worker, with a vendor that takes no time; notes.py has the times that it writes down
+report.py      lines on the terminal, and JSON
+docs.py        docs/performance.md and its curves (svg.py) from that JSON
 """

@@ -1,52 +1,61 @@
-"""Runs the whole benchmark: `python -m bench [--seconds 5] [--quick]`."""
+"""Runs the benchmark: `python -m bench [--json PATH] [--only accept,poll] [--rounds 3] [--seconds 3] [--quick]`."""
 
 import argparse
 import asyncio
 import signal
 import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
 
-from bench.capture import capture
-from bench.cast import cast, generations
-from bench.load import Target
-from bench.measure import Bench
-from bench.pickup import FLOOD, pickup
-from bench.report import print_machine, print_rows, print_waits
+from bench.report import as_json, heading, machine, show
+from bench.scenarios import LARGE_ONES, SCENARIOS, Context
 from bench.stack import stack
 from tallyframe.logs import configure_logs
 
 
-async def run(seconds: int, orders: int, log_level: str) -> None:
-    """Measure for `seconds` each, and the pickup with so many `orders`; print each result at once."""
+async def run(names: Sequence[str], *, rounds: int, seconds: float, quick: bool) -> str:
+    """Run the scenarios of these names; print each row as soon as it is known, and return all as JSON."""
     if task := asyncio.current_task():  # SIGTERM unwinds us as Ctrl-C does, so that nothing is left running
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     configure_logs("console", "warning", "bench")
-    async with stack(log_level) as running:
-        print_machine(running)
-        people = await cast(running.database_url)
-        api, bare = Target(*await running.api()), Target(*await running.bare())
-        captured = await capture(running, people[0])
-        bench = Bench(running, api, bare, people, captured, seconds)
-        accepted = await bench.accept()
-        placed = await generations(running)
-        print_rows([*accepted, *await bench.poll()], placed)
-        alone, beside = await pickup(running, api.port, people[0], people[1], orders)
-        print_waits(f"{orders} orders in turn, one idle worker, offline provider", alone)
-        print_waits(f"the same beside a flood of {FLOOD} orders of another user", beside, alone)
+    rows = []
+    async with stack() as running, AsyncExitStack() as exits:
+        about = machine(running)
+        print(heading(about))
+        context = Context(running, exits, rounds, seconds, quick)
+        for name in names:
+            async for row in SCENARIOS[name](context):
+                rows.append(row)
+                print(show(row), flush=True)
+    missed = [row for row in rows if row.met is False]
+    print(f"{len(rows)} rows; {len(missed)} targets missed.")
+    return as_json(about, rows, rounds=rounds, seconds=seconds)
 
 
 def main() -> None:
     """Read the options and run."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Throughput and latency as ratios, in one run")
-    parser.add_argument("--seconds", type=int, default=5, help="per measurement (default 5)")
-    parser.add_argument("--orders", type=int, default=50, help="for the pickup latency (default 50)")
-    parser.add_argument("--log-level", default="warning", help="of the API; info writes a line per request")
-    parser.add_argument("--quick", action="store_true", help="does it run? one second each, five orders")
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Speed as ratios, in one run")
+    parser.add_argument("--json", type=Path, help="where to write the rows, too")
+    parser.add_argument("--only", default="", help=f"some of: {', '.join(SCENARIOS)}")
+    parser.add_argument("--without", default="", help="all but these")
+    parser.add_argument("--rounds", type=int, default=3, help="of subject and peers in turn (default 3)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="per measurement (default 3)")
+    parser.add_argument("--quick", action="store_true", help="does it run? One short round; its figures mean nothing")
     options = parser.parse_args()
-    seconds, orders = (1, 5) if options.quick else (options.seconds, options.orders)
+    only, without = ([name for name in names.split(",") if name] for names in (options.only, options.without))
+    if unknown := {*only, *without} - SCENARIOS.keys():
+        parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
+    names = [name for name in SCENARIOS if name not in without and (not only or name in only)]
+    if options.quick and not only:
+        names = [name for name in names if name not in LARGE_ONES]
+    rounds, seconds = (1, 0.5) if options.quick else (options.rounds, options.seconds)
     try:
-        asyncio.run(run(seconds, orders, options.log_level))
+        text = asyncio.run(run(names, rounds=rounds, seconds=seconds, quick=options.quick))
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit("Interrupted; all processes have been ended.")
+    if options.json:
+        options.json.write_text(text)
 
 
 if __name__ == "__main__":

@@ -133,6 +133,7 @@ async def generate(plan: Plan) -> Figures:
     return Figures(
         counted / plan.seconds,
         percentile(tally.latencies, 50),
+        percentile(tally.latencies, 95),
         percentile(tally.latencies, 99),
         client_cpu=used * share * 1000 / max(counted, 1),
     )

@@ -10,6 +10,7 @@ class Figures:
 
     per_second: float
     p50: float
+    p95: float
     p99: float
     server_cpu: float | None = None
     client_cpu: float | None = None

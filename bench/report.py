@@ -1,29 +1,34 @@
-"""The tables, and a description of the machine."""
+"""The rows as lines on the terminal and as JSON, and a description of the machine."""
 
+import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from bench.measure import Row
-from bench.pickup import Waits
+from bench.rows import Row
 from bench.stack import Stack
 
-_WIDTH = 110  # characters, also where the output is no terminal
 _PACKAGES = ("fastapi", "uvicorn", "uvloop", "sqlalchemy", "asyncpg", "arq")
+_COLUMNS = (
+    f"{'what':<18} {'figure':<18} {'value':>9} {'unit':<8} {'spread':>6}  "
+    f"{'against':<26} {'peer':>9} {'ratio':>7}  target"
+)
+_WHOLE = 100  # from here on, digits after the point say nothing
 
 
-def print_machine(stack: Stack) -> None:
-    """Print machine and versions, and how busy the machine was before."""
+def machine(stack: Stack) -> dict[str, str]:
+    """Return machine and versions, and how busy the machine was before."""
     postgres = (stack.servers.postgres.data / "PG_VERSION").read_text().strip()
-    load = os.getloadavg()[0]
-    print(f"{_cpu_model()}, {len(os.sched_getaffinity(0))} cores, load {load:.1f} before the start")
-    print(f"Python {platform.python_version()}, PostgreSQL {postgres}, fsync on", end="")
-    print("".join(f", {name} {version(name)}" for name in _PACKAGES))
+    return {
+        "processor": f"{_cpu_model()}, {len(os.sched_getaffinity(0))} cores",
+        "load before": f"{os.getloadavg()[0]:.1f}",
+        "Python": platform.python_version(),
+        "PostgreSQL": f"{postgres}, fsync on",
+        **{name: version(name) for name in _PACKAGES},
+    }
 
 
 def _cpu_model() -> str:
@@ -34,32 +39,25 @@ def _cpu_model() -> str:
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def print_rows(rows: Sequence[Row], generations: int) -> None:
-    """Print throughput, latencies and ratios. The database had so many `generations` during the polls."""
-    table = Table(title="16 connections; server, client and Postgres share the cores; CPU in ms per answer")
-    table.add_column("what", no_wrap=True)
-    for name in ("per s", "p50 ms", "p99 ms", "/pgbench", "/bare", "CPU", "client's"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        found, limits = row.found, (row.pgbench, row.bare)
-        rates = [f"{found.per_second:.0f}", f"{found.p50:.2f}", f"{found.p99:.2f}"]
-        shares = [f"{found.per_second / limit.per_second:.3f}" if limit else "" for limit in limits]
-        cpu = [f"{used:.3f}" if used else "" for used in (found.server_cpu, found.client_cpu)]
-        table.add_row(row.name, *rates, *shares, *cpu)
-    Console(width=_WIDTH).print(table)
-    print(f"Polled with {generations} orders in the database.")
+def heading(about: Mapping[str, str]) -> str:
+    """Return the lines above the table."""
+    return f"{', '.join(f'{name} {value}' for name, value in about.items())}\n{_COLUMNS}"
 
 
-def print_waits(title: str, waits: Sequence[Waits], alone: Sequence[Waits] = ()) -> None:
-    """Print how long orders waited, and the ratio to those that were `alone`."""
-    table = Table(title=title)
-    table.add_column("what", no_wrap=True)
-    for name in ("mean ms", "p50 ms", "p95 ms", *(["mean/alone"] if alone else [])):
-        table.add_column(name, justify="right")
-    for number, span in enumerate(waits):
-        times = []
-        if alone:  # its mean is 0 if the worker was quicker than every answer
-            mean = alone[number].mean
-            times = [f"{span.mean / mean:.2f}" if mean else ""]
-        table.add_row(span.name, f"{span.mean:.1f}", f"{span.p50:.1f}", f"{span.p95:.1f}", *times)
-    Console(width=_WIDTH).print(table)
+def show(row: Row) -> str:
+    """Return the line of the table for a row."""
+    peer = f"{figure(row.peer_value):>9}" if row.peer_value is not None else " " * 9
+    ratio = f"{row.ratio:7.3f}" if row.ratio is not None else " " * 7
+    met = {True: "met", False: "MISSED", None: ""}[row.met]
+    line = f"{row.name:<18} {row.figure:<18} {figure(row.value):>9} {row.unit:<8} {row.spread:>6.0%}"
+    return f"{line}  {row.against or '':<26} {peer} {ratio}  {row.target or '':<14} {met}".rstrip()
+
+
+def figure(value: float) -> str:
+    """Return a number with three digits that count."""
+    return f"{value:,.0f}" if abs(value) >= _WHOLE else f"{value:.3g}"
+
+
+def as_json(about: Mapping[str, str], rows: Sequence[Row], **how: Any) -> str:  # noqa: ANN401  # JSON values
+    """Return all as JSON, with how it was measured."""
+    return json.dumps({"machine": about, "how": how, "rows": [row.as_json() for row in rows]}, indent=1) + "\n"

@@ -1,121 +1,111 @@
-"""Servers and child processes of one benchmark, in a temporary folder; all end with the block."""
+"""Servers and child processes of one benchmark, in a temporary folder; all end with their blocks."""
 
 import asyncio
 import os
 import signal
 import socket
-import sys
 import tempfile
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
+import asyncpg
+import psutil
+
 import tallyframe
 from tallyframe.embedded import Servers, servers
 from tallyframe.embedded.processes import Program, Steps, end, launch
-from tallyframe.migrate import migrate
 
 ROOT = Path(__file__).parents[1]
 UNDER_TEST = Path(tallyframe.__file__).parents[1]  # the same for every process, whatever folder it runs in
 START_WITHIN = 30.0  # seconds
 _POLL = 0.02  # seconds
-_END: Steps = ((signal.SIGTERM, 5.0),)
-_MAX_ACTIVE = 100_000  # generations per user: no worker runs while orders are measured
+_END: Steps = ((signal.SIGTERM, 2.0),)
+
+
+@dataclass(frozen=True)
+class Child:
+    """A process of ours with its output, and the port where it listens, if it does."""
+
+    process: Process
+    log: Path
+    port: int = 0
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of processor time that it has used."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return times.user + times.system
+
+    @property
+    def rss(self) -> float:
+        """Resident memory, in MB."""
+        return psutil.Process(self.process.pid).memory_info().rss / 1e6
 
 
 @dataclass
 class Stack:
-    """All that runs. `settings` are environment variables for our own programs."""
+    """The servers, and the folder for all that is written."""
 
     servers: Servers
     folder: Path
-    settings: Mapping[str, str]
-    exits: AsyncExitStack
     _count: int = field(default=0)
-
-    @property
-    def database_url(self) -> str:
-        """The database, as the login role."""
-        return self.servers.database_url
-
-    async def api(self) -> tuple[Process, int]:
-        """Start an API process; return it and its port once it listens."""
-        port = free_port()
-        return await self._listening("-m", "tallyframe", "api", "--port", str(port), port=port), port
-
-    async def bare(self) -> tuple[Process, int]:
-        """Start the bare route; return its process and its port once it listens."""
-        port = free_port()
-        return await self._listening("-m", "bench.bare", str(port), port=port), port
-
-    async def worker(self) -> Process:
-        """Start a worker; return its process once it is ready."""
-        process, log = await self._start("-m", "tallyframe", "worker", TALLYFRAME_LOG_LEVEL="info")
-        until = monotonic() + START_WITHIN
-        while "worker_started" not in log.read_text():
-            await _pause(process, until, log)
-        return process
-
-    async def run(self, argv: Sequence[str], environment: Mapping[str, str]) -> str:
-        """Run a program to its end and return its output. Raises RuntimeError with the output if it fails."""
-        output = self.file("output")
-        process = await self._launch(argv, {**_surroundings(), **environment}, output)
-        if await process.wait():
-            raise _failed(argv[0], output)
-        return output.read_text()
 
     def file(self, name: str) -> Path:
         """Return a new file name."""
         self._count += 1
         return self.folder / f"{self._count}-{name}"
 
-    async def _listening(self, *arguments: str, port: int) -> Process:
-        process, log = await self._start(*arguments)
-        until = monotonic() + START_WITHIN
-        while True:
-            with suppress(OSError):  # it doesn't listen yet
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.close()
-                return process
-            await _pause(process, until, log)
+    async def run(self, argv: Sequence[str], environment: Mapping[str, str]) -> str:
+        """Run a program to its end and return its output. Raises RuntimeError with the output if it fails."""
+        async with self._launched(argv, environment) as child:
+            if await child.process.wait():
+                raise _failed(argv[0], child.log)
+            return child.log.read_text()
 
-    async def _start(self, *arguments: str, **more: str) -> tuple[Process, Path]:
+    @asynccontextmanager
+    async def serving(self, argv: Sequence[str], environment: Mapping[str, str], port: int) -> AsyncIterator[Child]:
+        """Run a program for the block, which begins when it listens on the port."""
+        async with self._launched(argv, environment, port) as child:
+            await _until(child, lambda: _listens(port))
+            yield child
+
+    @asynccontextmanager
+    async def telling(self, argv: Sequence[str], environment: Mapping[str, str], words: str) -> AsyncIterator[Child]:
+        """Run a program for the block, which begins when its output has these words."""
+        async with self._launched(argv, environment) as child:
+            await _until(child, lambda: words in child.log.read_text())
+            yield child
+
+    @asynccontextmanager
+    async def _launched(
+        self, argv: Sequence[str], environment: Mapping[str, str], port: int = 0
+    ) -> AsyncIterator[Child]:
         log = self.file("output")
-        environment = {**_surroundings(), **self.settings, **more}
-        return await self._launch([sys.executable, *arguments], environment, log), log
-
-    async def _launch(self, argv: Sequence[str], environment: Mapping[str, str], output: Path) -> Process:
-        with output.open("wb") as file:
-            process = await launch(Program(argv, environment, folder=self.folder, output=file.fileno()))
-        self.exits.push_async_callback(end, process, _END, asyncio.Event())
-        return process
+        program = {**_surroundings(), **environment}
+        with log.open("wb") as file:
+            process = await launch(Program(argv, program, folder=self.folder, output=file.fileno()))
+        try:
+            yield Child(process, log, port)
+        finally:
+            await end(process, _END, asyncio.Event())
 
 
 @asynccontextmanager
-async def stack(log_level: str) -> AsyncIterator[Stack]:
-    """Run servers for the block: durable as in production, with a migrated database."""
+async def stack() -> AsyncIterator[Stack]:
+    """Run servers for the block: durable as in production. Postgres keeps the time of each commit."""
     with tempfile.TemporaryDirectory(prefix="tallyframe-bench-") as name:
         folder = Path(name)
         async with servers(folder / "data", durable=True) as both:
-            await asyncio.to_thread(migrate, both.database_url)
-            async with AsyncExitStack() as exits:
-                yield Stack(both, folder, _settings(both, folder, log_level), exits)
-
-
-def _settings(both: Servers, folder: Path, log_level: str) -> dict[str, str]:
-    ours = {
-        "DATABASE_URL": both.database_url,
-        "REDIS_URL": both.redis_url,
-        "DATA_DIR": str(folder / "data"),
-        "LOG_LEVEL": log_level,
-        "MAX_ACTIVE_GENERATIONS": str(_MAX_ACTIVE),
-        "IMAGE_PROVIDERS": "offline",
-        "VIDEO_PROVIDERS": "offline",
-    }
-    return {f"TALLYFRAME_{name}": value for name, value in ours.items()}
+            owner = await asyncpg.connect(both.database_url)
+            await owner.execute("ALTER SYSTEM SET track_commit_timestamp = on")
+            await owner.close()
+            await both.postgres.stop()
+            await both.postgres.start()
+            yield Stack(both, folder)
 
 
 def _surroundings() -> dict[str, str]:
@@ -124,11 +114,19 @@ def _surroundings() -> dict[str, str]:
     return {**others, "PYTHONPATH": f"{ROOT}:{UNDER_TEST}"}
 
 
-async def _pause(process: Process, until: float, log: Path) -> None:
-    """Wait a moment for the process to serve. Raises RuntimeError if it has ended or time is up."""
-    if process.returncode is not None or monotonic() > until:
-        raise _failed("a process that should serve", log)
-    await asyncio.sleep(_POLL)
+async def _until(child: Child, is_ready: Callable[[], bool]) -> None:
+    """Wait for the process to serve. Raises RuntimeError if it has ended or time is up."""
+    until = monotonic() + START_WITHIN
+    while not is_ready():
+        if child.process.returncode is not None or monotonic() > until:
+            raise _failed("a process that should serve", child.log)
+        await asyncio.sleep(_POLL)
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def _failed(what: str, output: Path) -> RuntimeError:

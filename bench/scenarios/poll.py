@@ -1,0 +1,63 @@
+"""Polling a project: in full, unchanged by the database, and unchanged from memory; against a bare route."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+
+import httpx
+
+from bench import orders
+from bench.cast import Person
+from bench.load import load
+from bench.rounds import interleave
+from bench.rows import Row, Target
+from bench.scenarios.accept import compared
+from bench.scenarios.context import Context
+from bench.stack import Child
+from tallyframe.settings.model import places
+
+#: By which an API process answers unchanged polls from its memory; so it does where nothing is set.
+MEMORY = "UNCHANGED_FROM_MEMORY"
+
+TARGETS = {
+    "poll": Target("ratio", at_least=0.25),
+    "poll_304": Target("ratio", at_least=0.45),
+    "poll_304_memory": Target("ratio", at_least=0.65),
+}
+
+
+async def poll(context: Context) -> AsyncIterator[Row]:
+    """Polls of projects that wait for a worker, one of each user."""
+    main, stack, seconds = await context.main(), context.stack, context.seconds
+    await main.site.clear()
+    has_memory = f"TALLYFRAME_{MEMORY}" in places()
+    asked, asked_there = await place(main.api, main.people), await place(main.usual, main.people)
+    full, unchanged = [orders.poll(*each[:2]) for each in asked], [orders.poll(*each) for each in asked]
+    async with AsyncExitStack() as running:
+        api = await running.enter_async_context(main.site.api(**{MEMORY: "false"})) if has_memory else main.api
+        measured = {
+            "bare": partial(load, stack, main.bare, [orders.bare_poll()], 200, seconds),
+            "poll": partial(load, stack, api, full, 200, seconds),
+            "poll_304": partial(load, stack, api, unchanged, 304, seconds),
+            "usual": partial(load, stack, main.usual, [orders.poll(*each[:2]) for each in asked_there], 200, seconds),
+        }
+        if has_memory:
+            measured["poll_304_memory"] = partial(load, stack, main.api, unchanged, 304, seconds)
+        found = await interleave(context.rounds, measured)
+    for name, target in TARGETS.items():
+        if name in found:
+            yield compared(name, found[name], "bare", found["bare"], target)
+    yield compared("poll", found["poll"], "usual", found["usual"], None)
+    if not has_memory:
+        print(f"poll_304_memory is left out: there is no setting TALLYFRAME_{MEMORY}.")
+
+
+async def place(target: Child, people: Sequence[Person]) -> list[tuple[Person, str, str]]:
+    """Place an order for each user; return users, project ids and ETags."""
+    asked = []
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{target.port}", timeout=30) as client:
+        for number, person in enumerate(people):
+            headers = {**person.auth, "Idempotency-Key": f"one-{number}"}
+            answer = await client.post("/v1/projects", json=orders.ORDER, headers=headers)
+            asked.append((person, str(answer.raise_for_status().json()["id"]), answer.headers.get("ETag", "")))
+    return asked
