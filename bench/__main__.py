@@ -49,7 +49,7 @@ def main() -> None:
     names = [name for name in SCENARIOS if name not in without and (not only or name in only)]
     if options.quick and not only:
         names = [name for name in names if name not in LARGE_ONES]
-    rounds, seconds = (1, 0.5) if options.quick else (options.rounds, options.seconds)
+    rounds, seconds = (1, 0.3) if options.quick else (options.rounds, options.seconds)
     try:
         text = asyncio.run(run(names, rounds=rounds, seconds=seconds, quick=options.quick))
     except (KeyboardInterrupt, asyncio.CancelledError):

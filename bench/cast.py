@@ -9,7 +9,6 @@ from bench.site import Site
 from tallyframe.commands.users import add_user
 from tallyframe.db import ADMIN_ROLE, Database
 
-USERS = 200
 CREDITS = 1_000_000  # per user
 _AT_ONCE = 8  # connections
 
@@ -28,7 +27,7 @@ class Person:
         return {"Authorization": f"Bearer {self.key}"}
 
 
-async def cast(site: Site, users: int = USERS) -> Sequence[Person]:
+async def cast(site: Site, users: int) -> Sequence[Person]:
     """Make users; the first one is an administrator, too."""
     db = Database(site.database_url, role=ADMIN_ROLE, pool_size=_AT_ONCE, statement_timeout=60)
     turns = asyncio.Semaphore(_AT_ONCE)

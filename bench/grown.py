@@ -26,11 +26,16 @@ class Grown:
     worker: Database
 
 
-@asynccontextmanager
-async def grown(stack: Stack, scale: Scale) -> AsyncIterator[Grown]:
-    """Fill a database of that scale, and serve it for the block."""
+async def filled_site(stack: Stack, scale: Scale) -> Site:
+    """Make and fill a database of that scale."""
     site = await open_site(stack, f"bench_{scale.generations}")
     await fill(site.database_url, scale)
+    return site
+
+
+@asynccontextmanager
+async def grown(scale: Scale, site: Site) -> AsyncIterator[Grown]:
+    """Serve the site for the block; then its database is removed."""
     people = await _with_keys(site, [HOARDER, *(UUID(int=HOARDER.int + 1 + n) for n in range(_PEOPLE))])
     worker = Database(site.database_url, role=WORKER_ROLE, pool_size=4, statement_timeout=60)
     try:

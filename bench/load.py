@@ -10,7 +10,6 @@ from bench.figures import Figures
 from bench.stack import Child, Stack
 
 CONNECTIONS = 16
-WARM_UP = 0.5  # seconds
 
 
 async def load(  # as a sentence
@@ -20,10 +19,11 @@ async def load(  # as a sentence
     status: int,
     seconds: float,
     *,
+    warm_up: float,
     connections: int = CONNECTIONS,
 ) -> Figures:
     """Send the requests in turn for `seconds` and return the figures. Raises RuntimeError on another status."""
-    plan = Plan(target.port, list(requests), status, connections, WARM_UP, seconds)
+    plan = Plan(target.port, list(requests), status, connections, warm_up, seconds)
     plan_file, result_file = stack.file("plan.json"), stack.file("result.json")
     plan_file.write_text(json.dumps(asdict(plan)))
     before = target.cpu
@@ -31,5 +31,5 @@ async def load(  # as a sentence
     used = target.cpu - before
     found = Figures(**json.loads(result_file.read_text()))
     # The CPU time includes the warm-up, so we add its answers, too; they come at about the same rate.
-    answers = max(found.per_second * (seconds + WARM_UP), 1)
+    answers = max(found.per_second * (seconds + warm_up), 1)
     return replace(found, server_cpu=used * 1000 / answers)

@@ -7,11 +7,10 @@ from bench import orders
 from bench.capture import Captured, capture
 from bench.cast import Person
 from bench.figures import Figures
-from bench.load import load
 from bench.peers import pgbench
 from bench.rounds import interleave
 from bench.rows import Against, Row, Target, row
-from bench.scenarios.context import Context
+from bench.scenarios.context import FIRST_ORDERS, Context
 from bench.site import Site
 from bench.stack import Child
 
@@ -24,7 +23,7 @@ async def accept(context: Context) -> AsyncIterator[Row]:
     captured = await capture(main.site, main.people[0])
     requests = [orders.order(person) for person in main.people]
     for each in (main.api, main.usual):
-        await load(context.stack, each, requests, 202, 1)  # so that Postgres plans with tables that aren't empty
+        await context.load(each, requests, 202, FIRST_ORDERS)
     measured = {
         "accept": partial(_orders, context, main.site, main.api, requests),
         "pgbench": partial(_by_pgbench, context, main.site, captured, main.people),
@@ -42,7 +41,7 @@ async def hot_account(context: Context) -> AsyncIterator[Row]:
     one = main.people[1:2]
     captured = await capture(main.site, one[0])
     requests = [orders.order(one[0])]
-    await load(context.stack, main.api, requests, 202, 1)
+    await context.load(main.api, requests, 202, FIRST_ORDERS)
     measured = {
         "hot_account": partial(_orders, context, main.site, main.api, requests),
         "pgbench": partial(_by_pgbench, context, main.site, captured, one),
@@ -54,7 +53,7 @@ async def hot_account(context: Context) -> AsyncIterator[Row]:
 
 async def _orders(context: Context, site: Site, target: Child, requests: Sequence[str]) -> Figures:
     await site.clear()
-    return await load(context.stack, target, requests, 202, context.seconds)
+    return await context.load(target, requests, 202)
 
 
 async def _by_pgbench(context: Context, site: Site, captured: Captured, people: Sequence[Person]) -> Figures:

@@ -1,7 +1,9 @@
 """How answers slow down as a service grows: the same measurements on a small, a middle and a large database."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from statistics import median
 from time import perf_counter
@@ -11,7 +13,7 @@ import httpx
 from bench import orders
 from bench.figures import percentile
 from bench.fill import HOARDER, LARGE, MIDDLE, SMALL, Scale
-from bench.grown import Grown, grown
+from bench.grown import Grown, filled_site, grown
 from bench.load import load
 from bench.rounds import interleave
 from bench.rows import Against, Row, Target, row
@@ -21,9 +23,12 @@ from tallyframe.generations.end.sweep import sweep
 from tallyframe.generations.run.dispatch import OLDEST_EVERY
 from tallyframe.generations.run.lease import Holder, claim_next
 
+#: With so few users that each has a full page of projects, as in the others.
+_SMALL = replace(SMALL, users=200)
 QUICK = (Scale(200, 1_000, 40, 20, users=50, calls=600), Scale(2_000, 10_000, 200, 200, users=50, calls=6_000))
 _POLLED = 1_000  # projects
-_SECONDS = 1.0  # per measurement: two hundred requests or more, one at a time
+#: Seconds per measurement, and before it: a hundred requests or more, one at a time.
+_SECONDS, _WARM_UP = 0.7, 0.3
 _CLAIMS, _SWEEPS = 100, 10
 _PAGE = 20  # projects, by default
 _TARGET = Target("ratio", at_most=1.3)
@@ -40,9 +45,10 @@ _PATHS = {
 
 async def growth(context: Context) -> AsyncIterator[Row]:
     """The p95 of whatever runs often, one at a time; and what administrators and Prometheus read."""
-    scales = QUICK if context.quick else (SMALL, MIDDLE, LARGE)
+    scales = QUICK if context.quick else (_SMALL, MIDDLE, LARGE)
     async with AsyncExitStack() as running:
-        sizes = [await running.enter_async_context(grown(context.stack, scale)) for scale in scales]
+        filled = await asyncio.gather(*(filled_site(context.stack, scale) for scale in scales))
+        sizes = [await running.enter_async_context(grown(*each)) for each in zip(scales, filled, strict=True)]
         yield await _curve(context, "growth_accept", sizes, [_accepts(context, size) for size in sizes])
         yield await _curve(context, "growth_poll", sizes, [await _polls(context, size) for size in sizes])
         for name, path in _PATHS.items():
@@ -76,7 +82,7 @@ def _requests(context: Context, size: Grown, requests: Sequence[str], status: in
 
     async def measure() -> float:
         seconds = min(context.seconds, _SECONDS)
-        return (await load(context.stack, size.api, requests, status, seconds, connections=1)).p95
+        return (await load(context.stack, size.api, requests, status, seconds, connections=1, warm_up=_WARM_UP)).p95
 
     return measure
 

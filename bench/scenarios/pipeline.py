@@ -9,7 +9,6 @@ from time import perf_counter
 import asyncpg
 
 from bench import orders
-from bench.load import WARM_UP, load
 from bench.peers import queue
 from bench.rounds import interleave
 from bench.rows import Against, Row, Target, row
@@ -17,8 +16,9 @@ from bench.scenarios.context import Context, Main
 from bench.site import Site
 from bench.until import until
 
-#: Takes a slot for so long, and next to no processor time: slots are the limit then, and not the cores.
-_SLOW = "[hang:0.5] a cup"
+#: Seconds for which slow orders take a slot, and next to no processor time: then slots are the limit, not the cores.
+#: They differ, so that slots don't become free in step.
+_SLOW = (0.3, 0.7)
 _AT_ONCE = 100  # jobs of arq that are enqueued side by side
 _JOBS_PER_SECOND = 2500  # that are enqueued: more than arq drains here
 _LOOK = 0.1  # seconds
@@ -45,39 +45,42 @@ async def second_worker(context: Context) -> AsyncIterator[Row]:
     """Slots full of generations that take half a second: two worker processes against one."""
     main = await context.main()
     measured = {
-        "second_worker": partial(_orders_per_second, context, main, workers=2, prompt=_SLOW),
-        "one worker": partial(_orders_per_second, context, main, prompt=_SLOW),
+        "second_worker": partial(_orders_per_second, context, main, workers=2, slow=True),
+        "one worker": partial(_orders_per_second, context, main, slow=True),
     }
     found = await interleave(context.rounds, measured)
     against = Against("one worker", found["one worker"])
     yield row("second_worker", "rate", "per s", found["second_worker"], against, target=Target("ratio", at_least=1.7))
 
 
-async def _orders_per_second(context: Context, main: Main, *, workers: int = 1, prompt: str = "") -> float:
+async def _orders_per_second(context: Context, main: Main, *, workers: int = 1, slow: bool = False) -> float:
     """Pile orders up, then have them worked off; return how many succeed per second. Raises RuntimeError if all do."""
     site = main.site
     await site.clear()
-    requests = [orders.order(person, prompt) for person in main.people]
+    least, most = _SLOW if slow else (0.0, 0.0)
+    hangs = [least + (most - least) * number / len(main.people) for number in range(len(main.people))]
+    prompts = [f"[hang:{hang:.2f}] a cup" for hang in hangs]
+    requests = [orders.order(*each) for each in zip(main.people, prompts, strict=True)]
     # Running an order takes more than twice what accepting it takes; those that take half a second are few.
-    await load(context.stack, main.api, requests, 202, 1.0 if prompt else context.seconds + 1)
+    await context.load(main.api, requests, 202, 1.0 if slow else context.seconds + 1)
     await site.empty_redis()
     async with AsyncExitStack() as running, site.owner() as owner:
         before = await owner.fetchval(_ENDED)
         await asyncio.gather(*(running.enter_async_context(site.worker()) for _ in range(workers)))
         await until(partial(_goes_on, owner, before))
-        await asyncio.sleep(WARM_UP)
-        return await _falling(partial(owner.fetchval, _LEFT), context.seconds)
+        await asyncio.sleep(context.warm_up)
+        return await _falling(partial(owner.fetchval, _LEFT), max(context.seconds, most))
 
 
 async def _jobs_per_second(context: Context, site: Site, poll_delay: float = queue.POLL_DELAY) -> float:
     """Pile jobs up that do nothing, then have arq drain them; return how many per second."""
     await site.empty_redis()
     async with queue.queue(site) as jobs:
-        for begin in range(0, round(_JOBS_PER_SECOND * (context.seconds + WARM_UP)), _AT_ONCE):
+        for begin in range(0, round(_JOBS_PER_SECOND * (context.seconds + 1)), _AT_ONCE):
             await asyncio.gather(*(jobs.enqueue_job("nothing", begin + each) for each in range(_AT_ONCE)))
         async with queue.working(site, poll_delay=poll_delay):
-            await asyncio.sleep(WARM_UP)
-            rate = await _falling(partial(jobs.zcard, "arq:queue"), context.seconds)
+            await asyncio.sleep(context.warm_up)
+            rate = await _falling(partial(jobs.zcard, "arq:queue"), max(context.seconds, 2 * poll_delay))
     await site.empty_redis()
     return rate
 

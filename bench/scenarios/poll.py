@@ -8,7 +8,6 @@ import httpx
 
 from bench import orders
 from bench.cast import Person
-from bench.load import load
 from bench.rounds import interleave
 from bench.rows import Row, Target
 from bench.scenarios.accept import compared
@@ -28,7 +27,7 @@ TARGETS = {
 
 async def poll(context: Context) -> AsyncIterator[Row]:
     """Polls of projects that wait for a worker, one of each user."""
-    main, stack, seconds = await context.main(), context.stack, context.seconds
+    main = await context.main()
     await main.site.clear()
     has_memory = f"TALLYFRAME_{MEMORY}" in places()
     asked, asked_there = await place(main.api, main.people), await place(main.usual, main.people)
@@ -36,13 +35,13 @@ async def poll(context: Context) -> AsyncIterator[Row]:
     async with AsyncExitStack() as running:
         api = await running.enter_async_context(main.site.api(**{MEMORY: "false"})) if has_memory else main.api
         measured = {
-            "bare": partial(load, stack, main.bare, [orders.bare_poll()], 200, seconds),
-            "poll": partial(load, stack, api, full, 200, seconds),
-            "poll_304": partial(load, stack, api, unchanged, 304, seconds),
-            "usual": partial(load, stack, main.usual, [orders.poll(*each[:2]) for each in asked_there], 200, seconds),
+            "bare": partial(context.load, main.bare, [orders.bare_poll()], 200),
+            "poll": partial(context.load, api, full, 200),
+            "poll_304": partial(context.load, api, unchanged, 304),
+            "usual": partial(context.load, main.usual, [orders.poll(*each[:2]) for each in asked_there], 200),
         }
         if has_memory:
-            measured["poll_304_memory"] = partial(load, stack, main.api, unchanged, 304, seconds)
+            measured["poll_304_memory"] = partial(context.load, main.api, unchanged, 304)
         found = await interleave(context.rounds, measured)
     for name, target in TARGETS.items():
         if name in found:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from bench.docs import FOLDER, LATEST, pages
 from bench.scenarios import SCENARIOS
@@ -30,7 +30,7 @@ def test_the_page_names_every_scenario() -> None:
 
 
 def test_a_chart_draws_each_curve_and_names_its_end() -> None:
-    drawn = ElementTree.fromstring(chart("a & b", {"one": {10: 1.0, 1000: 4.0}, "two": {10: 2.0, 1000: 3.0}}))  # noqa: S314  # ours
+    drawn = ET.fromstring(chart("a & b", {"one": {10: 1.0, 1000: 4.0}, "two": {10: 2.0, 1000: 3.0}}))  # noqa: S314  # ours
     lines = [each.attrib["points"] for each in drawn.iter(f"{SVG}polyline")]
     assert len(lines) == 2
     heights = [[float(point.split(",")[1]) for point in line.split()] for line in lines]
@@ -40,6 +40,6 @@ def test_a_chart_draws_each_curve_and_names_its_end() -> None:
 
 
 def test_names_of_curves_that_end_together_stand_apart() -> None:
-    drawn = ElementTree.fromstring(chart("", {name: {10: 1.0, 100: 2.0} for name in "abc"}))  # noqa: S314  # ours
+    drawn = ET.fromstring(chart("", {name: {10: 1.0, 100: 2.0} for name in "abc"}))  # noqa: S314  # ours
     places = {each.attrib["y"] for each in drawn.iter(f"{SVG}text") if (each.text or "").endswith(": 2 ms")}
     assert len(places) == 3

@@ -1,5 +1,7 @@
 """Medians, spread, ratios, and whether a target is met."""
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
 from bench.report import show
@@ -44,13 +46,13 @@ def test_what_is_missed_is_said() -> None:
 async def test_subject_and_peers_take_turns() -> None:
     order: list[str] = []
 
-    def measure(name: str) -> object:
+    def measure(name: str) -> Callable[[], Awaitable[int]]:
         async def noted() -> int:
             order.append(name)
             return len(order)
 
         return noted
 
-    found = await interleave(2, {"ours": measure("ours"), "theirs": measure("theirs")})  # type: ignore[dict-item]
+    found = await interleave(2, {"ours": measure("ours"), "theirs": measure("theirs")})
     assert order == ["ours", "theirs"] * 2
     assert found == {"ours": [1, 3], "theirs": [2, 4]}
