@@ -1,7 +1,6 @@
 """Polling a project: in full, unchanged by the database, and unchanged from memory; against a bare route."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
 from functools import partial
 
 import httpx
@@ -13,10 +12,9 @@ from bench.rows import Row, Target
 from bench.scenarios.accept import compared
 from bench.scenarios.context import Context
 from bench.stack import Child
-from tallyframe.settings.model import places
 
-#: By which an API process answers unchanged polls from its memory; so it does where nothing is set.
-MEMORY = "UNCHANGED_FROM_MEMORY"
+#: With which an API process answers no unchanged poll from its memory.
+_NO_MEMORY = {"TAG_MEMORY_SECONDS": "0"}
 
 TARGETS = {
     "poll": Target("ratio", at_least=0.25),
@@ -29,26 +27,20 @@ async def poll(context: Context) -> AsyncIterator[Row]:
     """Polls of projects that wait for a worker, one of each user."""
     main = await context.main()
     await main.site.clear()
-    has_memory = f"TALLYFRAME_{MEMORY}" in places()
     asked, asked_there = await place(main.api, main.people), await place(main.usual, main.people)
     full, unchanged = [orders.poll(*each[:2]) for each in asked], [orders.poll(*each) for each in asked]
-    async with AsyncExitStack() as running:
-        api = await running.enter_async_context(main.site.api(**{MEMORY: "false"})) if has_memory else main.api
+    async with main.site.api(**_NO_MEMORY) as reading:
         measured = {
             "bare": partial(context.load, main.bare, [orders.bare_poll()], 200),
-            "poll": partial(context.load, api, full, 200),
-            "poll_304": partial(context.load, api, unchanged, 304),
+            "poll": partial(context.load, main.api, full, 200),
+            "poll_304": partial(context.load, reading, unchanged, 304),
+            "poll_304_memory": partial(context.load, main.api, unchanged, 304),
             "usual": partial(context.load, main.usual, [orders.poll(*each[:2]) for each in asked_there], 200),
         }
-        if has_memory:
-            measured["poll_304_memory"] = partial(context.load, main.api, unchanged, 304)
         found = await interleave(context.rounds, measured)
     for name, target in TARGETS.items():
-        if name in found:
-            yield compared(name, found[name], "bare", found["bare"], target)
+        yield compared(name, found[name], "bare", found["bare"], target)
     yield compared("poll", found["poll"], "usual", found["usual"], None)
-    if not has_memory:
-        print(f"poll_304_memory is left out: there is no setting TALLYFRAME_{MEMORY}.")
 
 
 async def place(target: Child, people: Sequence[Person]) -> list[tuple[Person, str, str]]:

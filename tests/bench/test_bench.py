@@ -19,6 +19,7 @@ ROWS = {
     ("poll", "bare"),
     ("poll", "usual"),
     ("poll_304", "bare"),
+    ("poll_304_memory", "bare"),
     ("hot_account", "pgbench"),
     ("pickup", "arq"),
     ("refund", None),
