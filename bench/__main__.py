@@ -4,33 +4,45 @@ import argparse
 import asyncio
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from bench.report import as_json, heading, machine, show
+from bench.rows import Row
 from bench.scenarios import LARGE_ONES, SCENARIOS, Context
 from bench.stack import stack
 from tallyframe.logs import configure_logs
 
 
-async def run(names: Sequence[str], *, rounds: int, seconds: float, quick: bool) -> str:
-    """Run the scenarios of these names; print each row as soon as it is known, and return all as JSON."""
+async def run(names: Sequence[str], json_file: Path | None, *, rounds: int, seconds: float, quick: bool) -> bool:
+    """Run the scenarios of these names, and return whether all could be measured.
+
+    Each row is printed as soon as it is known, and the JSON written after each scenario. One that fails is told of; the
+    others go on.
+    """
     if task := asyncio.current_task():  # SIGTERM unwinds us as Ctrl-C does, so that nothing is left running
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     configure_logs("console", "warning", "bench")
-    rows = []
+    rows, failed = list[Row](), list[str]()
     async with stack() as running, AsyncExitStack() as exits:
         about = machine(running)
-        print(heading(about))
+        print(heading(about), flush=True)
         context = Context(running, exits, rounds, seconds, quick)
         for name in names:
-            async for row in SCENARIOS[name](context):
-                rows.append(row)
-                print(show(row), flush=True)
+            try:
+                async for row in SCENARIOS[name](context):
+                    rows.append(row)
+                    print(show(row), flush=True)
+            except Exception:  # noqa: BLE001  # whatever it is, the other scenarios can do without this one
+                failed.append(name)
+                print(f"{name} could not be measured:\n{traceback.format_exc()}", flush=True)
+            if json_file:
+                json_file.write_text(as_json(about, rows, failed=failed, rounds=rounds, seconds=seconds))  # noqa: ASYNC240  # small
     missed = [row for row in rows if row.met is False]
-    print(f"{len(rows)} rows; {len(missed)} targets missed.")
-    return as_json(about, rows, rounds=rounds, seconds=seconds)
+    print(f"{len(rows)} rows; {len(missed)} targets missed; {len(failed)} scenarios failed.")
+    return not failed
 
 
 def main() -> None:
@@ -51,11 +63,10 @@ def main() -> None:
         names = [name for name in names if name not in LARGE_ONES]
     rounds, seconds = (1, 0.3) if options.quick else (options.rounds, options.seconds)
     try:
-        text = asyncio.run(run(names, rounds=rounds, seconds=seconds, quick=options.quick))
+        is_whole = asyncio.run(run(names, options.json, rounds=rounds, seconds=seconds, quick=options.quick))
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit("Interrupted; all processes have been ended.")
-    if options.json:
-        options.json.write_text(text)
+    sys.exit(0 if is_whole else 1)
 
 
 if __name__ == "__main__":

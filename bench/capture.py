@@ -10,7 +10,7 @@ import httpx
 
 from bench.cast import Person
 from bench.orders import KEY, ORDER
-from bench.site import Site
+from bench.site import MAX_ACTIVE, Site
 from tallyframe.db import Database, Statement as HotStatement
 from tallyframe.main import create_app
 from tallyframe.settings import load_settings
@@ -45,7 +45,8 @@ async def capture(site: Site, person: Person) -> Captured:
 
 @asynccontextmanager
 async def _client(site: Site, person: Person) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(load_settings(database_url=site.database_url, redis_url=site.redis_url))
+    servers = {"database_url": site.database_url, "redis_url": site.redis_url}
+    app = create_app(load_settings(**servers, max_active_generations=MAX_ACTIVE))
     transport = httpx.ASGITransport(app=app)
     async with (
         app.router.lifespan_context(app),

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from bench.cast import Person
-from bench.fill import HOARDER, Scale, fill
-from bench.site import Site, close_site, open_site
-from bench.stack import Child, Stack
+from bench.fill import HOARDER, Scale
+from bench.site import Site, close_site
+from bench.stack import Child
 from tallyframe.accounts import keys
 from tallyframe.db import ADMIN_ROLE, WORKER_ROLE, Database
 
@@ -24,13 +24,6 @@ class Grown:
     api: Child
     people: Sequence[Person]  # the first one has the most projects, and is an administrator
     worker: Database
-
-
-async def filled_site(stack: Stack, scale: Scale) -> Site:
-    """Make and fill a database of that scale."""
-    site = await open_site(stack, f"bench_{scale.generations}")
-    await fill(site.database_url, scale)
-    return site
 
 
 @asynccontextmanager

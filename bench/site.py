@@ -16,7 +16,7 @@ from bench.stack import Child, Stack, free_port
 from tallyframe.migrate import migrate
 from tallyframe.outbox.relay import connect
 
-_MAX_ACTIVE = 100_000  # generations per user: no worker runs while orders are measured
+MAX_ACTIVE = 100_000  # generations per user: no worker runs while orders are measured
 _numbers = count()  # of Redis databases, of which Valkey has 16
 
 #: In bulk: the product's own way, one by one, would take longer than the measurements.
@@ -59,7 +59,7 @@ class Site:
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,
             "DATA_DIR": str(self.stack.folder / "data"),
-            "MAX_ACTIVE_GENERATIONS": str(_MAX_ACTIVE),
+            "MAX_ACTIVE_GENERATIONS": str(MAX_ACTIVE),
             "IMAGE_PROVIDERS": "offline",
             "VIDEO_PROVIDERS": "offline",
             **settings,

@@ -12,12 +12,13 @@ import httpx
 
 from bench import orders
 from bench.figures import percentile
-from bench.fill import HOARDER, LARGE, MIDDLE, SMALL, Scale
-from bench.grown import Grown, filled_site, grown
+from bench.fill import HOARDER, LARGE, MIDDLE, SMALL, Scale, fill
+from bench.grown import Grown, grown
 from bench.load import load
 from bench.rounds import interleave
 from bench.rows import Against, Row, Target, row
 from bench.scenarios.context import Context
+from bench.site import open_site
 from tallyframe.api.cursors import encode
 from tallyframe.generations.end.sweep import sweep
 from tallyframe.generations.run.dispatch import OLDEST_EVERY
@@ -47,8 +48,10 @@ async def growth(context: Context) -> AsyncIterator[Row]:
     """The p95 of whatever runs often, one at a time; and what administrators and Prometheus read."""
     scales = QUICK if context.quick else (_SMALL, MIDDLE, LARGE)
     async with AsyncExitStack() as running:
-        filled = await asyncio.gather(*(filled_site(context.stack, scale) for scale in scales))
-        sizes = [await running.enter_async_context(grown(*each)) for each in zip(scales, filled, strict=True)]
+        # One after the other: alembic can't migrate two in one process. Filled side by side: each takes one core.
+        sites = [await open_site(context.stack, f"bench_{scale.generations}") for scale in scales]
+        await asyncio.gather(*(fill(site.database_url, scale) for site, scale in zip(sites, scales, strict=True)))
+        sizes = [await running.enter_async_context(grown(*each)) for each in zip(scales, sites, strict=True)]
         yield await _curve(context, "growth_accept", sizes, [_accepts(context, size) for size in sizes])
         yield await _curve(context, "growth_poll", sizes, [await _polls(context, size) for size in sizes])
         for name, path in _PATHS.items():
