@@ -189,6 +189,22 @@ _ENTRIES = """
     UPDATE accounts SET balance = last.balance_after, version = last.version, head = last.hash
     FROM (SELECT DISTINCT ON (account_id) * FROM ledger_entries ORDER BY account_id, version DESC) AS last
     WHERE accounts.id = last.account_id AND accounts.version = 0;
+    UPDATE accounts SET spent = paid.amount
+    FROM (SELECT account_id, -sum(amount) AS amount FROM ledger_entries WHERE kind IN ('debit', 'refund')
+          GROUP BY account_id) AS paid
+    WHERE accounts.id = paid.account_id;
+"""
+
+#: What triggers count of what has ended.
+_COUNTERS = """
+    INSERT INTO counters (name, labels, count, total)
+    SELECT 'generations', ARRAY[operation, coalesce(provider, 'none'), status], count(*), 0
+    FROM generations WHERE finished_at IS NOT NULL GROUP BY 2
+    UNION ALL
+    SELECT 'steps', ARRAY[provider], count(*), sum(extract(epoch FROM ended_at - created_at))
+    FROM generation_steps WHERE ended_at IS NOT NULL GROUP BY 2
+    UNION ALL
+    SELECT 'refunds', '{{}}', count(*), sum(amount) FROM ledger_entries WHERE kind = 'refund' HAVING count(*) > 0;
 """
 
 _AFTER = """
@@ -216,7 +232,7 @@ async def fill(database_url: str, scale: Scale) -> None:
         for part in (_HELPERS, _PEOPLE, _WORK):
             await owner.execute(part.format(**values))
         values["charges"] = await owner.fetchval(_CHARGES)
-        for part in (_ENTRIES, _AFTER):
+        for part in (_ENTRIES, _COUNTERS, _AFTER):
             await owner.execute(part.format(**values))
         await owner.execute("VACUUM ANALYZE")
         await owner.execute("CHECKPOINT")
