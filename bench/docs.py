@@ -41,6 +41,8 @@ _MET = {True: "met", False: "**missed**"}
 
 def write(source: Path) -> None:
     """Write the page and its pictures from this JSON, and keep it as the latest."""
+    if failed := json.loads(source.read_text())["how"]["failed"]:
+        raise SystemExit(f"This run is not whole: {', '.join(failed)} could not be measured.")
     FOLDER.mkdir(exist_ok=True)
     if source.resolve() != LATEST.resolve():
         shutil.copyfile(source, LATEST)
@@ -55,7 +57,7 @@ def pages(run: Mapping[str, Any]) -> dict[Path, str]:
     aimed = [row for row in rows if row["target"]]
     words = {
         "machine": ", ".join(f"{name} {value}" for name, value in machine.items()),
-        "rounds": how["rounds"],
+        "rounds": f"{how['rounds']} round{'s' if how['rounds'] > 1 else ''}",
         "seconds": f"{how['seconds']:g}",
         "verdict": f"{sum(row['met'] for row in aimed)} of {len(aimed)} targets are met.",
         "targets": _table(("what", "against", "target", "found", "spread", ""), map(_aimed, aimed)),

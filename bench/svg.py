@@ -7,8 +7,8 @@ from math import ceil, log10
 #: By size, in ascending order.
 Curve = Mapping[int, float]
 
-_WIDTH, _HEIGHT = 640, 320
-_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 170, 40, 40  # pixels around the area of the curves
+_WIDTH, _HEIGHT = 680, 320
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 200, 40, 40  # pixels around the area of the curves
 _COLOURS = ("#1f6feb", "#d1242f", "#1a7f37", "#9a6700", "#8250df", "#57606a")
 _FONT = 'font-family="sans-serif" font-size="12"'
 _LINES = 4  # across, beside that of zero
