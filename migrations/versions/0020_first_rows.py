@@ -25,12 +25,14 @@ INDEXES: Mapping[str, str] = {
     "ix_generations_due": "generations (coalesce(lease_until, wake_at)) WHERE status = 'processing'",
     "ix_generations_pending_until": "generations (expires_at, id) WHERE status = 'pending'",
     "ix_generations_processing_until": "generations (expires_at, id) WHERE status = 'processing'",
+    "ix_generations_live_of_user": "generations (user_id, status, turn) WHERE status IN ('pending', 'processing')",
     "ix_generations_newest": "generations (user_id, id DESC NULLS LAST) INCLUDE (deleted_at)",
     "ix_assets_alone": "assets (user_id) WHERE project_id IS NULL",
     "ix_projects_newest": "projects (user_id, id DESC NULLS LAST) WHERE deleted_at IS NULL",
 }
 BEFORE: Mapping[str, str] = {
     "ix_generations_live": "generations (turn, id) WHERE status IN ('pending', 'processing')",
+    "ix_generations_live_by_user": "generations (user_id, turn) WHERE status IN ('pending', 'processing')",
     "ix_generations_user_id": "generations (user_id, id)",
     "ix_assets_user_id": "assets (user_id)",
     "ix_projects_user_id_id": "projects (user_id, id) WHERE deleted_at IS NULL",

@@ -77,7 +77,9 @@ generations = sa.Table(
     sa.Index(
         "uq_generations_replaces_id", "replaces_id", unique=True, postgresql_where=sa.text("replaces_id IS NOT NULL")
     ),
-    sa.Index("ix_generations_live_by_user", "user_id", "turn", postgresql_where=sa.text(f"status IN ({_live})")),
+    sa.Index(
+        "ix_generations_live_of_user", "user_id", "status", "turn", postgresql_where=sa.text(f"status IN ({_live})")
+    ),
 )
 
 #: Literal, and not bound: the planner uses the partial indexes above only if it sees that the query matches them.

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from tallyframe.db import Statement, insert_per_row, with_writes
-from tallyframe.generations.tables import IS_LIVE, generations
+from tallyframe.generations.tables import IS_LIVE, IS_PENDING, generations
 from tallyframe.idempotency import keys
 from tallyframe.ledger import entries
 from tallyframe.outbox.rows import enqueue
@@ -35,13 +35,13 @@ _MINE = (generations.c.user_id == sa.bindparam("user_id", type_=sa.Uuid())) & IS
 
 
 def _turn() -> "sa.ColumnElement[int]":
-    """Return the turn of a new generation: after the user's others, and after the turn that was served last.
+    """Return the turn of a new generation: after the user's others that wait for theirs, and after the one served last.
 
     Start-time fair queueing (Goyal, Vin, Cheng 1996), where each generation counts the same: each user's next order is
     served before another user's backlog. The turn served last is kept (`turn_served`), and not the lowest that waits:
     one that sleeps must not hold up the time by which newcomers are put in line.
     """
-    own_last = sa.select(sa.func.max(generations.c.turn)).where(_MINE).scalar_subquery()
+    own_last = sa.select(sa.func.max(generations.c.turn)).where(_MINE, IS_PENDING).scalar_subquery()
     return sa.func.greatest(sa.func.turn_served_now(type_=sa.BigInteger()), own_last + 1)
 
 

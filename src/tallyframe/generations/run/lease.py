@@ -99,12 +99,12 @@ def _serve(turn: "sa.ColumnElement[int]") -> "sa.ColumnElement[bool]":
 
 
 def _leave(*, counts: bool) -> sa.Select[Any]:
-    row, others = generations.c, generations.alias("others")
+    row, others = generations.c, generations.alias("others").c
     again = {"attempt": row.attempt + 1, "retries": row.retries + 1} if counts else {}
     # Behind its user's others, so that it doesn't delay new ones.
-    live = others.c.status.in_([sa.literal_column(f"'{state}'") for state in LIVE])
-    last = sa.select(sa.func.max(others.c.turn) + 1).where(others.c.user_id == row.user_id, live)
-    turn = last.correlate(generations).scalar_subquery()
+    last = sa.select(sa.func.max(others.turn)).where(others.user_id == row.user_id).correlate(generations)
+    states = (others.status == sa.literal_column(f"'{state}'") for state in LIVE)
+    turn = sa.func.greatest(*(last.where(state).scalar_subquery() for state in states)) + 1
     values = {"lease_until": None, "wake_at": _in("wait"), "turn": turn, **again}
     waiting = sa.update(generations).where(HELD).values(**values).returning(*_KEYS, row.wake_at).cte("waiting")
     writes: list[UpdateBase] = [enqueue(RUN_GENERATION, waiting, waiting.c.wake_at), keep_verdicts(waiting)]
