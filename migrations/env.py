@@ -9,7 +9,6 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import context
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
 
 import tallyframe.hot
 import tallyframe.tables
@@ -135,7 +134,7 @@ def wait_for_turn(connection: sa.Connection) -> None:
 async def main() -> None:
     """Connect as the login role, which owns the tables, wait for other migrations, and run."""
     url = context.config.attributes.get("url") or load_settings().server.database_url.get_secret_value()
-    engine = make_engine(parse_postgres_url(url), {}, poolclass=NullPool)
+    engine = make_engine(parse_postgres_url(url), {})
     async with engine.connect() as connection:
         await connection.run_sync(wait_for_turn)
         await connection.run_sync(run)

@@ -23,6 +23,7 @@ from tallyframe.main import create_app
 from tallyframe.migrate import migrate
 from tallyframe.outbox.relay import JobQueue, connect
 from tallyframe.settings import Settings, load_settings
+from tests.support import pgbouncer
 from tests.support.cast import Member
 from tests.support.processes import Processes
 from tests.support.ramdisk import fast_folder
@@ -58,11 +59,23 @@ async def servers() -> AsyncIterator[Servers]:
 
 
 @pytest.fixture(scope="session")
+async def pooler(servers: Servers) -> AsyncIterator[int | None]:
+    """The port of a PgBouncer between processes and Postgres, if TEST_PGBOUNCER is set: `TEST_PGBOUNCER=1 pytest …`."""
+    if not os.environ.get("TEST_PGBOUNCER"):
+        yield None
+        return
+    async with pgbouncer.running(servers.database_url) as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
 async def template(servers: Servers) -> str:
     """The name of a migrated, empty database."""
     async with owner_of(servers.database_url) as owner:
         await owner.execute(f"CREATE DATABASE {TEMPLATE}")
     await asyncio.to_thread(migrate, with_database(servers.database_url, TEMPLATE))
+    async with owner_of(servers.database_url) as owner:
+        await pgbouncer.make_logins(owner)
     return TEMPLATE
 
 
@@ -88,9 +101,10 @@ async def redis_url(servers: Servers) -> str:
 
 
 @pytest.fixture
-def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
+def settings(database_url: str, redis_url: str, tmp_path: Path, pooler: int | None) -> Settings:
     return load_settings(
         database_url=database_url,
+        pooler_url=pgbouncer.pooled(database_url, pooler) if pooler else "",
         redis_url=redis_url,
         data_dir=tmp_path / "data",
         public_url="http://testserver",
@@ -211,7 +225,7 @@ async def processes(settings: Settings) -> AsyncIterator[Processes]:
 
 @asynccontextmanager
 async def acting_as(role: str, settings: Settings) -> AsyncIterator[Database]:
-    database = Database(settings.server.database_url.get_secret_value(), role=role, pool_size=8, statement_timeout=15)
+    database = Database(settings.server.traffic, role=role, pool_size=8, statement_timeout=15)
     yield database
     await database.close()
 

@@ -70,6 +70,8 @@ _STATES_OF_THIS_SESSION_ALONE = ("40", "25P03", "25P04", "57P05", _QUERY_CANCELE
 #: The login is refused (28), or the database isn't there; a resource is lacking (53), such as room; an operator has
 #: stopped something (57); files fail (58).
 _STATES_OF_A_SERVER_IN_NEED = ("28", "3D000", "53", "57", "58", _READ_ONLY)
+#: A pooler has given us another connection of its own, on which nobody has prepared the statement, or somebody else.
+_STATES_OF_A_POOLER = ("26000", "42P05")
 #: What the server says of settings that a connection asks for, while there is no statement yet: it doesn't know one
 #: (42704), or doesn't grant one, such as a role (42501, 22023), or the database takes no connections (55000).
 _STATES_OF_A_REFUSED_CONNECTION = ("08", "22", "42", "55000")
@@ -128,7 +130,7 @@ def is_lost(error: BaseException) -> bool:
     if isinstance(error, pg_errors.InterfaceError) and _BAD_ARGUMENTS.search(str(error)):
         return False
     if isinstance(error, LOST) or _state_of(error).startswith(
-        (*_STATES_OF_A_SERVER_IN_NEED, *_STATES_OF_THIS_SESSION_ALONE)
+        (*_STATES_OF_A_SERVER_IN_NEED, *_STATES_OF_THIS_SESSION_ALONE, *_STATES_OF_A_POOLER)
     ):
         return True
     if isinstance(error, DBAPIError):

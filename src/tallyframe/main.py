@@ -219,7 +219,7 @@ def _terms(settings: Settings) -> Terms:
 
 def _database(settings: Settings, role: str, pool_size: int, outage: Outage) -> Database:
     return Database(
-        settings.server.database_url.get_secret_value(),
+        settings.server.traffic,
         role=role,
         pool_size=pool_size,
         statement_timeout=settings.server.statement_timeout,

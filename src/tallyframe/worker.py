@@ -114,13 +114,15 @@ def _build(settings: Settings) -> Parts:
     pool_size, timeout = max(settings.server.database_pool_size, 4), settings.server.statement_timeout
     remind = settings.observability.outage_reminder
     outage = Outage("postgres", remind=remind)  # of one server, however many pools there are
-    db = Database(url, role=WORKER_ROLE, pool_size=pool_size, statement_timeout=timeout, outage=outage)
-    # For statements that read whole tables: two connections for audits, one for the digest of the day.
+    database = partial(Database, settings.server.traffic, statement_timeout=timeout, outage=outage)
+    db = database(role=WORKER_ROLE, pool_size=pool_size)
+    # For statements that read whole tables: two connections for audits, one for the digest of the day. Past a pooler:
+    # its connections are for short work, and the auditor's lock and search_path belong to a session.
     audit_db = Database(url, role=WORKER_ROLE, pool_size=3, statement_timeout=settings.audit.timeout, outage=outage)
     redis = connect(settings.server.redis_url.get_secret_value(), outage=Outage("redis", remind=remind))
     runner = build_runner(settings, db)
     dispatcher = Dispatcher(runner, slots=settings.workers.concurrency, most=settings.workers.slots_per_user)
-    webhooks_db = Database(url, role=WEBHOOKS_ROLE, pool_size=2, statement_timeout=timeout, outage=outage)
+    webhooks_db = database(role=WEBHOOKS_ROLE, pool_size=2)
     audit_limits = AuditLimits(
         interval=settings.audit.interval,
         files=settings.audit.files,

@@ -52,6 +52,7 @@ class Processes:
         settings = self.settings
         ours = {
             "DATABASE_URL": settings.server.database_url.get_secret_value(),
+            "POOLER_URL": settings.server.pooler_url.get_secret_value(),
             "REDIS_URL": settings.server.redis_url.get_secret_value(),
             "DATA_DIR": str(settings.server.data_dir),
             "PUBLIC_URL": settings.server.public_url,

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tallyframe.cli.context import DEFAULT_DATA_DIR, DataDir, run_async, settings_for
+from tallyframe.db import API_ROLE
 from tallyframe.servers.postgres_url import parse_postgres_url
 from tallyframe.servers.redis_url import redis_address
 from tallyframe.settings import SettingsError, environment, load_settings
@@ -65,7 +66,7 @@ def api(
         "api_starting",
         address=f"http://{f'[{host}]' if ':' in host else host}:{port}",
         processes=workers,
-        postgres=parse_postgres_url(server.database_url.get_secret_value()).address,
+        postgres=parse_postgres_url(server.traffic, API_ROLE).address,
         redis=redis_address(server.redis_url.get_secret_value()),
     )
     uvicorn.run(

@@ -42,6 +42,10 @@ class Database(Pool):
         async with self.turn(), self.line() as line:
             yield Reader(line.connection)
 
+    async def close(self) -> None:
+        """Close all connections at once, also those in use."""
+        await self._lines.close()
+
 
 #: Seconds for which a write is tried again while the database is away, and between two tries.
 RETRY_SECONDS = 60.0

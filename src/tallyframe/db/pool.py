@@ -15,14 +15,13 @@ import sqlalchemy as sa
 from asyncpg import exceptions as pg_errors
 from cachetools import LRUCache
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from sqlalchemy.pool import NullPool
 from sqlalchemy.sql import Executable
 
-from tallyframe.connecting import discard, make_engine, session_settings
+from tallyframe.connecting import check_of, discard, make_engine, session_settings
 from tallyframe.db.statements import USER_SETTING, Row, Statement
 from tallyframe.lost import LOST, DatabaseAway, as_unavailable, is_slow
 from tallyframe.servers.outage import Outage
-from tallyframe.servers.postgres_url import parse_postgres_url
+from tallyframe.servers.postgres_url import Address, PostgresUrl, parse_postgres_url
 
 T = TypeVar("T")
 #: How a transaction ends.
@@ -33,7 +32,6 @@ MOST_SCOPED, QUEUE_PATIENCE = 10_000, 5.0
 
 #: Seconds that an answer may take beyond the statement's own limit, which the server keeps while it can be heard.
 LINE_PATIENCE = 2.0
-
 #: Seconds for which a connection is unused until it must answer before it is used again, and that it has for that.
 UNASKED, ANSWER_TIMEOUT = 0.25, 5.0
 
@@ -44,6 +42,7 @@ class Line:
 
     connection: AsyncConnection
     driver: Any
+    must_write: bool
     unused_since: float = 0.0
 
     @property
@@ -52,15 +51,16 @@ class Line:
         if self.connection.invalidated or self.driver.is_closed():
             return False
         told = self.driver.get_settings()
-        return "on" not in {getattr(told, "default_transaction_read_only", ""), getattr(told, "in_hot_standby", "")}
+        refuses = {getattr(told, "default_transaction_read_only", ""), getattr(told, "in_hot_standby", "")}
+        return not self.must_write or "on" not in refuses
 
 
 class Lines:
     """Connections of one engine. Who takes one has it alone; how many there are is up to those who take."""
 
-    def __init__(self, engine: AsyncEngine, *, asked_after: float, most: int) -> None:
+    def __init__(self, engine: AsyncEngine, url: PostgresUrl, role: str, *, asked_after: float, most: int) -> None:
         """A connection must answer before it is used if it was unused for `asked_after` seconds. `most`: at once."""
-        self._engine = engine
+        self._engine, self._must_write, self._check = engine, url.must_write, check_of(role)
         self._asked_after = asked_after
         self._most = most
         self._idle: list[Line] = []  # the last one put back is the next that is taken
@@ -78,7 +78,13 @@ class Lines:
         connection = await self._engine.connect()
         driver = connection.sync_connection.connection.driver_connection  # type: ignore[union-attr]  # it is connected
         self._open.add(driver)
-        return Line(connection, driver)
+        line = Line(connection, driver, self._must_write)
+        try:
+            await line.driver.execute(self._check, timeout=ANSWER_TIMEOUT)
+        except BaseException:
+            await self.end(line)
+            raise
+        return line
 
     async def ask(self, ask: Callable[[Line], Awaitable[T]]) -> tuple[Line, T]:
         """Return a connection and its answer. Connections that died while they waited cost nobody an error.
@@ -152,7 +158,7 @@ class Pool:
 
     def __init__(
         self,
-        url: str,
+        url: str | Address,
         *,
         role: str,
         pool_size: int,
@@ -168,7 +174,7 @@ class Pool:
         connection must answer before it is used, which costs a round trip, so that one that has died costs no error:
         for who can't try again. Others are asked if they were unused for a moment. Raises ValueError for a bad URL.
         """
-        self.url = parse_postgres_url(url)
+        self.url = parse_postgres_url(url, role)
         self.outage = outage or Outage("postgres")
         self._pool_size = pool_size
         self.user: UUID | None = None
@@ -178,13 +184,12 @@ class Pool:
         self._scoped: LRUCache[UUID, Self] = LRUCache(MOST_SCOPED)
         engine = make_engine(
             self.url,
-            session_settings(role, statement_timeout, lock_patience or statement_timeout),
+            session_settings(self.url, role, statement_timeout, lock_patience or statement_timeout),
             command_timeout=statement_timeout + LINE_PATIENCE,
-            poolclass=NullPool,
             isolation_level="AUTOCOMMIT",  # transactions are begun past SQLAlchemy
             hide_parameters=True,  # they hold prompts and hashes, and errors are logged
         )
-        self._lines = Lines(engine, asked_after=0.0 if is_asked_first else UNASKED, most=pool_size)
+        self._lines = Lines(engine, self.url, role, asked_after=0.0 if is_asked_first else UNASKED, most=pool_size)
 
     def as_user(self, user_id: UUID) -> Self:
         """Return this database as that user may see and change it, on the same connections."""
@@ -228,10 +233,6 @@ class Pool:
             line, records = await self._lines.ask(lambda line: line.driver.fetch(sql, *arguments))
             await self._lines.put_back(line)
         return [statement.row(**dict(record)) for record in records]
-
-    async def close(self) -> None:
-        """Close all connections at once, also those in use."""
-        await self._lines.close()
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

@@ -1,5 +1,7 @@
 """What `TALLYFRAME_DATABASE_URL` says: libpq's URL, with the parameters that libpq knows and asyncpg can keep.
 
+The URLs of a pooler and of a replica are read in the same way.
+
 The format is that of PostgreSQL's manual, section "Connection URIs"; the parameters are those of "Parameter Key Words".
 No message quotes any part of the URL that may belong to the password.
 """
@@ -8,16 +10,27 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlencode
 
 from tallyframe.servers.parts import ESCAPES, parts_of, port_of
 from tallyframe.servers.postgres_parameters import ARGUMENTS, SERVER, TLS, parameters_of
 
+DATABASE, POOLER, REPLICA = "TALLYFRAME_DATABASE_URL", "TALLYFRAME_POOLER_URL", "TALLYFRAME_REPLICA_URL"
+#: Stands in the URL of a pooler for the role that a connection acts as: in the user, or in the database.
+ROLE = "{role}"
+
 EXAMPLE = "postgresql://user:password@host:5432/database"
 #: An IPv6 address as the parameter `host` has it; before the path, it is in brackets (RFC 3986, section 3.2.2).
 _SIX = re.compile(r"[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f.%]*")
 _HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^\[\]:]*))(?::(?P<port>.*))?")
+
+
+class Address(NamedTuple):
+    """A URL, and the setting that it comes from."""
+
+    url: str
+    variable: str = DATABASE
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +43,22 @@ class PostgresUrl:
     password: str = field(repr=False)
     database: str
     parameters: Mapping[str, str] = field(repr=False)
+    variable: str = DATABASE
+    is_pooled: bool = False  # what it leads to acts as our role by itself, and may be told nothing
 
     @property
     def address(self) -> str:
         """The hosts with their ports, such as `db.example:5432`; without anything secret."""
         places = zip(self.hosts, self.ports, strict=True)
         return ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in places) or "localhost"
+
+    @property
+    def must_write(self) -> bool:
+        """Whether a connection that can't write is of no use. A replica's never can.
+
+        A pooler tells what it was told when it connected first, and has other connections for our next transaction.
+        """
+        return not (self.is_pooled or self.variable == REPLICA)
 
     def arguments(self, server_settings: Mapping[str, str]) -> dict[str, Any]:
         """Return the arguments for `asyncpg.connect`. `server_settings` win over those of the URL."""
@@ -76,8 +99,16 @@ def _verifying(given: Mapping[str, str]) -> ssl.SSLContext:
     return context
 
 
-def parse_postgres_url(url: str) -> PostgresUrl:
-    """Read the URL. Raises ValueError with what is wrong and what to do, and without anything secret."""
+def parse_postgres_url(address: str | Address, role: str = "") -> PostgresUrl:
+    """Read the URL. Raises ValueError with what is wrong and what to do, and without anything secret.
+
+    `role` is put where the URL of a pooler has `{role}`.
+    """
+    url, variable = address if isinstance(address, Address) else Address(address)
+    is_pooled = ROLE in url
+    if is_pooled and not role:
+        raise ValueError(f"has {ROLE} in it, which only {POOLER} and {REPLICA} may have")
+    url = url.replace(ROLE, role)
     scheme, separator, _ = url.partition("://")
     if not separator or scheme.split("+")[0].strip().lower() not in {"postgres", "postgresql"}:
         raise ValueError(f"must start with postgresql://, as in {EXAMPLE}")
@@ -98,6 +129,8 @@ def parse_postgres_url(url: str) -> PostgresUrl:
         password=given.get("password") or unquote(password),
         database=database,
         parameters=given,
+        variable=variable,
+        is_pooled=is_pooled,
     )
 
 

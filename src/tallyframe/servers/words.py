@@ -7,10 +7,13 @@ import re
 from collections.abc import Iterator, Mapping
 
 from tallyframe.redaction import hidden
-from tallyframe.servers.postgres_url import PostgresUrl
+from tallyframe.servers.postgres_url import DATABASE, PostgresUrl
 
-DATABASE, REDIS = "TALLYFRAME_DATABASE_URL", "TALLYFRAME_REDIS_URL"
+REDIS = "TALLYFRAME_REDIS_URL"
 
+_KEEPS_NO_STATEMENTS = (
+    "is a pooler that keeps no prepared statements. PgBouncer does from 1.21 on, with max_prepared_statements above 0"
+)
 #: By the beginning of the SQLSTATE, the longer one first: what Postgres does, and what to do. `{user}` and `{database}`
 #: are those of the URL.
 _SAID_BY_POSTGRES = {
@@ -21,7 +24,9 @@ _SAID_BY_POSTGRES = {
     "42P01": "has not been migrated. Run `tallyframe migrate`",
     "42883": "has not been migrated by this version. Run its `tallyframe migrate`",
     "42501": "does not allow {user} to do this. Grant that login its roles: docs/operations.md, Roles",
-    "08P01": "is a pooler that doesn't take our settings. Connect to Postgres itself",
+    "08P01": "is a pooler that can't do this, or can't reach Postgres. Look into its log",
+    "26": _KEEPS_NO_STATEMENTS,
+    "42P05": _KEEPS_NO_STATEMENTS,
     "42601": "doesn't understand the `options` of the URL. Write them as -c%20name%3Dvalue",
     "42704": "doesn't know one of the `options` of the URL. Correct them",
     "53100": "has no room left on its disk. Make room there",
@@ -42,6 +47,11 @@ _SAID_BY_POSTGRES = {
 _SAID_IN_DETAIL = {
     r"role .*tallyframe_\w+.* does not exist": "has not been migrated. Run `tallyframe migrate`",
     "permission denied to set role": "does not allow {user} to act as our roles. Grant them: docs/operations.md, Roles",
+    "not our role": "doesn't let {user} act as our role, with our search_path. Set both there: docs/poolers.md",
+    "unsupported startup parameter": "is a pooler, which doesn't take our settings. Name Postgres itself here, and the "
+    "pooler in TALLYFRAME_POOLER_URL: docs/poolers.md",
+    "query_wait_timeout|no more connections allowed": "is a pooler without a free connection. Raise its "
+    "default_pool_size or max_client_conn",
     "no pg_hba.conf entry.*no encryption": "asks for TLS. Add ?sslmode=require to the URL",
 }
 #: By names and words of what the network or a driver raises, for either server. The first one that fits counts.
@@ -86,7 +96,9 @@ def postgres_words(error: BaseException, url: PostgresUrl | None = None) -> str:
     user = repr(url.user) if url and url.user else "this user"
     database = repr(url.database) if url else "of that name"
     place = f"Postgres at {url.address}" if url else "Postgres"
-    return f"{DATABASE}: {place} {said.replace('{user}', user).replace('{database}', database)}."
+    return (
+        f"{url.variable if url else DATABASE}: {place} {said.replace('{user}', user).replace('{database}', database)}."
+    )
 
 
 def redis_words(error: BaseException, address: str) -> str:

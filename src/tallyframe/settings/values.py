@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from tallyframe.catalog import Capability, known
-from tallyframe.servers.postgres_url import parse_postgres_url
+from tallyframe.servers.postgres_url import ROLE, parse_postgres_url
 from tallyframe.servers.redis_url import check_redis_url
 
 MIN_JWT_SECRET = 32  # bytes, as RFC 7518 section 3.2 asks of HS256
@@ -67,6 +67,16 @@ def _server_url(check: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(checked)
 
 
+def _pooler_url(url: str) -> None:
+    if ROLE not in url:
+        raise ValueError(f"needs {ROLE} in it, for the user or the database that acts as each role: docs/poolers.md")
+    _replica_url(url)
+
+
+def _replica_url(url: str) -> None:
+    parse_postgres_url(url, role="tallyframe_admin")
+
+
 def _webhook_secrets(values: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     if not all(_WEBHOOK_SECRET.fullmatch(value.get_secret_value()) for value in values):
         raise ValueError("each must be 'whsec_' and at least 24 bytes in base64")
@@ -92,6 +102,8 @@ SecretList = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
 WebhookSecrets = Annotated[SecretList, AfterValidator(_webhook_secrets)]
 JwtSecret = Annotated[SecretStr, AfterValidator(_jwt_secret)]
 PostgresAddress = Annotated[SecretStr, _server_url(parse_postgres_url)]
+PoolerAddress = Annotated[SecretStr, _server_url(_pooler_url)]
+ReplicaAddress = Annotated[SecretStr, _server_url(_replica_url)]
 RedisAddress = Annotated[SecretStr, _server_url(check_redis_url)]
 Issuer = Annotated[str, AfterValidator(_issuer)]
 Url = Annotated[str, Field(pattern=r"^$|^https?://[^\s/]+(/[^\s]*)?$")]
