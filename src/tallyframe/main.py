@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
+from math import nan
 from typing import Any
 from uuid import UUID
 
@@ -52,7 +53,7 @@ from tallyframe.assets.fetch import fetch_picture
 from tallyframe.assets.line import Bounds, Line
 from tallyframe.assets.lookups import Lookups
 from tallyframe.connecting import LOCK_PATIENCE
-from tallyframe.db import ADMIN_ROLE, API_ROLE, Database
+from tallyframe.db import ADMIN_ROLE, API_ROLE, Database, LaggingReads, Replica
 from tallyframe.generations.accept.order import Terms
 from tallyframe.logs import configure_logs
 from tallyframe.operations.base import OrderLimits
@@ -62,6 +63,7 @@ from tallyframe.outbox.relay import connect
 from tallyframe.parent import end_with_parent
 from tallyframe.providers.registry import offers
 from tallyframe.servers.outage import Outage
+from tallyframe.servers.postgres_url import REPLICA, Address
 from tallyframe.settings import Settings, load_settings
 from tallyframe.storages.registry import build_storages
 from tallyframe.webhooks.registry import build_sources
@@ -169,7 +171,12 @@ async def _lifespan(app: FastAPI, *, settings: Settings, is_process: bool) -> As
     outage = Outage("postgres", remind=remind)
     db = _database(settings, API_ROLE, settings.server.database_pool_size, outage)
     system = _database(settings, ADMIN_ROLE, SYSTEM_POOL_SIZE, outage)
+    office = system.in_part(2)
     monitor = _database(settings, ADMIN_ROLE, 1, outage)  # for metrics alone: sign-in must not wait for them
+    replica = _replica(settings, system)
+    lagging = partial(
+        LaggingReads, replica=replica, count=lambda database: metrics.REPLICA_READS.labels(database).inc()
+    )
     redis = connect(settings.server.redis_url.get_secret_value(), outage=Outage("redis", remind=remind))
     jwks = Jwks(settings.auth.keys_url) if settings.auth.issuer and settings.auth.keys_url else None
     storages = build_storages(settings)
@@ -180,8 +187,10 @@ async def _lifespan(app: FastAPI, *, settings: Settings, is_process: bool) -> As
         settings=settings,
         db=db,
         system=system,
-        office=system.in_part(2),
+        office=office,
         inbox=system.in_part(2),
+        shown=lagging(system),
+        listed=lagging(office, share=2),
         queue=redis,
         storages=storages,
         terms=_terms(settings),
@@ -191,7 +200,9 @@ async def _lifespan(app: FastAPI, *, settings: Settings, is_process: bool) -> As
         decoders=decoders,
         states=Memory(settings.requests.tag_memory_projects, settings.requests.tag_memory_seconds),
     )
-    app.state.metrics = metrics.shared(monitor, settings.audit.interval, settings.observability.metrics_max_age)
+    app.state.metrics = metrics.shared(
+        monitor, lagging(monitor), settings.audit.interval, settings.observability.metrics_max_age
+    )
     if is_process:
         await health.look(app.state.services)  # which logs at once, and not with the first order, who is away
     yield {"connection_limits": connection_limits(settings.requests)}
@@ -203,6 +214,8 @@ async def _lifespan(app: FastAPI, *, settings: Settings, is_process: bool) -> As
     await redis.aclose(close_connection_pool=True)
     for database in (db, system, monitor):
         await database.close()
+    if replica:
+        await replica.close()
     await asyncio.to_thread(observe.stop)
 
 
@@ -227,6 +240,22 @@ def _database(settings: Settings, role: str, pool_size: int, outage: Outage) -> 
         outage=outage,
         is_asked_first=role != API_ROLE,
     )
+
+
+def _replica(settings: Settings, primary: Database) -> Replica | None:
+    url = settings.server.replica_url.get_secret_value()
+    if not url:
+        return None
+    db = Database(
+        Address(url, REPLICA),
+        role=ADMIN_ROLE,
+        pool_size=SYSTEM_POOL_SIZE,
+        statement_timeout=settings.server.statement_timeout,
+        outage=Outage("replica", remind=settings.observability.outage_reminder),
+    )
+    replica = Replica(db, primary, max_lag=settings.server.replica_max_lag)
+    metrics.REPLICA_LAG.set_function(lambda: nan if replica.lag is None else replica.lag)
+    return replica
 
 
 def _tokens(settings: Settings, jwks: Jwks | None) -> SessionTokens:

@@ -18,7 +18,7 @@ from tallyframe.accounts.users import User
 from tallyframe.api import views
 from tallyframe.api.middleware import USER
 from tallyframe.assets.decoders import Decoders
-from tallyframe.db import Database
+from tallyframe.db import Database, LaggingReads
 from tallyframe.errors import Forbidden, TallyframeError, Unauthenticated, ValidationFailed
 from tallyframe.generations.accept.order import Terms
 from tallyframe.generations.queries import Version
@@ -66,6 +66,8 @@ class Services:
     system: Database  # sees everybody's rows: for sign-in and Explore
     office: Database  # the same, for administrators: in half of its connections, so that others get on
     inbox: Database  # the same, for webhooks, in half of them, too
+    shown: LaggingReads  # of `system`: what all may see may be a little old
+    listed: LaggingReads  # of `office`: lists and figures for administrators, but nothing that they have just changed
     queue: JobQueue
     storages: Storages
     terms: Terms  # what can be ordered here

@@ -1,5 +1,6 @@
 """Published projects, for everybody."""
 
+from functools import partial
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -15,6 +16,6 @@ router = APIRouter(prefix="/v1/explore", tags=["explore"])
 async def explore(serving: SystemServices, cursor: cursors.Cursor = None, limit: cursors.Limit = 20) -> schemas.Explore:
     """Return published projects, latest first. No sign-in is needed."""
     before = cursors.decode(cursor, cursors.moment, UUID)
-    rows = await queries.explore(serving.system, before=before, limit=limit + 1)
+    rows = await serving.shown.read(partial(queries.explore, before=before, limit=limit + 1))
     page, next_cursor = cursors.cut(rows, limit, lambda row: row["published_at"].isoformat(), cursors.by_id)
     return schemas.Explore(data=[views.published(row, serving.storages) for row in page], next_cursor=next_cursor)

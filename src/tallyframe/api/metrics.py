@@ -22,7 +22,7 @@ from tallyframe.audit.invariants import INVARIANTS
 from tallyframe.audit.rows import Checked
 from tallyframe.audit.steps import Doubts
 from tallyframe.calls.figures import CallFigures, read as call_figures
-from tallyframe.db import Database
+from tallyframe.db import Database, LaggingReads
 from tallyframe.ledger.digest.daily import digest_age
 from tallyframe.reports import figures, load
 from tallyframe.webhooks import received
@@ -41,6 +41,10 @@ PICTURES = Histogram(
     "tallyframe_picture_seconds", "Time to get an input picture ready", ["step", "outcome"], registry=_registry
 )
 PICTURES_NOW = Gauge("tallyframe_pictures", "Input pictures under way or waiting", ["step"], registry=_registry)
+REPLICA_READS = Counter(
+    "tallyframe_replica_reads", "Reads that may lag, by the database that was asked", ["database"], registry=_registry
+)
+REPLICA_LAG = Gauge("tallyframe_replica_lag_seconds", "How far the replica was behind lately", registry=_registry)
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # a registry hashes its collectors
@@ -144,11 +148,12 @@ class Shared(Generic[T]):
         return bool(reading.exception()) or monotonic() - self._begun > self._max_age
 
 
-async def read(db: Database, audit_interval: float) -> Snapshot:
-    """Read all that is counted in Postgres. Raises Unavailable."""
+async def read(db: Database, lagging: LaggingReads, audit_interval: float) -> Snapshot:
+    """Read all that is counted in Postgres; what takes longest from where it may lag. Raises Unavailable."""
+    generations = await lagging.read(_figures)
     async with db.reading() as reader:
         return Snapshot(
-            generations=await figures.read(reader),
+            generations=generations,
             calls=await call_figures(reader),
             audits=await audit_rows.read(reader),
             fleet=await load.fleet(reader),
@@ -159,9 +164,14 @@ async def read(db: Database, audit_interval: float) -> Snapshot:
         )
 
 
-def shared(db: Database, audit_interval: float, max_age: float) -> Shared[bytes]:
+async def _figures(db: Database) -> figures.Figures:
+    async with db.reading() as reader:
+        return await figures.read(reader)
+
+
+def shared(db: Database, lagging: LaggingReads, audit_interval: float, max_age: float) -> Shared[bytes]:
     """Return all metrics in Prometheus' text format. The database is read every `max_age` seconds at most."""
-    snapshots = Shared(partial(read, db, audit_interval), max_age)
+    snapshots = Shared(partial(read, db, lagging, audit_interval), max_age)
 
     async def text() -> bytes:
         snapshot = CollectorRegistry()

@@ -3,10 +3,12 @@
 `transaction()` for several statements that stand or fall together, `run()` for one statement that is its own
 transaction, `call()` for one of a hot path (one round trip), `reading()` for reads. Lower functions take a
 `Transaction` or `Reader` and never commit. `as_user(user)` gives the same database with only that user's rows in it.
+`LaggingReads` are of a replica, where there is one.
 """
 
 from tallyframe.db.database import Database, Reader, Transaction, retry_while_unavailable
 from tallyframe.db.parts import insert_per_row, with_writes
+from tallyframe.db.replica import LaggingReads, Replica
 from tallyframe.db.statements import USER_SETTING, AnyRow, Statement
 
 __all__ = [
@@ -17,7 +19,9 @@ __all__ = [
     "WORKER_ROLE",
     "AnyRow",
     "Database",
+    "LaggingReads",
     "Reader",
+    "Replica",
     "Statement",
     "Transaction",
     "insert_per_row",

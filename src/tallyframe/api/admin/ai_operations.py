@@ -1,6 +1,7 @@
 """What was asked of the vendors, and what it cost."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -107,9 +108,9 @@ class Asked(Fields):
 @router.get("/ai-operations")
 async def list_ai_operations(serving: SystemServices, asked: Annotated[Asked, Query()]) -> AiOperations:
     """Return the calls to vendors, newest first, and the sums of all that match."""
-    wanted, before = asked.filter(), cursors.decode(asked.cursor, UUID)
-    rows = await queries.listed(serving.office, wanted, before=before[0] if before else None, limit=asked.limit + 1)
+    wanted, (before,) = asked.filter(), cursors.decode(asked.cursor, UUID) or (None,)
+    rows = await serving.listed.read(partial(queries.listed, wanted=wanted, before=before, limit=asked.limit + 1))
     page, next_cursor = cursors.cut(rows, asked.limit, cursors.by_id)
     data = [AiOperation.model_validate(dict(row)) for row in page]
-    figures = AiOperationSums.model_validate(dict(await queries.sums(serving.office, wanted)))
+    figures = AiOperationSums.model_validate(dict(await serving.listed.read(partial(queries.sums, wanted=wanted))))
     return AiOperations(data=data, next_cursor=next_cursor, sums=figures)

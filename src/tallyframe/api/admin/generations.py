@@ -54,7 +54,8 @@ async def list_generations(serving: SystemServices, asked: Annotated[AskedGenera
     if asked.since and asked.until and asked.since >= asked.until:
         raise ValidationFailed("'from' must be before 'to'.", pointer="/from")
     wanted = generations.Filter(**asked.model_dump(exclude={"cursor", "limit"}))
-    page = await generations.listed(serving.office, wanted, cursors.window(asked.cursor, asked.limit))
+    window = cursors.window(asked.cursor, asked.limit)
+    page = await serving.listed.read(lambda db: generations.listed(db, wanted, window))
     data = [AdminGeneration.model_validate(_fields(row)) for row in page.rows]
     return AdminGenerations(data=data, next_cursor=cursors.after(page))
 

@@ -1,6 +1,7 @@
 """What administrators have done."""
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -62,8 +63,8 @@ class Log(BaseModel):
 async def list_log(serving: SystemServices, asked: Annotated[AskedLog, Query()]) -> Log:
     """Return who did what to whom, why and when, newest first."""
     wanted = log.Filter(**{name: getattr(asked, name) for name in log.Filter.__dataclass_fields__})
-    before = cursors.decode(asked.cursor, UUID)
-    rows = await log.listed(serving.office, wanted, before=before[0] if before else None, limit=asked.limit + 1)
+    (before,) = cursors.decode(asked.cursor, UUID) or (None,)
+    rows = await serving.listed.read(partial(log.listed, wanted=wanted, before=before, limit=asked.limit + 1))
     page, next_cursor = cursors.cut(rows, asked.limit, cursors.by_id)
     names = ("id", "action", "generation_id", "reason", "details", "created_at")
     data = [

@@ -1,6 +1,7 @@
 """How it goes: totals, rates, times, credits, what waits, who works, and what has failed lately."""
 
 from datetime import UTC, timedelta
+from functools import partial
 from typing import Annotated
 
 import sqlalchemy as sa
@@ -20,7 +21,7 @@ from tallyframe.api.admin.stats_schemas import (
 from tallyframe.api.dependencies import SystemServices, administrator
 from tallyframe.api.incoming import Moment
 from tallyframe.api.routes import SignedInFirst
-from tallyframe.db import Reader
+from tallyframe.db import Database, Reader
 from tallyframe.errors import ValidationFailed
 from tallyframe.operations.fields import Fields
 from tallyframe.reports import failed, load, stats
@@ -58,7 +59,11 @@ class Asked(Fields):
 @router.get("/stats")
 async def read_stats(serving: SystemServices, asked: Annotated[Asked, Query()]) -> Stats:
     """Return how the generations accepted in a span went, what waits and who works now, and what failed last."""
-    async with serving.office.reading() as reader:
+    return await serving.listed.read(partial(_read, asked=asked))
+
+
+async def _read(db: Database, asked: Asked) -> Stats:
+    async with db.reading() as reader:
         span = await asked.span(reader)
         went = await stats.read(reader, span)
         return Stats(

@@ -93,7 +93,7 @@ class AdminUserDetail(AdminUser):
 async def list_users(serving: SystemServices, asked: Annotated[AskedUsers, Query()]) -> AdminUsers:
     """Return users, newest first. With a query, a page may be short, or empty, and not the last."""
     window = cursors.window(asked.cursor, asked.limit)
-    page = await users.listed(serving.office, asked.query, window)
+    page = await serving.listed.read(lambda db: users.listed(db, asked.query, window))
     data = [AdminUser.model_validate(dict(row)) for row in page.rows]
     return AdminUsers(data=data, next_cursor=cursors.after(page))
 

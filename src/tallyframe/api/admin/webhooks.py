@@ -2,6 +2,7 @@
 
 import base64
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -73,7 +74,7 @@ async def list_webhooks(serving: SystemServices, asked: Annotated[AskedWebhooks,
     """Return events, newest first."""
     wanted = webhooks.Filter(source=asked.source, status=asked.status)
     before = cursors.decode(asked.cursor, cursors.moment, UUID)
-    rows = await webhooks.listed(serving.office, wanted, before=before, limit=asked.limit + 1)
+    rows = await serving.listed.read(partial(webhooks.listed, wanted=wanted, before=before, limit=asked.limit + 1))
     page, next_cursor = cursors.cut(rows, asked.limit, lambda row: row["received_at"].isoformat(), cursors.by_id)
     return AdminWebhooks(data=[AdminWebhook.model_validate(dict(row)) for row in page], next_cursor=next_cursor)
 
