@@ -49,7 +49,7 @@ class Replica:
     async def is_close(self) -> bool:
         """Tell whether it is at most so far behind. Nobody waits for one that was not at the last look."""
         if (self._looking is None or self._looking.done()) and monotonic() - self._looked > LOOK_EVERY:
-            self._looking = asyncio.create_task(self._look())
+            self._looking = asyncio.create_task(self.look())
         if self._is_close is not False and self._looking and not self._looking.done():
             done, _ = await asyncio.wait({self._looking}, timeout=LOOK_PATIENCE)
             self._is_close = self._is_close if done else False
@@ -62,7 +62,7 @@ class Replica:
             await asyncio.wait({self._looking})
         await self.db.close()
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
         """Look how far it is behind. If the primary is away, it can't fall behind: what was known stands."""
         try:
             written, now = (await self._primary.run(_WRITTEN)).one()
@@ -70,15 +70,11 @@ class Replica:
             self._looked = monotonic()
             return
         try:
-            self.lag = await _lag(self.db, written, now)
+            self.lag = await seconds_behind(self.db, written, now)
         except (Unavailable, *REFUSED):
             self.lag = None  # of which its outage has told
         self._looked = monotonic()
         self._is_close = self.lag is not None and self.lag <= self._max_lag
-        self._tell()
-
-    def _tell(self) -> None:
-        """Log once that it isn't read because of its lag, and once that it is read again."""
         if self._is_close and self._is_told:
             log.info("replica_fit", seconds=self.lag)
             self._is_told = False
@@ -88,7 +84,7 @@ class Replica:
             self._is_told = True
 
 
-async def _lag(db: Database, written: int, now: datetime) -> float:
+async def seconds_behind(db: Database, written: int, now: datetime) -> float:
     """Return how many seconds a replica is behind a primary that had written so much then, by the primary's clock.
 
     The age of its last transaction is its lag only while there is something that it hasn't read: else that age grows
