@@ -6,6 +6,7 @@ Nothing here costs anything at a vendor, and nothing is changed but that the fol
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 
 import httpx
 import sqlalchemy as sa
@@ -14,6 +15,8 @@ from redis.exceptions import RedisError
 from tallyframe.accounts.jwks import fetch_key_ids
 from tallyframe.catalog import Capability
 from tallyframe.commands.users import database
+from tallyframe.db import ADMIN_ROLE, API_ROLE, WEBHOOKS_ROLE, WORKER_ROLE, Database
+from tallyframe.db.replica import read_written, seconds_behind
 from tallyframe.errors import ProviderError, Unavailable
 from tallyframe.lost import DatabaseAway, NotMigrated
 from tallyframe.migrate import read_revision
@@ -22,6 +25,7 @@ from tallyframe.outbox.relay import WAKE_UP, connect
 from tallyframe.providers.base import Provider, Providers
 from tallyframe.providers.registry import build_providers, close_providers
 from tallyframe.redaction import hidden
+from tallyframe.servers.postgres_url import DATABASE, POOLER, REPLICA, Address
 from tallyframe.servers.words import redis_words
 from tallyframe.settings import Settings
 from tallyframe.settings.model import THIS_MACHINE
@@ -60,6 +64,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     checks: list[tuple[Names, Check]] = [
         (["postgres"], lambda: _postgres(settings)),
         (["redis"], lambda: _redis(settings)),
+        *([(["pooler"], lambda: _pooler(settings))] if settings.variable(POOLER) else []),
+        *([(["replica"], lambda: _replica(settings))] if settings.variable(REPLICA) else []),
         (["workers"], lambda: _workers(settings)),
         *(([f"storage {storage.name}"], storage.probe) for storage in storages.by_name.values()),
         *_providers(providers),
@@ -108,6 +114,71 @@ async def _postgres(settings: Settings) -> str:
     if not revision.is_current:
         raise Sick(f"Its migrations are at {revision.found}, and this version needs {revision.needed}. Migrate it.")
     return f"{version}, migrations at {revision.found}"
+
+
+async def _pooler(settings: Settings) -> str:
+    """Work as each role, as API and workers do; through connections that change between two statements."""
+    try:
+        async with database(settings.server.database_url.get_secret_value()) as straight:
+            here = (await straight.run(_WHERE)).one()
+        for role in (API_ROLE, ADMIN_ROLE, WORKER_ROLE, WEBHOOKS_ROLE):
+            db = Database(settings.server.traffic, role=role, pool_size=2, statement_timeout=PATIENCE)
+            try:
+                await check_pooled(db, here, settings.server.statement_timeout)
+            finally:
+                await db.close()
+    except DatabaseAway as error:
+        raise Sick(error.words) from None
+    return f"{db.url.address}, as each of our roles"
+
+
+async def check_pooled(db: Database, here: object, statement_timeout: float) -> None:
+    """Raise Sick for another database, and for a login without our timeouts."""
+    async with db.reading() as reader:
+        if (await reader.execute(_WHERE)).one() != here:
+            raise Sick(f"It leads to another database than {DATABASE}.")
+        async with db.transaction() as other:  # it takes the connection that our statement was prepared on
+            await other.execute(_WHERE)
+            await reader.execute(_WHERE)
+        timeouts = {name: int(value) for name, value in await reader.execute(_TIMEOUTS)}
+    for name, milliseconds in timeouts.items():
+        if not 0 < milliseconds <= statement_timeout * 1000:
+            found = f"{milliseconds / 1000:g} s" if milliseconds else "not set"
+            words = f"{db.url.user!r} has a {name} that is {found}. Set it for that login to {statement_timeout:g} s"
+            raise Sick(f"{words}, as {STATEMENT_TIMEOUT} is, or less: docs/poolers.md.")
+
+
+#: A database: when its server was started, and its number there.
+_WHERE = sa.text("SELECT pg_postmaster_start_time(), oid FROM pg_database WHERE datname = current_database()")
+_TIMEOUTS = sa.text(
+    "SELECT name, setting FROM pg_settings "
+    "WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout')"
+)
+STATEMENT_TIMEOUT = "TALLYFRAME_STATEMENT_TIMEOUT"
+
+
+async def _replica(settings: Settings) -> str:
+    address, most = Address(settings.variable(REPLICA), REPLICA), settings.server.replica_max_lag
+    db = Database(address, role=ADMIN_ROLE, pool_size=1, statement_timeout=PATIENCE)
+    try:
+        async with database(settings.server.database_url.get_secret_value()) as primary:
+            system, other = [(await each.run(_SYSTEM)).scalar_one() for each in (primary, db)]
+            lag = await seconds_behind(db, await read_written(primary))
+    except DatabaseAway as error:
+        raise Sick(error.words) from None
+    finally:
+        await db.close()
+    if lag == inf or system != other:
+        raise Sick(f"It is no replica of {DATABASE}, so it is not read. Name a streaming replica of that server.")
+    if lag > most:
+        raise Sick(
+            f"It is {lag:.0f} s behind, and TALLYFRAME_REPLICA_MAX_LAG is {most:g}: the primary is read instead."
+        )
+    return f"{db.url.address}, {lag:.1f} s behind"
+
+
+#: What a server and its replicas have in common.
+_SYSTEM = sa.text("SELECT system_identifier FROM pg_control_system()")
 
 
 async def _redis(settings: Settings) -> str:

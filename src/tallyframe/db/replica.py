@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
 from math import inf
 from time import monotonic
@@ -31,6 +32,14 @@ _REPLAYED = sa.text("""
            pg_last_xact_replay_timestamp()""")
 
 _QUERY_CANCELED = "57014"  # as by the statement timeout
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How much a primary had written, in bytes, at a time of its clock."""
+
+    position: int
+    at: datetime
 
 
 class Replica:
@@ -65,12 +74,12 @@ class Replica:
     async def look(self) -> None:
         """Look how far it is behind. If the primary is away, it can't fall behind: what was known stands."""
         try:
-            written, now = (await self._primary.run(_WRITTEN)).one()
+            written = await read_written(self._primary)
         except (Unavailable, *REFUSED):
             self._looked = monotonic()
             return
         try:
-            self.lag = await seconds_behind(self.db, written, now)
+            self.lag = await seconds_behind(self.db, written)
         except (Unavailable, *REFUSED):
             self.lag = None  # of which its outage has told
         self._looked = monotonic()
@@ -84,8 +93,13 @@ class Replica:
             self._is_told = True
 
 
-async def seconds_behind(db: Database, written: int, now: datetime) -> float:
-    """Return how many seconds a replica is behind a primary that had written so much then, by the primary's clock.
+async def read_written(primary: Database) -> Written:
+    """Return how much a primary has written by now. Raises Unavailable."""
+    return Written(*(await primary.run(_WRITTEN)).one())
+
+
+async def seconds_behind(db: Database, written: Written) -> float:
+    """Return how many seconds a replica is behind a primary that had written so much.
 
     The age of its last transaction is its lag only while there is something that it hasn't read: else that age grows
     whenever nobody writes. `inf`: it is no replica, or has read no transaction yet.
@@ -95,9 +109,9 @@ async def seconds_behind(db: Database, written: int, now: datetime) -> float:
         is_replica, replayed, committed_at = (await db.run(_REPLAYED)).one()
         if not is_replica:
             return inf
-        if replayed is not None and replayed >= written:
+        if replayed is not None and replayed >= written.position:
             return 0.0
-    return max((now - committed_at).total_seconds(), 0.0) if committed_at else inf
+    return max((written.at - committed_at).total_seconds(), 0.0) if committed_at else inf
 
 
 class LaggingReads:

@@ -59,10 +59,11 @@ class Asked(Fields):
 @router.get("/stats")
 async def read_stats(serving: SystemServices, asked: Annotated[Asked, Query()]) -> Stats:
     """Return how the generations accepted in a span went, what waits and who works now, and what failed last."""
-    return await serving.listed.read(partial(_read, asked=asked))
+    return await serving.listed.read(partial(figures, asked=asked))
 
 
-async def _read(db: Database, asked: Asked) -> Stats:
+async def figures(db: Database, asked: Asked) -> Stats:
+    """Return all of it. Raises ValidationFailed."""
     async with db.reading() as reader:
         span = await asked.span(reader)
         went = await stats.read(reader, span)
