@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator
@@ -69,6 +70,6 @@ async def running(url: str, **changes: str) -> AsyncIterator[int]:
             await asyncio.sleep(0.02)
         yield port
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGQUIT)  # at once: SIGTERM waits for its clients to leave
         await asyncio.to_thread(process.wait, 10)
         shutil.rmtree(folder)
