@@ -22,6 +22,7 @@ from tallyframe.embedded import Servers, servers as run_servers
 from tallyframe.main import create_app
 from tallyframe.migrate import migrate
 from tallyframe.outbox.relay import JobQueue, connect
+from tallyframe.servers.postgres_url import Address
 from tallyframe.settings import Settings, load_settings
 from tests.support import pgbouncer
 from tests.support.cast import Member
@@ -64,7 +65,7 @@ async def pooler(servers: Servers) -> AsyncIterator[int | None]:
     if not os.environ.get("TEST_PGBOUNCER"):
         yield None
         return
-    async with pgbouncer.running(servers.database_url) as port:
+    async with pgbouncer.running(servers.database_url, server_login_retry="0.1") as port:
         yield port
 
 
@@ -224,8 +225,9 @@ async def processes(settings: Settings) -> AsyncIterator[Processes]:
 
 
 @asynccontextmanager
-async def acting_as(role: str, settings: Settings) -> AsyncIterator[Database]:
-    database = Database(settings.server.traffic, role=role, pool_size=8, statement_timeout=15)
+async def acting_as(role: str, settings: Settings, *, goes_past_pooler: bool = False) -> AsyncIterator[Database]:
+    url = Address(settings.server.database_url.get_secret_value()) if goes_past_pooler else settings.server.traffic
+    database = Database(url, role=role, pool_size=8, statement_timeout=15)
     yield database
     await database.close()
 

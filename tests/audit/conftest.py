@@ -10,10 +10,11 @@ import pytest
 from tallyframe.audit.base import Finding, Invariant, Limits, View
 from tallyframe.audit.invariants import INVARIANTS
 from tallyframe.audit.run import Auditor
-from tallyframe.db import Database
+from tallyframe.db import WORKER_ROLE, Database
 from tallyframe.settings import Settings
 from tallyframe.storages.base import Storages
 from tallyframe.storages.registry import build_storages
+from tests.conftest import acting_as
 from tests.support.cast import Member
 from tests.support.quick import Quick
 from tests.support.scripted import Scripted, among, final
@@ -56,9 +57,10 @@ async def storages(settings: Settings) -> AsyncIterator[Storages]:
 
 
 @pytest.fixture
-def audits(worker_db: Database, storages: Storages) -> Audits:
-    """As a worker sees the database."""
-    return Audits(worker_db, storages)
+async def audits(settings: Settings, storages: Storages) -> AsyncIterator[Audits]:
+    """As a worker sees the database, past any pooler."""
+    async with acting_as(WORKER_ROLE, settings, goes_past_pooler=True) as db:
+        yield Audits(db, storages)
 
 
 @dataclass(frozen=True)
