@@ -70,13 +70,14 @@ async def pooler(servers: Servers) -> AsyncIterator[int | None]:
 
 
 @pytest.fixture(scope="session")
-async def template(servers: Servers) -> str:
+async def template(servers: Servers, pooler: int | None) -> str:
     """The name of a migrated, empty database."""
     async with owner_of(servers.database_url) as owner:
         await owner.execute(f"CREATE DATABASE {TEMPLATE}")
     await asyncio.to_thread(migrate, with_database(servers.database_url, TEMPLATE))
-    async with owner_of(servers.database_url) as owner:
-        await pgbouncer.make_logins(owner)
+    if pooler:
+        async with owner_of(servers.database_url) as owner:
+            await pgbouncer.make_logins(owner)
     return TEMPLATE
 
 

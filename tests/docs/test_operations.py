@@ -52,7 +52,7 @@ async def test_the_metrics_are_those_that_are_served(anybody: httpx.AsyncClient)
 def test_the_labels_are_those_that_are_declared() -> None:
     reading = Figures(outcomes=[], provider_seconds=[], refunds=0, refunded_credits=0)
     counters: list[Any] = [metrics.REQUESTS, metrics.SECONDS, metrics.BYTES_IN_FLIGHT, metrics.CONNECTIONS_CLOSED]
-    counters += [metrics.PICTURES, metrics.PICTURES_NOW]
+    counters += [metrics.PICTURES, metrics.PICTURES_NOW, metrics.REPLICA_READS, metrics.REPLICA_LAG]
     declared = {counter._name: counter._labelnames for counter in counters}
     families: list[Any] = list(metrics.Snapshot(reading, CallFigures([], [])).collect())
     declared |= {family.name: family._labelnames for family in families}

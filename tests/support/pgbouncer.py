@@ -17,12 +17,16 @@ import asyncpg
 from tallyframe.db import ADMIN_ROLE, API_ROLE, WEBHOOKS_ROLE, WORKER_ROLE
 from tests.support.processes import free_port
 
-PAGE = (Path(__file__).parents[2] / "docs" / "poolers.md").read_text()
+PAGE = Path(__file__).parents[2] / "docs" / "poolers.md"
 ROLES = (API_ROLE, ADMIN_ROLE, WORKER_ROLE, WEBHOOKS_ROLE)
-LOGINS = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)[0]
-LINES = re.findall(r"```ini\n(.*?)```", PAGE, re.DOTALL)[0]
 #: The first version that keeps prepared statements.
 OLDEST = (1, 21)
+
+
+def on_the_page(kind: str) -> str:
+    """The first lines of that kind on the page: `sql` or `ini`."""
+    found: list[str] = re.findall(rf"```{kind}\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    return found[0]
 
 
 def pgbouncer() -> str | None:
@@ -38,7 +42,7 @@ def pgbouncer() -> str | None:
 async def make_logins(owner: "asyncpg.Connection[asyncpg.Record]") -> None:
     """Make the four logins, unless they are there."""
     if not await owner.fetchval("SELECT count(*) FROM pg_roles WHERE rolname = $1", f"{API_ROLE}_pooled"):
-        await owner.execute(LOGINS)
+        await owner.execute(on_the_page("sql"))
 
 
 def pooled(url: str, port: int | None = None) -> str:
@@ -54,7 +58,9 @@ async def running(url: str, **changes: str) -> AsyncIterator[int]:
     assert program
     folder = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
     settings = {"listen_port": str(port), "auth_file": str(folder / "users"), "unix_socket_dir": "", **changes}
-    lines = re.sub(r"^tallyframe = .*$", f"* = host=127.0.0.1 port={urlsplit(url).port}", LINES, flags=re.MULTILINE)
+    lines = re.sub(
+        r"^tallyframe = .*$", f"* = host=127.0.0.1 port={urlsplit(url).port}", on_the_page("ini"), flags=re.MULTILINE
+    )
     for name, value in settings.items():
         lines = re.sub(rf"^{name} = .*\n", "", lines, flags=re.MULTILINE) + f"{name} = {value}\n"
     (folder / "users").write_text("".join(f'"{role}_pooled" "password"\n' for role in ROLES))
