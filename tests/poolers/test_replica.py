@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from tallyframe.db import ADMIN_ROLE, Database, LaggingReads, Replica
+from tallyframe.doctor import Finding, examine
 from tallyframe.embedded import Servers
 from tallyframe.errors import Unavailable
 from tallyframe.servers.outage import Outage
@@ -17,6 +18,7 @@ from tallyframe.servers.postgres_url import REPLICA, Address
 from tallyframe.settings import Settings
 from tests.conftest import ClientFor, enroll, serving
 from tests.observability.test_metrics import value
+from tests.support.pgbouncer import pooled
 from tests.support.standby import Standby, on, standby_of
 from tests.support.working import Bench
 
@@ -94,6 +96,14 @@ async def test_a_replica_is_read_also_while_nobody_writes(reading: Reading, repl
     assert age > MAX_LAG
     assert await reading.is_replica()
     assert (reading.asked, reading.replica.lag) == (["replica"], 0.0)
+
+
+async def test_one_behind_a_pooler_is_read_by_a_login_that_acts_as_the_role(
+    db: Database, standby: Standby, replaying: Any, database_url: str
+) -> None:
+    reading = Reading(db, pooled(on(standby, database_url)))
+    await reading.until(is_replica=True)
+    await reading.replica.close()
 
 
 async def test_its_connections_are_kept(reading: Reading) -> None:
@@ -232,3 +242,29 @@ async def walk(
     assert (await admin.http.get("/v1/admin/stats")).json()["total"]["accepted"] == 1
     after = value((await alice.http.get("/metrics")).text, 'tallyframe_replica_reads_total{database="replica"}')
     assert after - before >= 8
+
+
+async def words_of_doctor(settings: Settings, **changes: object) -> Finding:
+    found = {finding.name: finding async for finding in examine(settings.replaced(**changes))}
+    return found["replica"]
+
+
+async def test_the_doctor_tells_how_far_it_is_behind(
+    settings: Settings, standby: Standby, replaying: Any, database_url: str, owner: Any
+) -> None:
+    url = on(standby, database_url)
+    found = await words_of_doctor(settings, replica_url=url)
+    assert found.is_well, found.words
+    assert found.words == f"127.0.0.1:{standby.port}, 0.0 s behind"
+    await replaying.execute("SELECT pg_wal_replay_pause()")
+    await owner.execute("INSERT INTO workers (name, slots) VALUES ('late', 1)")
+    await asyncio.sleep(1.5)
+    found = await words_of_doctor(settings, replica_url=url, replica_max_lag=0.5)
+    assert not found.is_well
+    assert "s behind, and TALLYFRAME_REPLICA_MAX_LAG is 0.5" in found.words
+
+
+async def test_the_doctor_finds_what_is_no_replica_or_away(settings: Settings, database_url: str) -> None:
+    assert "It is no replica" in (await words_of_doctor(settings, replica_url=database_url)).words
+    away = await words_of_doctor(settings, replica_url="postgresql://127.0.0.1:1/none")
+    assert away.words.startswith("TALLYFRAME_REPLICA_URL: Postgres at 127.0.0.1:1 can't be reached")
