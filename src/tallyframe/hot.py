@@ -10,9 +10,9 @@ from tallyframe.generations.accept.statements import FRESH
 from tallyframe.idempotency.keys import FIND
 
 STATEMENTS: tuple[Statement[Any], ...] = (
-    queries.PROJECT_BY_ID,
+    queries.PROJECTS_BY_ID,
     queries.PROJECT_ORDERED,
-    queries.PROJECT_VERSION,
+    queries.PROJECT_VERSIONS,
     FIND,
     *FRESH.values(),
 )

@@ -48,16 +48,16 @@ async def test_each_has_a_function_with_the_callers_rights_for_the_api_alone(own
 async def test_nobody_finds_anothers_project(alice: Member, bob: Member, api_db: Database) -> None:
     project = UUID((await alice.order())["id"])
     wanted = {"user_id": alice.user.id, "project_id": project}  # as somebody would ask who has got around our checks
-    assert await api_db.as_user(alice.user.id).find(queries.PROJECT_BY_ID, **wanted)
-    assert await api_db.as_user(bob.user.id).find(queries.PROJECT_BY_ID, **wanted) is None
-    assert await api_db.as_user(new_id()).find(queries.PROJECT_VERSION, **wanted) is None
+    assert await api_db.as_user(alice.user.id).find_with_others(queries.PROJECTS_BY_ID, **wanted)
+    assert await api_db.as_user(bob.user.id).find_with_others(queries.PROJECTS_BY_ID, **wanted) is None
+    assert await api_db.as_user(new_id()).find_with_others(queries.PROJECT_VERSIONS, **wanted) is None
 
 
 async def test_whose_rows_there_are_is_forgotten_with_the_statement(alice: Member, database_url: str) -> None:
     project = UUID((await alice.order())["id"])
     narrow = Database(database_url, role=API_ROLE, pool_size=1, statement_timeout=15)
     wanted = {"user_id": alice.user.id, "project_id": project}
-    assert await narrow.as_user(alice.user.id).find(queries.PROJECT_VERSION, **wanted)
+    assert await narrow.as_user(alice.user.id).find_with_others(queries.PROJECT_VERSIONS, **wanted)
     assert (await narrow.run(sa.text("SELECT count(*) FROM projects"))).scalar_one() == 0
     await narrow.close()
 
@@ -72,7 +72,9 @@ async def test_parameters_and_constants_arrive_as_they_are(worker_db: Database) 
 async def test_a_version_that_has_not_migrated_says_so(owner: Any, api_db: Database, alice: Member) -> None:
     await owner.execute("DROP SCHEMA hot CASCADE; CREATE SCHEMA hot; GRANT USAGE ON SCHEMA hot TO tallyframe_api")
     with pytest.raises(NotMigrated) as caught:
-        await api_db.as_user(alice.user.id).find(queries.PROJECT_VERSION, user_id=new_id(), project_id=new_id())
+        await api_db.as_user(alice.user.id).find_with_others(
+            queries.PROJECT_VERSIONS, user_id=new_id(), project_id=new_id()
+        )
     assert "has not been migrated by this version" in caught.value.words
     assert (await alice.http.post("/v1/projects", json={"kind": "image", "prompt": "a cup"})).status_code == 503
 

@@ -66,7 +66,7 @@ async def run_as_user(db: Database, user: UUID) -> None:
 
 
 async def hot_statement(db: Database, user: UUID) -> None:
-    await db.as_user(user).find(queries.PROJECT_VERSION, user_id=user, project_id=new_id())
+    await db.as_user(user).find_with_others(queries.PROJECT_VERSIONS, user_id=user, project_id=new_id())
 
 
 async def failing_hot_statement(db: Database, user: UUID) -> None:

@@ -9,7 +9,7 @@ transaction, `call()` for one of a hot path (one round trip), `reading()` for re
 from tallyframe.db.database import Database, Reader, Transaction, retry_while_unavailable
 from tallyframe.db.parts import insert_per_row, with_writes
 from tallyframe.db.replica import LaggingReads, Replica
-from tallyframe.db.statements import USER_SETTING, AnyRow, Statement
+from tallyframe.db.statements import USER_SETTING, AnyRow, ForMany, Statement
 
 __all__ = [
     "ADMIN_ROLE",
@@ -19,6 +19,7 @@ __all__ = [
     "WORKER_ROLE",
     "AnyRow",
     "Database",
+    "ForMany",
     "LaggingReads",
     "Reader",
     "Replica",

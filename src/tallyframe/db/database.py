@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
-from typing import NewType, TypeVar
+from typing import Any, NewType, TypeVar
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tallyframe.db.gathering import Gathering
 from tallyframe.db.pool import Pool, ending
+from tallyframe.db.statements import ForMany, Row
 from tallyframe.errors import Unavailable
+from tallyframe.servers.postgres_url import Address
 
 #: A connection inside a transaction, and one that only reads: two types, so that they aren't mixed up.
 Transaction = NewType("Transaction", AsyncConnection)
@@ -23,6 +26,10 @@ T = TypeVar("T")
 
 class Database(Pool):
     """A pool of connections to one database, all acting as one role."""
+
+    def __init__(self, url: str | Address, **how: Any) -> None:  # noqa: ANN401  # as the pool has it
+        super().__init__(url, **how)
+        self._gatherings = dict[ForMany[Any], Gathering[Any]]()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -41,6 +48,17 @@ class Database(Pool):
         """Read, each statement with its own snapshot. Raises Unavailable when Postgres is away."""
         async with self.turn(), self.line() as line:
             yield Reader(line.connection)
+
+    async def find_with_others(self, statement: ForMany[Row], **parameters: Any) -> Row | None:  # noqa: ANN401
+        """Do as `find`, on a user's behalf in a round trip with others who ask for theirs at the same time."""
+        if not self.user:
+            return await self.find(statement.one, **parameters)
+        gathering = self._gatherings.get(statement)
+        if gathering is None:
+            everybody = self.in_part(1)
+            everybody.user = None
+            gathering = self._gatherings[statement] = Gathering(everybody, statement)
+        return await gathering.find(self.user, parameters)
 
     async def close(self) -> None:
         """Close all connections at once, also those in use."""

@@ -8,6 +8,7 @@ code have their own.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import Any, Generic, TypeVar
@@ -66,31 +67,66 @@ class Statement(Generic[Row]):
         parameters: dict[str, sa.BindParameter[Any]] = compiled.__dict__.get("found", {})
         self.name, self.row, self.sql = name, row, compiled.string
         self.encoders = [(name, _encoder(each.type)) for name, each in parameters.items()]
-        self._types = [_name(each.type) for each in parameters.values()]
-        self._columns = ", ".join(f'"{column.name}" {_name(column.type)}' for column in core.exported_columns)
-        self.function = f"{SCHEMA}.{name}_{sha256(self._definition.encode()).hexdigest()[:12]}"
-        places = ", ".join(f"${number}" for number in range(1, len(parameters) + 2))
+        self.types = [_name(each.type) for each in parameters.values()]
+        self.types.append("UUID")  # of the user
+        self.columns = ", ".join(f'"{column.name}" {_name(column.type)}' for column in core.exported_columns)
+        self._name()
+
+    def _name(self) -> None:
+        self.function = f"{SCHEMA}.{self.name}_{sha256(self._definition.encode()).hexdigest()[:12]}"
+        places = ", ".join(f"${number}" for number in range(1, len(self.types) + 1))
         self.call = f"SELECT * FROM {self.function}({places})"  # noqa: S608  # names of ours
 
     @property
     def _definition(self) -> str:
         """All but the name of the function."""
-        return f"""({", ".join([*self._types, "UUID"])}) RETURNS TABLE ({self._columns})
+        return f"""({", ".join(self.types)}) RETURNS TABLE ({self.columns})
             LANGUAGE plpgsql SECURITY INVOKER AS $function$
             #variable_conflict use_column
             BEGIN
-                PERFORM pg_catalog.set_config('{USER_SETTING}', ${len(self._types) + 1}::text, true);
+                PERFORM pg_catalog.set_config('{USER_SETTING}', ${len(self.types)}::text, true);
                 RETURN QUERY {self.sql};
             END $function$"""
 
     def installing(self, role: str) -> Iterator[str]:
         """Yield what makes the function, which that role alone may call."""
-        signature = f"{self.function}({', '.join([*self._types, 'UUID'])})"
+        signature = f"{self.function}({', '.join(self.types)})"
         yield f"CREATE OR REPLACE FUNCTION {self.function}{self._definition}"
         yield f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC"
         yield f"GRANT EXECUTE ON FUNCTION {signature} TO {role}"
         note = f"COMMENT ON FUNCTION {signature} IS"
         yield f"DO $do$ BEGIN EXECUTE format('{note} %L', current_date); END $do$"
+
+
+class ForMany(Statement[tuple[int, Row]]):
+    """A statement for several users at once, each with their own parameters: rows with the place of whose they are.
+
+    Its parameters are lists, of one length, and so is `users`. Places count from 1.
+    """
+
+    def __init__(self, one: Statement[Row]) -> None:
+        self.one = one
+        self.name, self.row = f"{one.name}_of_many", lambda place, **columns: (place, one.row(**columns))
+        self.encoders = [*((name, None) for name, _ in one.encoders), ("users", None)]
+        self.types = [f"{kind}[]" for kind in one.types]
+        self.columns = f'"place" INTEGER, {one.columns}'
+        self._each = re.sub(r"\$(\d+)", r"($\1)[its_place]", one.sql)
+        self._name()
+        self.sql = self.call
+
+    @property
+    def _definition(self) -> str:
+        """All but the name of the function."""
+        users = f"${len(self.types)}"
+        return f"""({", ".join(self.types)}) RETURNS TABLE ({self.columns})
+            LANGUAGE plpgsql SECURITY INVOKER AS $function$
+            #variable_conflict use_column
+            BEGIN
+                FOR its_place IN 1..pg_catalog.cardinality({users}) LOOP
+                    PERFORM pg_catalog.set_config('{USER_SETTING}', ({users})[its_place]::text, true);
+                    RETURN QUERY SELECT its_place, found.* FROM ({self._each}) AS found;
+                END LOOP;
+            END $function$"""  # noqa: S608  # SQL and names of ours
 
 
 def _name(kind: "sa.types.TypeEngine[Any]") -> str:

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 from tallyframe import pages
 from tallyframe.accounts.tables import users
 from tallyframe.assets.tables import assets
-from tallyframe.db import Database, Statement
+from tallyframe.db import Database, ForMany, Statement
 from tallyframe.generations.states import LIVE
 from tallyframe.generations.tables import IS_LIVE, generations
 from tallyframe.ledger.history import charges
@@ -157,11 +157,12 @@ class Version:
 PROJECT_BY_ID: Statement[Row] = Statement("project", _PROJECT, dict)
 PROJECT_ORDERED: Statement[Row] = Statement("project_ordered", _ORDERED, dict)
 PROJECT_VERSION = Statement("project_version", _VERSION, Version)
+PROJECTS_BY_ID, PROJECT_VERSIONS = ForMany(PROJECT_BY_ID), ForMany(PROJECT_VERSION)
 
 
 async def project(db: Database, user_id: UUID, project_id: UUID) -> Row | None:
     """Return the user's project with its latest generation."""
-    return await db.find(PROJECT_BY_ID, user_id=user_id, project_id=project_id)
+    return await db.find_with_others(PROJECTS_BY_ID, user_id=user_id, project_id=project_id)
 
 
 async def ordered(db: Database, user_id: UUID, generation_id: UUID) -> Row | None:
@@ -171,7 +172,7 @@ async def ordered(db: Database, user_id: UUID, generation_id: UUID) -> Row | Non
 
 async def project_version(db: Database, user_id: UUID, project_id: UUID) -> Version | None:
     """Return only what most polls need."""
-    return await db.find(PROJECT_VERSION, user_id=user_id, project_id=project_id)
+    return await db.find_with_others(PROJECT_VERSIONS, user_id=user_id, project_id=project_id)
 
 
 async def listed(
