@@ -15,6 +15,8 @@ TEXTS = {str: "https://example.com", int: "61", float: "61", bool: "true", Secre
 OWN_TEXTS = {
     "TALLYFRAME_ENV": "production",
     "TALLYFRAME_DATABASE_URL": "postgresql://elsewhere/books",
+    "TALLYFRAME_POOLER_URL": "postgresql://{role}_pooled@elsewhere/books",
+    "TALLYFRAME_REPLICA_URL": "postgresql://copy/books",
     "TALLYFRAME_REDIS_URL": "redis://elsewhere",
     "TALLYFRAME_DATA_DIR": "elsewhere",
     "TALLYFRAME_AUTH_JWT_SECRET": "a shared secret of more than 32 characters",
