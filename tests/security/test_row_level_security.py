@@ -40,6 +40,7 @@ CLOSED = (
     "ai_operations",
     "admin_log",
     "audits",
+    "counters",
     "provider_circuits",
     "provider_slots",
     "webhook_events",

@@ -13,7 +13,7 @@ from tallyframe.audit.invariants import INVARIANTS
 from tallyframe.calls.gate import Gate
 from tallyframe.db import API_ROLE, Database
 from tallyframe.generations.end import erase
-from tallyframe.generations.end.sweep import sweep
+from tallyframe.generations.end.sweep import Sweeper
 from tallyframe.generations.run.runner import Runner
 from tallyframe.migrate import alembic_config, migrate, newest_revision
 from tallyframe.settings import Settings
@@ -101,6 +101,10 @@ async def store_files(owner: Any, settings: Settings) -> None:
         (media / key).write_bytes(bytes(size))
 
 
+#: Rounds in which a sweeper gets through all that the version before has left.
+ROUNDS = 10
+
+
 def new_worker(bench: Bench) -> Runner:
     """A worker of this version, whose vendor collects the tickets of the version before."""
     gate = Gate(bench.db, limits("omni", breaker_failures=1_000_000))
@@ -114,10 +118,12 @@ async def end_everything(owner: Any, bench: Bench) -> None:
         "UPDATE generations SET lease_until = now() - interval '1 second' WHERE lease_until IS NOT NULL"
     )
     await owner.execute("UPDATE generations SET wake_at = now() WHERE wake_at IS NOT NULL")
-    runner = new_worker(bench)
-    await sweep(bench.db)
+    runner, sweeper = new_worker(bench), Sweeper(bench.db)
+    for _ in range(ROUNDS):
+        await sweeper.sweep()
     await bench.drain(runner)
-    await sweep(bench.db)
+    for _ in range(ROUNDS):
+        await sweeper.sweep()
     for row in await owner.fetch("SELECT kind, ref FROM outbox"):
         await bench.handle(row["kind"], row["ref"], runner)
 
