@@ -32,8 +32,9 @@ def _is_ready() -> "sa.ColumnElement[bool]":
     return sa.or_(row.status == Status.PENDING, sa.and_(row.status == Status.PROCESSING, sa.or_(_IS_LOST, due)))
 
 
-#: How many of each are compared: of those that have not begun, as many as may be claimed by others at the same instant;
-#: of those that are due again, so many that among thousands a newcomer waits for about one in so many of them.
+#: How many are compared: of those that have not begun, as many as others may claim at the same instant; of those due
+#: again, so many that among thousands a newcomer waits for about one in so many of them. As many as of the first
+#: are left of both, of which the first is taken that nobody else is taking.
 _NEW, _AGAIN = 16, 256
 
 _IS_LOST = sa.and_(generations.c.lease_until.is_not(None), generations.c.lease_until < sa.func.now())
@@ -47,9 +48,10 @@ def _next(*order: "sa.ColumnElement[Any]") -> "sa.Select[UUID]":
     """
     row = generations.c
     new, again = _first(IS_PENDING, *order, most=_NEW), _first(IS_DUE, DUE_AT, most=_AGAIN)
-    near = sa.union_all(sa.select(new.subquery("new")), sa.select(again.subquery("again"))).subquery("near")
+    both = sa.union_all(sa.select(new.subquery("new")), sa.select(again.subquery("again"))).subquery("both")
+    near = _few(sa.select(both).order_by(*(both.c[column.name] for column in order)), _NEW).subquery("near")
     ready = sa.select(row.id).join(near, near.c.id == row.id).where(_is_ready())
-    ready = ready.order_by(*(near.c[column.name] for column in order)).limit(1)
+    ready = _few(ready.order_by(*(near.c[column.name] for column in order)), 1)
     return ready.with_for_update(of=generations, skip_locked=True, key_share=True)
 
 
@@ -57,7 +59,12 @@ def _first(state: "sa.ColumnElement[bool]", *order: "sa.ColumnElement[Any]", mos
     full = sa.bindparam("full", type_=postgresql.ARRAY(sa.Uuid()))
     row = generations.c
     found = sa.select(row.id, row.turn, row.expires_at).where(state, sa.not_(row.user_id == sa.any_(full)))
-    return found.order_by(*order).limit(most)
+    return _few(found.order_by(*order), most)
+
+
+def _few(query: "sa.Select[Any]", most: int) -> "sa.Select[Any]":
+    # Literal, and not bound: the planner must see that there are few.
+    return query.limit(sa.literal_column(str(most)))
 
 
 def _in(name: str) -> "sa.ColumnElement[Any]":
