@@ -36,9 +36,9 @@ async def pipeline(context: Context) -> AsyncIterator[Row]:
         "arq, at its limit": partial(_jobs_per_second, context, main.site, poll_delay=_TRY_AGAIN),
     }
     found = await interleave(context.rounds, measured)
-    for peer in ("arq", "arq, at its limit"):
-        against, target = Against(peer, found[peer]), Target("ratio", at_least=0.30)
-        yield row("pipeline", "rate", "per s", found["pipeline"], against, target=target)
+    # arq as it is drains so many jobs per look into its queue; at its limit it looks all the time.
+    for peer, target in (("arq", Target("ratio", at_least=0.30)), ("arq, at its limit", None)):
+        yield row("pipeline", "rate", "per s", found["pipeline"], Against(peer, found[peer]), target=target)
 
 
 async def second_worker(context: Context) -> AsyncIterator[Row]:
