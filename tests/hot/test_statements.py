@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
+from structlog.testing import capture_logs
 
 from tallyframe.db import ADMIN_ROLE, API_ROLE, WORKER_ROLE, AnyRow, Database, Statement
 from tallyframe.generations import queries
@@ -19,6 +20,7 @@ from tallyframe.migrate import migrate
 from tests.conftest import acting_as
 from tests.support.books import assert_books_balance
 from tests.support.cast import Member
+from tests.support.working import Bench
 
 FUNCTIONS = """
     SELECT proname, prosecdef, provolatile, obj_description(oid)::date = current_date AS is_of_today,
@@ -112,6 +114,34 @@ async def test_an_order_whose_answer_got_lost_is_accepted_once(
         assert answer.status_code == 202, answer.text
         assert answer.json() == await alice.project(answer.json()["id"])
     assert await alice.available() == 10
+    await assert_books_balance(db, owner)
+
+
+@pytest.mark.parametrize("prompt", ["a cup", "[fail:content_policy] a cup"])
+async def test_a_run_whose_answers_get_lost_is_made_once(
+    alice: Member, bench: Bench, db: Database, owner: Any, monkeypatch: pytest.MonkeyPatch, prompt: str
+) -> None:
+    """Each write of the run is committed, and its answer lost, once: it is run again, and finds what it has done."""
+    fetch, lost = asyncpg.Connection.fetch, set[str]()
+    project = (await alice.order(prompt))["id"]
+
+    async def fetch_and_lose(self: Any, query: str, *given: Any, **how: Any) -> Any:
+        rows = await fetch(self, query, *given, **how)
+        writes = ("INSERT" in query or "UPDATE" in query) and "chosen" not in query  # else another worker takes it over
+        if writes and query not in lost:
+            lost.add(query)
+            self.terminate()
+            raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+        return rows
+
+    monkeypatch.setattr(asyncpg.Connection, "fetch", fetch_and_lose)
+    with capture_logs() as logs:
+        await bench.drain()
+    assert len(lost) >= 4
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == []
+    assert (await alice.project(project))["status"] == ("failed" if "fail" in prompt else "draft")
+    assert await owner.fetchval("SELECT count(*) FROM generation_steps") == 1
+    assert await owner.fetchval("SELECT count(*) FROM ai_operations") == 1
     await assert_books_balance(db, owner)
 
 

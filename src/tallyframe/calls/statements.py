@@ -66,6 +66,8 @@ _ENTER = sa.text("""
         SELECT :id, :generation_id, :operation, :step, :kind, :attempt, :provider, :model, clock_timestamp()
         WHERE (:most IS NULL OR EXISTS (SELECT FROM held))
           AND (NOT EXISTS (SELECT FROM circuit) OR EXISTS (SELECT FROM probe))
+        -- Run twice, because its answer got lost, it finds its own row.
+        ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at
         RETURNING id
     )
     SELECT EXISTS (SELECT FROM call) AS entered, EXISTS (SELECT FROM probe) AS probes,

@@ -76,7 +76,12 @@ def _intention() -> sa.Select[Any]:
     attempt = sa.bindparam("asked_attempt", type_=sa.Integer())
     row = {"name": name, "attempt": attempt, "state": "intent", "provider": provider, "model": model}
     insert = insert_per_row(generation_steps, shown, generation_id=shown.c.id, **row)
-    return with_writes(sa.select(shown.c.id), insert, bump_project(shown))
+    # Run twice, because its answer got lost, it finds its own row: nobody else can have written this try for our claim.
+    again = insert.on_conflict_do_update(
+        index_elements=["generation_id", "name", "attempt"], set_={"provider": provider}, where=_step.state == "intent"
+    )
+    written = again.returning(_step.generation_id).cte("written")
+    return with_writes(sa.select(written.c.generation_id), bump_project(shown))
 
 
 # Put together once: building SQL costs more than running it.
