@@ -49,9 +49,9 @@ def _next(*order: "sa.ColumnElement[Any]") -> "sa.Select[UUID]":
     row = generations.c
     new, again = _first(IS_PENDING, *order, most=_NEW), _first(IS_DUE, DUE_AT, most=_AGAIN)
     both = sa.union_all(sa.select(new.subquery("new")), sa.select(again.subquery("again"))).subquery("both")
-    near = _few(sa.select(both).order_by(*(both.c[column.name] for column in order)), _NEW).subquery("near")
+    near = sa.select(both).order_by(*(both.c[column.name] for column in order)).limit(_NEW).subquery("near")
     ready = sa.select(row.id).join(near, near.c.id == row.id).where(_is_ready())
-    ready = _few(ready.order_by(*(near.c[column.name] for column in order)), 1)
+    ready = ready.order_by(*(near.c[column.name] for column in order)).limit(1)
     return ready.with_for_update(of=generations, skip_locked=True, key_share=True)
 
 
@@ -59,12 +59,7 @@ def _first(state: "sa.ColumnElement[bool]", *order: "sa.ColumnElement[Any]", mos
     full = sa.bindparam("full", type_=postgresql.ARRAY(sa.Uuid()))
     row = generations.c
     found = sa.select(row.id, row.turn, row.expires_at).where(state, sa.not_(row.user_id == sa.any_(full)))
-    return _few(found.order_by(*order), most)
-
-
-def _few(query: "sa.Select[Any]", most: int) -> "sa.Select[Any]":
-    # Literal, and not bound: the planner must see that there are few.
-    return query.limit(sa.literal_column(str(most)))
+    return found.order_by(*order).limit(most)
 
 
 def _in(name: str) -> "sa.ColumnElement[Any]":
