@@ -14,6 +14,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from alembic import op
 
+from tallyframe.migrating import outside_transaction
+
 revision = "0015"
 down_revision = "0014"
 branch_labels = None
@@ -60,8 +62,7 @@ IS_BROKEN = "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass(
 
 def upgrade() -> None:
     """Fill the rows as a worker, whom row-level security shows everybody's, and make the indexes."""
-    with op.get_context().autocommit_block():
-        connection = op.get_bind()
+    with outside_transaction() as connection:
         connection.execute(sa.text("SET ROLE tallyframe_worker"))
         _until_none_is_left(connection, ASSETS_LEFT, lambda: _walk_assets(connection))
         _until_none_is_left(connection, PROJECTS_LEFT, lambda: _walk_projects(connection))

@@ -10,6 +10,8 @@ then makes it stay. Users who were deleted before this revision keep what they l
 import sqlalchemy as sa
 from alembic import op
 
+from tallyframe.migrating import begin_locking
+
 revision = "0017"
 down_revision = "0016"
 branch_labels = None
@@ -26,6 +28,7 @@ NEW = (
 
 def upgrade() -> None:
     """Add the columns, which rewrites nothing."""
+    begin_locking("assets", "users")
     later = sa.text("(now() + '30 days'::interval)")
     op.add_column("assets", sa.Column("expires_at", sa.TIMESTAMP(timezone=True), server_default=later, nullable=True))
     op.add_column("assets", sa.Column("deleted_at", sa.TIMESTAMP(timezone=True), nullable=True))

@@ -7,6 +7,8 @@ Revises: 0017
 import sqlalchemy as sa
 from alembic import op
 
+from tallyframe.migrating import outside_transaction
+
 revision = "0018"
 down_revision = "0017"
 branch_labels = None
@@ -25,9 +27,9 @@ IS_BROKEN = "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass(
 
 def upgrade() -> None:
     """Make them; one that was left by a try that was cut off is made anew."""
-    with op.get_context().autocommit_block():
+    with outside_transaction() as connection:
         for name, (columns, where) in INDEXES.items():
-            if op.get_bind().execute(sa.text(IS_BROKEN), {"name": name}).scalar_one():
+            if connection.execute(sa.text(IS_BROKEN), {"name": name}).scalar_one():
                 op.execute(f"DROP INDEX CONCURRENTLY {name}")
             condition = "" if where == "true" else f" WHERE {where}"
             op.execute(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {columns}{condition}")

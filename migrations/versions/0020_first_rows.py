@@ -15,6 +15,8 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 from alembic import op
 
+from tallyframe.migrating import outside_transaction
+
 revision = "0020"
 down_revision = "0019"
 branch_labels = None
@@ -51,9 +53,9 @@ def downgrade() -> None:
 
 
 def _replace(old: Mapping[str, str], *, by: Mapping[str, str]) -> None:
-    with op.get_context().autocommit_block():
+    with outside_transaction() as connection:
         for name, of in by.items():
-            if op.get_bind().execute(sa.text(IS_BROKEN), {"name": name}).scalar_one():  # a try was cut off
+            if connection.execute(sa.text(IS_BROKEN), {"name": name}).scalar_one():  # a try was cut off
                 op.execute(f"DROP INDEX CONCURRENTLY {name}")
             op.execute(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {of}")
         for name in old:

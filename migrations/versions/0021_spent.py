@@ -12,6 +12,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from alembic import op
 
+from tallyframe.migrating import begin_locking, outside_transaction
+
 revision = "0021"
 down_revision = "0020"
 branch_labels = None
@@ -65,13 +67,15 @@ NEXT = """
 
 def upgrade() -> None:
     """Write what is spent from now on, fill in what was spent before, and leave nothing that could fill it in again."""
+    begin_locking("accounts")
     op.execute("ALTER TABLE accounts ADD COLUMN IF NOT EXISTS spent bigint")
     op.execute(APPLY.format(spent=SPENT))
     op.execute(GUARD.format(new=NEW, filled=FILL))
-    with op.get_context().autocommit_block():
+    with outside_transaction() as connection:
         after: UUID | None = UUID(int=0)
         while after:
-            after = op.get_bind().execute(sa.text(NEXT), {"after": after, "most": BATCH}).scalar_one_or_none()
+            after = connection.execute(sa.text(NEXT), {"after": after, "most": BATCH}).scalar_one_or_none()
+    begin_locking("accounts")
     op.execute("ALTER TABLE accounts ALTER COLUMN spent SET NOT NULL, ALTER COLUMN spent SET DEFAULT 0")
     op.execute(GUARD.format(new=NEW, filled=""))
 

@@ -3,14 +3,19 @@
 Revision: 0022, after 0021.
 
 Triggers count in the transaction of what they count, so a counter is neither ahead nor behind. A count takes any row of
-its counter that nobody else holds, or adds one: so nobody waits for another's count. What ended before is counted once,
-per table, while writers of that table wait: about a third of a second per million rows.
+its counter that nobody else holds, or adds one: so nobody waits for another's count.
+
+What ended before is counted afterwards, while all work on: about a third of a second per million rows. A row and its
+count become visible in the same instant, so what a snapshot has more of than its counters say is what ended before the
+triggers were there, whenever one looks. Cut off in the middle, the next try looks again, and adds what is missing then.
 """
 
 from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 from alembic import op
+
+from tallyframe.migrating import begin_locking, outside_transaction
 
 revision = "0022"
 down_revision = "0021"
@@ -40,7 +45,7 @@ BEGIN
     PERFORM count_up({counts});
     RETURN NULL;
 END $$"""
-#: Per table: its triggers, and the query for what they would have counted by now.
+#: Per table: its triggers, and the query for what they would have counted in all.
 TABLES: Mapping[str, tuple[Sequence[tuple[str, str]], str]] = {
     "generations": (
         [
@@ -90,14 +95,20 @@ TABLES: Mapping[str, tuple[Sequence[tuple[str, str]], str]] = {
         FROM ledger_entries WHERE kind = 'refund' HAVING count(*) > 0""",
     ),
 }
-KEEP = sa.text("INSERT INTO counters (name, labels, count, total) VALUES (:name, :labels, :count, :total)").bindparams(
-    sa.bindparam("labels", type_=sa.ARRAY(sa.Text()))
+ADD_MISSING = sa.text("""
+    INSERT INTO counters (name, labels, count, total)
+    SELECT :name, :labels, :count - coalesce(sum(count), 0), :total - coalesce(sum(total), 0)
+    FROM counters WHERE name = :name AND labels = :labels HAVING coalesce(sum(count), 0) < :count""").bindparams(
+    sa.bindparam("name", type_=sa.Text()),
+    sa.bindparam("labels", type_=sa.ARRAY(sa.Text())),
+    sa.bindparam("count", type_=sa.BigInteger()),
+    sa.bindparam("total", type_=sa.Double()),
 )
-IS_COUNTED = "SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass(:table) AND tgname = :trigger)"
 
 
 def upgrade() -> None:
-    """Make the counters, then the triggers of one table after the other."""
+    """Make the counters and the triggers, then add what ended before."""
+    begin_locking(*TABLES)
     op.execute("""
         CREATE TABLE IF NOT EXISTS counters (
             id bigint GENERATED ALWAYS AS IDENTITY CONSTRAINT pk_counters PRIMARY KEY,
@@ -111,26 +122,23 @@ def upgrade() -> None:
         op.execute(FUNCTION.format(name=name, counts=counts))
     for function in ("count_up(text, text[], double precision)", *(f"{name}()" for name in FUNCTIONS)):
         op.execute(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")
-    with op.get_context().autocommit_block():
-        for table in TABLES:
-            _count(op.get_bind(), table)
+    for table, (triggers, _) in TABLES.items():
+        for name, definition in triggers:
+            op.execute(f"CREATE OR REPLACE TRIGGER {name} {definition}")
+            op.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}")
+    with outside_transaction() as connection:
+        for _, in_all in TABLES.values():
+            _add_missing(connection, in_all)
 
 
-def _count(connection: sa.Connection, table: str) -> None:
-    """Count what there is, and from then on what comes: in one transaction, in which nobody else writes."""
-    triggers, so_far = TABLES[table]
-    if connection.execute(sa.text(IS_COUNTED), {"table": table, "trigger": triggers[0][0]}).scalar_one():
-        return
-    connection.execute(sa.text("BEGIN"))
-    connection.execute(sa.text(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"))
+def _add_missing(connection: sa.Connection, in_all: str) -> None:
+    """Add what one table has more of than its counters say, both in one snapshot."""
+    connection.execute(sa.text("BEGIN ISOLATION LEVEL REPEATABLE READ"))
     connection.execute(sa.text("SET LOCAL ROLE tallyframe_worker"))  # whom row-level security shows everybody's rows
-    counted = connection.execute(sa.text(so_far)).mappings().all()
+    rows = connection.execute(sa.text(in_all)).mappings().all()
     connection.execute(sa.text("RESET ROLE"))
-    for row in counted:
-        connection.execute(KEEP, dict(row))
-    for name, definition in triggers:
-        connection.execute(sa.text(f"CREATE TRIGGER {name} {definition}"))
-        connection.execute(sa.text(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}"))
+    for row in rows:
+        connection.execute(ADD_MISSING, dict(row))
     connection.execute(sa.text("COMMIT"))
 
 

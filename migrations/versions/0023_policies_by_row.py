@@ -8,6 +8,8 @@ expects many rows. "Whose is that project" can only be answered row by row. Who 
 
 from alembic import op
 
+from tallyframe.migrating import begin_locking
+
 revision = "0023"
 down_revision = "0022"
 branch_labels = None
@@ -24,6 +26,7 @@ POLICIES = (
 
 def upgrade() -> None:
     """Ask whose it is."""
+    begin_locking(*{table: None for _, table, _, _ in POLICIES})
     for name, table, owner, key in POLICIES:
         op.execute(f"""
             ALTER POLICY {name} ON {table}
