@@ -21,7 +21,7 @@ from bench.scenarios.context import Context
 from bench.site import open_site
 from tallyframe.api.cursors import encode
 from tallyframe.generations.end.sweep import sweep
-from tallyframe.generations.run.dispatch import OLDEST_EVERY
+from tallyframe.generations.run.dispatch import PICKS
 from tallyframe.generations.run.lease import Holder, claim_next
 
 #: With so few users that each has a full page of projects, as in the others.
@@ -115,7 +115,7 @@ async def _claims(size: Grown) -> float:
     took, holder = [], Holder("bench", 600.0)
     for number in range(min(_CLAIMS, size.scale.live // 10)):
         begun = perf_counter()
-        claim = await claim_next(size.worker, holder, [], oldest=number % OLDEST_EVERY == OLDEST_EVERY - 1)
+        claim = await claim_next(size.worker, holder, [], PICKS[number % len(PICKS)])
         took.append((perf_counter() - begun) * 1000)
         if claim is None:
             raise RuntimeError("Nothing was left to claim.")

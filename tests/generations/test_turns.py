@@ -9,7 +9,8 @@ from uuid import UUID
 import pytest
 
 from tallyframe.db import Database
-from tallyframe.generations.run.dispatch import Dispatcher
+from tallyframe.generations.run.dispatch import PICKS, Dispatcher
+from tallyframe.generations.run.lease import Pick
 from tallyframe.generations.run.runner import Runner
 from tests.support.books import assert_books_balance, until_all_ended
 from tests.support.cast import Member
@@ -159,8 +160,8 @@ async def test_a_wake_up_while_nothing_was_found_is_not_lost(alice: Member, benc
     placed: list[str] = []
 
     class Looking(Runner):
-        async def claim_next(self, full: Any = (), **how: Any) -> Any:
-            found = await super().claim_next(full, **how)
+        async def claim_next(self, full: Any = (), pick: Pick = Pick.NEW) -> Any:
+            found = await super().claim_next(full, pick)
             if not placed:
                 placed.extend(await orders(alice, 1))
                 dispatcher.wake()
@@ -197,6 +198,47 @@ async def test_who_waits_for_a_vendor_does_not_keep_new_orders_waiting(rich: Mem
     assert await owner.fetchval("SELECT count(*) FROM generations WHERE started_at IS NULL") == 0
     fences = await owner.fetch("SELECT fence FROM generations")
     assert {row["fence"] for row in fences} == {2}
+
+
+@pytest.fixture
+async def due_again(rich: Member, bench: Bench, owner: Any) -> list[UUID]:
+    """Orders of one user that are due again, with the lowest turns of all."""
+    due = [UUID(each) for each in await orders(rich, 10)]
+    await owner.execute("UPDATE generations SET status = 'processing', wake_at = now(), turn = 0")
+    return due
+
+
+async def test_a_new_order_is_next_before_all_that_are_due_again(
+    due_again: list[UUID], alice: Member, bench: Bench
+) -> None:
+    runner, mine = bench.runner(), {UUID(each) for each in await orders(alice, 2)}
+    claims = [await runner.claim_next(pick=pick) for pick in PICKS]
+    assert [claim and claim.id in mine for claim in claims] == [True, False, True, False, False]
+
+
+async def test_who_is_due_again_waits_for_no_queue_of_new_orders(
+    due_again: list[UUID], alice: Member, bench: Bench
+) -> None:
+    await orders(alice, 4)
+    claims = [await bench.runner().claim_next(pick=Pick.AGAIN) for _ in range(11)]
+    assert [claim and claim.id in due_again for claim in claims] == [*[True] * 10, False]
+
+
+async def test_who_is_due_again_takes_no_turn_from_those_who_wait(
+    due_again: list[UUID], alice: Member, bob: Member, bench: Bench, owner: Any
+) -> None:
+    await orders(alice, 2)
+    await owner.execute("UPDATE generations SET turn = 1000 WHERE id = ANY ($1)", due_again)
+    assert await bench.runner().claim_next(pick=Pick.AGAIN)
+    bobs = UUID((await orders(bob, 1))[0])
+    claims = [await bench.runner().claim_next() for _ in range(2)]
+    assert bobs in {claim.id for claim in claims if claim}
+
+
+async def test_more_workers_than_one_would_run_find_something_at_once(rich: Member, bench: Bench) -> None:
+    await orders(rich, 40)
+    claims = await asyncio.gather(*(bench.runner().claim_next() for _ in range(40)))
+    assert len({claim.id for claim in claims if claim}) == 40
 
 
 async def test_those_who_come_again_and_again_do_not_put_off_a_second_order_for_good(

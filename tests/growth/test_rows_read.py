@@ -131,8 +131,9 @@ OTHER = UUID(int=HOARDER.int + 4)
 HOLDER = lease.Holder("a worker", 60)
 NEW = {"kind": "image", "prompt": "a cup"}
 CASES: dict[str, Any] = {
-    "the next is claimed": as_worker(lambda db: lease.claim_next(db, HOLDER, [], oldest=False)),
-    "the oldest is claimed": as_worker(lambda db: lease.claim_next(db, HOLDER, [], oldest=True)),
+    "the next is claimed": as_worker(lambda db: lease.claim_next(db, HOLDER, [], lease.Pick.NEW)),
+    "one that is due again is claimed": as_worker(lambda db: lease.claim_next(db, HOLDER, [], lease.Pick.AGAIN)),
+    "the oldest is claimed": as_worker(lambda db: lease.claim_next(db, HOLDER, [], lease.Pick.OLDEST)),
     "an order is placed": by_http("POST", "/v1/projects", who="other", json=NEW),
     "an order without a project is placed": by_http(
         "POST", "/v1/generations", who="other", json={"operation": "image", "input": {"prompt": "a cup"}}

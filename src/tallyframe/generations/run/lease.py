@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,14 @@ _KEYS = (generations.c.id, generations.c.project_id)
 _COLUMNS = [generations.c[name] for name in Claim.__dataclass_fields__]
 
 
+class Pick(StrEnum):
+    """Which of those that are ready is taken first; one of the other kind is where there is none of its own."""
+
+    NEW = "new"  # whose first turn it is
+    AGAIN = "again"  # whose next turn it is, of those due again: they wait for a vendor, or to be tried again
+    OLDEST = "oldest"  # which has the least time left, of either kind
+
+
 def _is_ready() -> "sa.ColumnElement[bool]":
     row = generations.c
     due = sa.and_(row.lease_until.is_(None), row.wake_at <= sa.func.now())
@@ -33,41 +42,44 @@ def _is_ready() -> "sa.ColumnElement[bool]":
 
 
 #: How many are compared: of those that have not begun, as many as others may claim at the same instant; of those due
-#: again, so many that among thousands a newcomer waits for about one in so many of them. As many as of the first
-#: are left of both, of which the first is taken that nobody else is taking.
-_NEW, _AGAIN = 16, 256
+#: again for longest, so many that nobody's many keep another's one waiting.
+_NEW, _AGAIN = 64, 256
 
 _IS_LOST = sa.and_(generations.c.lease_until.is_not(None), generations.c.lease_until < sa.func.now())
 
 
-def _next(*order: "sa.ColumnElement[Any]") -> "sa.Select[UUID]":
+def _next(pick: Pick) -> "sa.Select[Any]":
     """Return the query for the first that is ready, of anybody but the users in `full`; two who ask at once get two.
 
     It compares the first of those that have not begun with those that are due again for longest: as fast with a hundred
     thousand that wait as with ten. Whoever of them is due since later has its turn a little later.
     """
     row = generations.c
-    new, again = _first(IS_PENDING, *order, most=_NEW), _first(IS_DUE, DUE_AT, most=_AGAIN)
+    order = [row.expires_at] if pick is Pick.OLDEST else [row.turn, row.id]
+    kinds = {Pick.NEW: (0, 1), Pick.AGAIN: (1, 0), Pick.OLDEST: (0, 0)}[pick]
+    new = _first(IS_PENDING, *order, most=_NEW, kind=kinds[0])
+    again = _first(IS_DUE, DUE_AT, most=_AGAIN, kind=kinds[1])
     both = sa.union_all(sa.select(new.subquery("new")), sa.select(again.subquery("again"))).subquery("both")
-    near = sa.select(both).order_by(*(both.c[column.name] for column in order)).limit(_NEW).subquery("near")
-    ready = sa.select(row.id).join(near, near.c.id == row.id).where(_is_ready())
-    ready = ready.order_by(*(near.c[column.name] for column in order)).limit(1)
+    places = [both.c.kind, *(both.c[column.name] for column in order)]
+    near = sa.select(both).order_by(*places).limit(_NEW).subquery("near")
+    ready = sa.select(row.id, row.status).join(near, near.c.id == row.id).where(_is_ready())
+    ready = ready.order_by(near.c.kind, *(near.c[column.name] for column in order)).limit(1)
     return ready.with_for_update(of=generations, skip_locked=True, key_share=True)
 
 
-def _first(state: "sa.ColumnElement[bool]", *order: "sa.ColumnElement[Any]", most: int) -> "sa.Select[Any]":
+def _first(state: "sa.ColumnElement[bool]", *order: "sa.ColumnElement[Any]", most: int, kind: int) -> "sa.Select[Any]":
     full = sa.bindparam("full", type_=postgresql.ARRAY(sa.Uuid()))
     row = generations.c
-    found = sa.select(row.id, row.turn, row.expires_at).where(state, sa.not_(row.user_id == sa.any_(full)))
-    return found.order_by(*order).limit(most)
+    columns = row.id, row.turn, row.expires_at, sa.literal_column(str(kind), sa.Integer()).label("kind")
+    return sa.select(*columns).where(state, sa.not_(row.user_id == sa.any_(full))).order_by(*order).limit(most)
 
 
 def _in(name: str) -> "sa.ColumnElement[Any]":
     return sa.func.now() + sa.bindparam(name, type_=sa.Interval())
 
 
-def _claim(which: "sa.Select[UUID]", *, in_turn: bool = False) -> sa.Select[Any]:
-    """Return the statement that takes what `which` finds; `in_turn`: newcomers come after its turn from now on."""
+def _claim(which: "sa.Select[Any]", *, in_turn: bool = False) -> sa.Select[Any]:
+    """Return the statement that takes what `which` finds; `in_turn`: newcomers come after its turn, if it had one."""
     row = generations.c
     values = {
         "status": Status.PROCESSING.value,
@@ -90,14 +102,19 @@ def _claim(which: "sa.Select[UUID]", *, in_turn: bool = False) -> sa.Select[Any]
     show = sa.update(projects).where(waiting).values(status="processing", **changed())
     taken = sa.select(*(claimed.c[column.name] for column in _COLUMNS))
     return with_writes(
-        taken.where(_serve(claimed.c.turn)) if in_turn else taken, show, complete(RUN_GENERATION, claimed)
+        taken.where(_serve(chosen, claimed.c.turn)) if in_turn else taken, show, complete(RUN_GENERATION, claimed)
     )
 
 
-def _serve(turn: "sa.ColumnElement[int]") -> "sa.ColumnElement[bool]":
-    """Write down that this turn is served, which no one before it undoes. It is a condition that is always met."""
+def _serve(chosen: sa.CTE, turn: "sa.ColumnElement[int]") -> "sa.ColumnElement[bool]":
+    """Write down that this turn is served, which no one before it undoes. It is a condition that is always met.
+
+    What is due again takes no turn from those who wait for their first.
+    """
     last = sa.select(sa.literal_column("last_value", sa.BigInteger())).select_from(sa.table("turn_served"))
-    return sa.func.setval("turn_served", sa.func.greatest(turn, last.scalar_subquery())) >= 0
+    is_new = sa.select(chosen.c.status).scalar_subquery() == Status.PENDING
+    served = sa.func.setval("turn_served", sa.func.greatest(turn, last.scalar_subquery())) >= 0
+    return sa.case((is_new, served), else_=sa.true())
 
 
 def _leave(*, counts: bool) -> sa.Select[Any]:
@@ -114,8 +131,7 @@ def _leave(*, counts: bool) -> sa.Select[Any]:
 
 
 # Put together once: building SQL costs more than running it.
-_NEXT_IN_TURN = Statement("claim_next", _claim(_next(generations.c.turn, generations.c.id), in_turn=True), Claim)
-_OLDEST = Statement("claim_oldest", _claim(_next(generations.c.expires_at)), Claim)
+_NEXT = {pick: Statement(f"claim_{pick}", _claim(_next(pick), in_turn=pick is not Pick.OLDEST), Claim) for pick in Pick}
 _THIS_ONE = Statement(
     "claim",
     _claim(
@@ -139,10 +155,10 @@ class Holder:
     lease_seconds: float
 
 
-async def claim_next(db: Database, holder: Holder, full: Sequence[UUID], *, oldest: bool) -> Claim | None:
-    """Take the ready generation whose turn it is, or the oldest, of anybody but the users in `full`; None: no such."""
+async def claim_next(db: Database, holder: Holder, full: Sequence[UUID], pick: Pick) -> Claim | None:
+    """Take a ready generation of anybody but the users in `full`; None: there is none."""
     lease = timedelta(seconds=holder.lease_seconds)
-    return await db.find(_OLDEST if oldest else _NEXT_IN_TURN, full=list(full), by=holder.worker, lease=lease)
+    return await db.find(_NEXT[pick], full=list(full), by=holder.worker, lease=lease)
 
 
 async def claim(db: Database, holder: Holder, generation_id: UUID) -> Claim | None:

@@ -64,9 +64,9 @@ class Runner:
         """What this worker's claims say."""
         return lease.Holder(self.worker, self.limits.lease_seconds)
 
-    async def claim_next(self, full: Sequence[UUID] = (), *, oldest: bool = False) -> Claim | None:
-        """Take the generation whose turn it is, or the oldest, of anybody but the users in `full`."""
-        return await lease.claim_next(self.db, self.holder, full, oldest=oldest)
+    async def claim_next(self, full: Sequence[UUID] = (), pick: lease.Pick = lease.Pick.NEW) -> Claim | None:
+        """Take the generation whose turn it is, of anybody but the users in `full`."""
+        return await lease.claim_next(self.db, self.holder, full, pick)
 
     async def run(self, generation_id: UUID) -> str:
         """Run that very generation if it is there to be taken; return what became of it, for the log."""
