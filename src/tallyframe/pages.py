@@ -11,7 +11,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from tallyframe.db import Database
+from tallyframe.db import Database, literal_number
 
 Row = sa.RowMapping
 
@@ -65,7 +65,7 @@ class Listing:
     def shown(self, ids: "sa.Select[UUID]") -> "sa.Select[Any]":
         """Return the query for the rows with these ids, each with its id as `position`."""
         chosen = ids.cte("chosen")
-        one = self.detail.where(self.table.c.id == chosen.c.id).limit(sa.literal_column("1")).lateral("one")
+        one = self.detail.where(self.table.c.id == chosen.c.id).limit(literal_number(1)).lateral("one")
         query = sa.select(one, chosen.c.id.label("position")).select_from(chosen.join(one, sa.true()))
         return query.order_by(chosen.c.id.desc())
 
@@ -79,16 +79,11 @@ async def page(db: Database, listing: Listing, window: Window, *conditions: "sa.
     after = [id_ < window.before] if window.before else []
     if window.reach is not None and conditions:
         # The last row that may be looked at, if there are more; found in an index.
-        last = listing.ids(*after).offset(_number(window.reach - 1)).limit(_number(1))
+        last = listing.ids(*after).offset(literal_number(window.reach - 1)).limit(literal_number(1))
         end = (await db.run(last)).scalar_one_or_none()
     within = [id_ >= end] if end else []
-    ids = listing.ids(*after, *within, *conditions).limit(_number(window.limit + 1))
+    ids = listing.ids(*after, *within, *conditions).limit(literal_number(window.limit + 1))
     rows = (await db.run(listing.shown(ids))).mappings().all()
     if len(rows) > window.limit:
         return Page(rows[: window.limit], rows[window.limit - 1]["position"])
     return Page(rows, end)
-
-
-def _number(value: int) -> "sa.ColumnElement[int]":
-    # Literal, and not bound: the planner must see that there are few, or it plans for a tenth of all.
-    return sa.literal_column(str(value))

@@ -9,7 +9,7 @@ import pytest
 
 from tallyframe.calls.gate import Gate
 from tallyframe.db import Database
-from tallyframe.generations.end.sweep import expire_old, sweep
+from tallyframe.generations.end.sweep import Sweeper, sweep
 from tallyframe.generations.end.withdraw import MOST_ASKED, NOT_STOPPED, STOPPED, withdraw
 from tallyframe.generations.run.runner import Runner
 from tallyframe.lanes import QUEUES
@@ -88,7 +88,7 @@ async def test_what_is_too_old_is_stopped_too(alice: Member, bench: Bench, owner
     vendor = Scripted("a", make=[Ticket("t-1", 60)])
     generation_id = await with_ticket(alice, bench, vendor)
     await owner.execute("UPDATE generations SET expires_at = now() WHERE id = $1", generation_id)
-    assert await expire_old(bench.db) == 1
+    assert await Sweeper(bench.db).expire_old() == 1
     assert await left_to_do(owner) == [("withdraw", generation_id)]
     assert await withdraw(runner_of(bench, vendor).dependencies, generation_id) == "withdrawn"
     assert vendor.stopped == ["t-1"]

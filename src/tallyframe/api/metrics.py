@@ -139,13 +139,11 @@ class Shared(Generic[T]):
 
     async def latest(self) -> T:
         """Return what is not too old. Raises what `read` raises, to all who wait."""
-        if self._reading is None or (self._reading.done() and self._is_old(self._reading)):
+        reading, is_old = self._reading, monotonic() - self._begun > self._max_age
+        if reading is None or (reading.done() and (is_old or reading.exception())):
             self._begun = monotonic()
-            self._reading = asyncio.ensure_future(self._read())
-        return await asyncio.shield(self._reading)
-
-    def _is_old(self, reading: "asyncio.Future[T]") -> bool:
-        return bool(reading.exception()) or monotonic() - self._begun > self._max_age
+            reading = self._reading = asyncio.ensure_future(self._read())
+        return await asyncio.shield(reading)
 
 
 async def read(db: Database, lagging: LaggingReads, audit_interval: float) -> Snapshot:

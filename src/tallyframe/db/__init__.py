@@ -7,7 +7,7 @@ transaction, `call()` for one of a hot path (one round trip), `reading()` for re
 """
 
 from tallyframe.db.database import Database, Reader, Transaction, retry_while_unavailable
-from tallyframe.db.parts import insert_per_row, with_writes
+from tallyframe.db.parts import insert_per_row, literal_number, with_writes
 from tallyframe.db.replica import LaggingReads, Replica
 from tallyframe.db.statements import USER_SETTING, AnyRow, ForMany, Statement
 
@@ -26,6 +26,7 @@ __all__ = [
     "Statement",
     "Transaction",
     "insert_per_row",
+    "literal_number",
     "retry_while_unavailable",
     "with_writes",
 ]

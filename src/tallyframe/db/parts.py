@@ -31,3 +31,8 @@ def insert_per_row(
     ]
     rows = sa.select(*columns).select_from(source).where(*conditions)
     return postgresql.insert(table).from_select(list(values), rows)
+
+
+def literal_number(value: int) -> "sa.ColumnElement[int]":
+    """Return a number that stands in the SQL, not bound: by a limit, the planner must see that there are few rows."""
+    return sa.literal_column(str(value))

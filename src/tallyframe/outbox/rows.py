@@ -7,6 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+from tallyframe.db import literal_number
 from tallyframe.outbox.tables import outbox
 
 _NEW_SERIAL: dict[str, Any] = {"serial": sa.literal_column("DEFAULT")}
@@ -61,5 +62,5 @@ def not_queued(kind: str, ref: "sa.ColumnElement[UUID]") -> "sa.ColumnElement[bo
 
     Not as EXISTS: the planner would read all calls that there are for it, and so it looks up the one of each row.
     """
-    call = sa.select(sa.true()).where(outbox.c.kind == kind, outbox.c.ref == ref).limit(sa.literal_column("1"))
+    call = sa.select(sa.true()).where(outbox.c.kind == kind, outbox.c.ref == ref).limit(literal_number(1))
     return sa.not_(sa.func.coalesce(call.correlate_except(outbox).scalar_subquery(), sa.false()))

@@ -53,6 +53,7 @@ class Sweeper:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._tried: set[UUID] = set()  # to be ended, without success
         row, nobody, long_ago = generations.c, UUID(int=0), datetime.fromtimestamp(0, UTC)
         self._pending = Walk({row.turn: -1, row.id: nobody}, IS_PENDING, further=[row.wake_at])
         self._processing = Walk(
@@ -65,13 +66,35 @@ class Sweeper:
     async def sweep(self) -> tuple[int, int]:
         """Do all parts. Return how many outbox rows were written for lost generations, and how many expired."""
         db = self._db
-        expired = await tried(db, expire_old(db), "expire_old")
-        rung = await tried(db, self.ring_lost(), "ring_lost")
-        await tried(db, self.withdraw_lost(), "withdraw_lost")
+        expired = await tried(db, self.expire_old(), "expire_old")
+        rung = sum([await tried(db, self.ring_lost(walk), "ring_lost") for walk in (self._pending, self._processing)])
+        for walk in self._open:
+            await tried(db, self.withdraw_lost(walk), "withdraw_lost")
         await tried(db, self.forget_ended(), "forget_ended")
         return rung, expired
 
-    async def ring_lost(self) -> int:
+    async def expire_old(self) -> int:
+        """Settle generations past their maximum age as `expired`, with a refund; return how many. Raises Unavailable.
+
+        Each by itself, in any order, and for so long only: if some can't be ended because an account is locked, the
+        credits of the others must still come back. So those come first that have not been tried.
+        """
+        row, tried_before = generations.c, sa.literal(list(self._tried), sa.ARRAY(sa.Uuid()))
+        ids = list[UUID]()
+        for state in (IS_PENDING, IS_PROCESSING):  # each has an index of its own
+            old = sa.select(row.id).where(state, row.expires_at <= sa.func.now(), row.id != sa.all_(tried_before))
+            ids += (await self._db.run(old.order_by(row.expires_at).limit(BATCH))).scalars()
+        if len(ids) < BATCH:
+            self._tried.clear()
+        random.shuffle(ids)
+        ended, until = 0, monotonic() + EXPIRE_SECONDS
+        while ids and monotonic() < until and not self._db.outage.takes_no_writes:
+            generation_id = ids.pop()
+            self._tried.add(generation_id)
+            ended += await tried(self._db, settle.expire(self._db, generation_id, EXPIRED), f"expire {generation_id}")
+        return ended
+
+    async def ring_lost(self, walk: Walk) -> int:
         """Write an outbox row for each live generation that has none, and that no worker holds."""
 
         def lost(looked: sa.CTE) -> "sa.Select[Any]":
@@ -81,9 +104,9 @@ class Sweeper:
         def ring(lost: sa.CTE) -> sa.Insert:
             return enqueue(RUN_GENERATION, lost, sa.func.coalesce(lost.c.wake_at, sa.func.now()))
 
-        return sum([await walk.round(self._db, lost, ring) for walk in (self._pending, self._processing)])
+        return await walk.round(self._db, lost, ring)
 
-    async def withdraw_lost(self) -> int:
+    async def withdraw_lost(self, walk: Walk) -> int:
         """Write an outbox row for each ended generation with an open step that has none: a vendor may be at work on it.
 
         Tickets at once, also those of steps in doubt: they were committed while the generation was being settled.
@@ -93,9 +116,10 @@ class Sweeper:
         def lost(looked: sa.CTE) -> "sa.Select[Any]":
             id_, finished_at = looked.c.key_0, _finished_at(looked.c.key_0)
             now = sa.case((looked.c.ticket.is_not(None), finished_at.is_not(None)), else_=is_over(finished_at))
-            return sa.select(id_.label("id")).distinct().where(now, not_queued(WITHDRAW, id_))
+            # In one order, so that two sweepers wait for each other's rows, and not in a deadlock.
+            return sa.select(id_.label("id")).distinct().where(now, not_queued(WITHDRAW, id_)).order_by(id_)
 
-        return sum([await walk.round(self._db, lost, lambda each: enqueue(WITHDRAW, each)) for walk in self._open])
+        return await walk.round(self._db, lost, lambda each: enqueue(WITHDRAW, each))
 
     async def forget_ended(self) -> int:
         """Remove the outbox rows of generations that ended while such a row was being written."""
@@ -136,24 +160,6 @@ async def tried(db: Database, work: Awaitable[int], what: str) -> int:
         log.exception("sweep_failed", what=what)
         observe.report(error)
         return 0
-
-
-async def expire_old(db: Database) -> int:
-    """Settle each live generation past its maximum age as `expired`, with a refund. Raises Unavailable.
-
-    Each by itself: if one can't be ended, the credits of the others must still come back. In any order, and for so long
-    only: if some can't be ended because an account is locked, they must not use up the time of all others each time.
-    """
-    row, ids = generations.c, list[UUID]()
-    for state in (IS_PENDING, IS_PROCESSING):  # each has an index of its own
-        old = sa.select(row.id).where(state, row.expires_at <= sa.func.now()).order_by(row.expires_at).limit(BATCH)
-        ids += (await db.run(old)).scalars()
-    random.shuffle(ids)
-    ended, until = 0, monotonic() + EXPIRE_SECONDS
-    while ids and monotonic() < until and not db.outage.takes_no_writes:
-        generation_id = ids.pop()
-        ended += await tried(db, settle.expire(db, generation_id, EXPIRED), f"expire {generation_id}")
-    return ended
 
 
 def is_over(finished_at: "sa.ColumnElement[datetime]") -> "sa.ColumnElement[bool]":
