@@ -24,9 +24,11 @@ from tallyframe.accounts import keys
 from tallyframe.commands.users import add_user
 from tallyframe.db import ADMIN_ROLE, API_ROLE, WORKER_ROLE, Database
 from tallyframe.generations import queries
+from tallyframe.generations.end.erase import users_of
 from tallyframe.generations.end.sweep import Sweeper
 from tallyframe.generations.end.walk import BATCH
 from tallyframe.generations.run import lease
+from tallyframe.ids import new_id
 from tallyframe.ledger import history
 from tallyframe.pages import REACH, Window
 from tallyframe.settings import Settings, load_settings
@@ -144,6 +146,7 @@ CASES: dict[str, Any] = {
     "the credits are shown": as_worker(_credits, API_ROLE),
     "entries are listed": by_http("GET", "/v1/credits/entries?limit=20"),
     "Explore is shown": by_http("GET", "/v1/explore?limit=20"),
+    "who uses a new picture is looked for": as_worker(lambda db: db.run(users_of([new_id()], HOARDER))),
     "an administrator lists generations": by_http("GET", "/v1/admin/generations?limit=20", who="admin"),
     "an administrator lists users": by_http("GET", "/v1/admin/users?limit=20", who="admin"),
 }

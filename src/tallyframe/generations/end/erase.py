@@ -27,6 +27,7 @@ from tallyframe.generations.tables import (
     generations,
 )
 from tallyframe.idempotency.keys import forget_answers
+from tallyframe.ids import first_id, made_at
 from tallyframe.outbox.rows import complete_taken, enqueue, not_queued, postpone_taken, take
 from tallyframe.projects.tables import project_images, project_media, projects
 from tallyframe.storages.base import EXTENSIONS, Storage, StorageError
@@ -216,6 +217,9 @@ async def _heirs(
     return heirs | {row.asset_id: row.project_id for row in uses if row.project_id in there[projects]}
 
 
+#: An order is placed after the files that it names were made; by so many milliseconds clocks may differ.
+_SKEW = 24 * 60 * 60 * 1000
+
 #: An id as it stands in an order: a string of its own.
 _ID = '"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"'
 
@@ -223,14 +227,17 @@ _ID = '"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"'
 def users_of(ids: Sequence[UUID], user_id: UUID, but: Subject | None = None) -> sa.Select[UUID, UUID, UUID]:
     """Return the query for who uses the files, but one subject: projects, and orders, which may be placed again.
 
-    `alone` is the generation where it has no project. Each of the user's orders is read once, however many files.
+    `alone` is the generation where it has no project. Each of the user's orders since the oldest of the files is read
+    once, however many files.
     """
     row, picture = generations.c, project_images.c
+    since = first_id(min(map(made_at, ids), default=0) - _SKEW)
     found = sa.func.regexp_matches(sa.cast(row.input, sa.Text), _ID, "g")
     names = found.table_valued(sa.column("ids", sa.ARRAY(sa.Text)), name="names").render_derived().lateral()
     alone = sa.case((row.project_id.is_(None), row.id)).label("alone")
     ordered = sa.select(sa.cast(names.c.ids[1], sa.Uuid()).label("asset_id"), row.project_id, alone)
-    ordered = ordered.join_from(generations, names, sa.true()).where(row.user_id == user_id, row.deleted_at.is_(None))
+    live = (row.user_id == user_id, row.id >= since, row.deleted_at.is_(None))
+    ordered = ordered.join_from(generations, names, sa.true()).where(*live)
     shown = sa.select(picture.asset_id, picture.project_id, sa.null().cast(sa.Uuid()))
     uses = sa.union(ordered, shown.where(picture.asset_id.in_(ids))).subquery()
     query = sa.select(uses.c.asset_id, uses.c.project_id, uses.c.alone).where(uses.c.asset_id.in_(ids))

@@ -64,13 +64,18 @@ async def _forget_one(db: Database, user_id: UUID, is_final: bool) -> int:  # no
 
 
 async def _take_away(db: Database, user_id: UUID) -> int:
-    """Cancel what lives, with a refund; delete projects, then what has none, then uploads, which nothing uses then."""
+    """Cancel what lives, with a refund; delete projects, then what has none, then uploads, which nothing uses then.
+
+    The newest first: who erases their files looks for later orders that name one, and so finds few.
+    """
     own, alone = generations.c.user_id == user_id, generations.c.project_id.is_(None)
     live = sa.select(generations.c.id).where(own, IS_LIVE)
     taken = await _each(db, live, lambda each: settle.cancel(db, each, GONE))
     shown = sa.select(projects.c.id).where(projects.c.user_id == user_id, projects.c.deleted_at.is_(None))
+    shown = shown.order_by(projects.c.id.desc().nulls_last())
     taken += await _each(db, shown, lambda each: erase.delete(db, user_id, each))
     ended = sa.select(generations.c.id).where(own, alone, generations.c.deleted_at.is_(None))
+    ended = ended.order_by(generations.c.id.desc().nulls_last())
     taken += await _each(db, ended, lambda each: erase.delete_generation(db, user_id, each))
     return taken or await uploads.delete_all(db, user_id)
 
