@@ -6,7 +6,7 @@ transaction, `call()` for one of a hot path (one round trip), `reading()` for re
 `LaggingReads` are of a replica, where there is one.
 """
 
-from tallyframe.db.database import Database, Reader, Transaction, retry_while_unavailable
+from tallyframe.db.database import Database, Reader, Transaction, fetch_records, retry_while_unavailable
 from tallyframe.db.parts import insert_per_row, literal_number, with_writes
 from tallyframe.db.replica import LaggingReads, Replica
 from tallyframe.db.statements import USER_SETTING, AnyRow, ForMany, Statement
@@ -25,6 +25,7 @@ __all__ = [
     "Replica",
     "Statement",
     "Transaction",
+    "fetch_records",
     "insert_per_row",
     "literal_number",
     "retry_while_unavailable",

@@ -6,11 +6,13 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any, NewType, TypeVar
 
+import asyncpg
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tallyframe.connecting import discard
 from tallyframe.db.gathering import Gathering
-from tallyframe.db.pool import Pool, ending
+from tallyframe.db.pool import Pool, ending, is_out_of_step
 from tallyframe.db.statements import ForMany, Row
 from tallyframe.errors import Unavailable
 from tallyframe.servers.postgres_url import Address
@@ -63,6 +65,23 @@ class Database(Pool):
     async def close(self) -> None:
         """Close all connections at once, also those in use."""
         await self._lines.close()
+
+
+async def fetch_records(reader: Reader, sql: str, *parameters: Any) -> list[asyncpg.Record]:  # noqa: ANN401  # of any type
+    """Return the rows of a query with parameters $1, $2 ... as asyncpg has them: for a great many rows.
+
+    SQLAlchemy's rows take Python longer to make than asyncpg takes to read them. Raises asyncpg's errors.
+    """
+    driver = (await reader.get_raw_connection()).driver_connection
+    if driver is None:
+        raise asyncpg.InterfaceError("the connection is closed")
+    try:
+        records: list[asyncpg.Record] = await driver.fetch(sql, *parameters)
+    except BaseException as error:
+        if is_out_of_step(error) or driver.is_closed():  # as SQLAlchemy does with one of its own
+            await discard(reader)
+        raise
+    return records
 
 
 #: Seconds for which a write is tried again while the database is away, and between two tries.
