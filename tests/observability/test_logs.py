@@ -31,3 +31,25 @@ def test_a_library_logs_warnings_only_and_no_key(name: str) -> None:
     assert lines[0]["headers"] == {"Authorization": "[hidden]"}
     assert lines[1]["exception"].endswith("ValueError: refused: Authorization: Bearer [hidden]")
     assert b"sk-proj" not in ran.stderr
+
+
+OURS = """
+import structlog
+from tallyframe.logs import configure_logs
+from tallyframe.redaction import hide
+configure_logs("json", "info", "api")
+hide(["the \\"password\\" of Zoë"])
+log = structlog.get_logger()
+log.debug("unseen")
+log.info("request", path="/v1/tf_AbCdEfGhIjKlMnOpQrSt", status=200)
+log.info("request", path="/v1/projects", said='it is the "password" of Zoë', what={1}, milliseconds=0.5)
+"""
+
+
+def test_our_lines_are_json_in_the_order_of_their_fields() -> None:
+    ran = subprocess.run([sys.executable, "-c", OURS], capture_output=True, check=True, timeout=90)
+    first, second = (json.loads(line) for line in ran.stderr.splitlines())
+    assert list(first) == ["path", "status", "event", "process", "level", "timestamp"]
+    assert first["path"] == "/v1/[hidden]"
+    assert (first["event"], first["process"], first["level"]) == ("request", "api", "info")
+    assert (second["said"], second["what"], second["milliseconds"]) == ("it is [hidden]", "{1}", 0.5)

@@ -3,7 +3,7 @@
 import pytest
 
 from tallyframe import redaction
-from tallyframe.redaction import hidden, hide, scrubbed
+from tallyframe.redaction import hidden, hide, is_harmless, scrubbed
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,7 @@ from tallyframe.redaction import hidden, hide, scrubbed
 )
 def test_keys_and_tokens_are_removed_from_texts(secret: str) -> None:
     assert hidden(f"refused: {secret}, says the vendor") == "refused: [hidden], says the vendor"
+    assert not is_harmless({"event": "refused", "path": f"/{secret}"})
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,7 @@ def test_keys_and_tokens_are_removed_from_texts(secret: str) -> None:
 )
 def test_what_follows_a_telling_word_is_removed(text: str, left: str) -> None:
     assert hidden(text) == left
+    assert not is_harmless({"status": 200, "said": text, "more": "words"})
 
 
 def test_innocent_texts_stay() -> None:
@@ -48,12 +50,20 @@ def test_secrets_that_were_told_are_removed_unless_they_are_short(monkeypatch: p
     monkeypatch.setattr(redaction, "_known", set())
     hide(["opensesame", "cup"])
     assert hidden("opensesame opens the cupboard") == "[hidden] opens the cupboard"
+    assert not is_harmless({"event": "tried", "word": "opensesame"})
 
 
 def test_fields_are_scrubbed_by_their_names_at_any_depth() -> None:
     event = {"user": {"password": "x", "token": None}, "said": ["Bearer abc", 7], "dsn": 5}
+    assert not any(is_harmless({name: value}) for name, value in event.items())
     assert scrubbed(event) == {
         "user": {"password": "[hidden]", "token": None},
         "said": ["Bearer [hidden]", 7],
         "dsn": "[hidden]",
     }
+
+
+def test_what_is_harmless_stays() -> None:
+    event = {"event": "request", "path": "/v1/projects", "status": 304, "user_id": None, "seconds": 0.5}
+    assert is_harmless(event)
+    assert scrubbed(event) == event
