@@ -138,7 +138,8 @@ def create_app(settings: Settings, *, is_process: bool = False) -> FastAPI:
         lifespan=partial(_lifespan, settings=settings, is_process=is_process),
         routes=ROUTES.routes,
         redoc_url=None,
-        telemetry={"tracing": False, "metrics": False},  # spans are OpenTelemetry's own, and metrics are ours
+        # Spans are OpenTelemetry's own, metrics and logs are ours.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         redirect_slashes=False,  # a redirect repeats the request's Host, and loses the https of a proxy
     )
     problems.install(app)
