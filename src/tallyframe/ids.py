@@ -2,10 +2,13 @@
 
 from uuid import UUID
 
+import uuid_utils
 import uuid_utils.compat
 
 #: Returns a new id, made from the clock and the system's secure randomness.
 new_id = uuid_utils.compat.uuid7
+#: Returns the same in a type of its own, whose text is made in a fifth of the time.
+new_native_id = uuid_utils.uuid7
 
 _VERSION, _TIME_STARTS = 7, 80  # bits below the time, of 128
 

@@ -143,14 +143,15 @@ Administrator = Annotated[User, Depends(administrator)]
 
 async def _by_key(serving: Services, secret: str) -> User:
     hashed = api_keys.secret_hash(secret)
-    user = serving.callers.get(hashed)
-    if user is None and not api_keys.looks_valid(secret):
-        raise Unauthenticated("This is not a valid API key.")
+    try:
+        return serving.callers[hashed]  # `get` would look twice, for every request
+    except KeyError:
+        if not api_keys.looks_valid(secret):
+            raise Unauthenticated("This is not a valid API key.") from None
+    user = await api_keys.owner(serving.system, hashed)
     if user is None:
-        user = await api_keys.owner(serving.system, hashed)
-        if user is None:
-            raise Unauthenticated("This API key is unknown or has been revoked.")
-        serving.callers.remember(hashed, user)
+        raise Unauthenticated("This API key is unknown or has been revoked.")
+    serving.callers.remember(hashed, user)
     return user
 
 

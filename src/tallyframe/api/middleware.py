@@ -27,7 +27,7 @@ from tallyframe.api.methods import METHODS
 from tallyframe.api.metrics import BYTES_IN_FLIGHT, REQUESTS, SECONDS
 from tallyframe.api.problems import HANDLERS, problem
 from tallyframe.errors import Internal, TooLarge, Unavailable, UnsupportedMedia
-from tallyframe.ids import new_id
+from tallyframe.ids import new_native_id
 
 log = structlog.get_logger()
 
@@ -62,13 +62,13 @@ class Edge:
         """Serve one request; anything but HTTP passes through."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        headers = Headers(scope=scope)
-        sent_id = headers.get("x-request-id", "")
-        request_id = scope["request_id"] = sent_id if _REQUEST_ID.fullmatch(sent_id) else str(new_id())
+        headers = dict(reversed(scope["headers"]))  # the first of each name
+        sent_id = headers.get(b"x-request-id", b"").decode("latin-1")
+        request_id = scope["request_id"] = sent_id if _REQUEST_ID.fullmatch(sent_id) else str(new_native_id())
         started, status = perf_counter(), 0
         is_head = scope["method"] == "HEAD"
         asked = {**scope, "method": "GET"} if is_head and not scope["path"].startswith(_FILES) else scope
-        has_body = "content-length" in headers or "transfer-encoding" in headers  # RFC 9112, 6
+        has_body = b"content-length" in headers or b"transfer-encoding" in headers  # RFC 9112, 6
         body = Body(asked, receive, self._bounds, self._in_flight) if has_body else None
 
         async def answer(message: Message) -> None:
@@ -113,7 +113,7 @@ def add_headers(start: Message, scope: Scope) -> None:
     """Add to the start of an answer what every answer has."""
     sent = start["headers"]
     names = {name.lower() for name, _ in sent}
-    if start["status"] in {204, 304}:  # there is no content that could have a type
+    if start["status"] in {204, 304} and b"content-type" in names:  # there is no content that could have a type
         sent = [each for each in sent if each[0].lower() != b"content-type"]
     more = _NO_STORE if scope["path"].startswith("/v1/") else SAFE_HEADERS
     added = [each for each in more if each[0] not in names]
