@@ -171,7 +171,9 @@ async def place(once: Idempotent, wanted: Wanted, key: Key | None) -> Made | Kep
     named = [picture for picture in wanted.pictures if not picture.is_new]
     pictures = stored(once, wanted.pictures) if wanted.pictures else nullcontext(())
     async with pictures as new_assets:
-        order = replace(wanted.order, new_assets=new_assets, pictures=frozenset(picture.id for picture in named))
+        order = wanted.order
+        if wanted.pictures:
+            order = replace(order, new_assets=new_assets, pictures=frozenset(picture.id for picture in named))
         if project_id:
             accepted: Accepted | Kept | None = await submit_for(db, order, project_id, key)
         elif wanted.is_fresh:
