@@ -11,7 +11,7 @@ from alembic import context
 import tallyframe.hot
 import tallyframe.tables
 from tallyframe.connecting import make_engine
-from tallyframe.migrating import limit_waits, lock_tables
+from tallyframe.migrating import SESSION, limit_waits, lock_tables
 from tallyframe.servers.postgres_url import parse_postgres_url
 from tallyframe.settings import load_settings
 
@@ -30,7 +30,7 @@ def run(connection: sa.Connection) -> None:
     )
     with context.begin_transaction():
         limit_waits(connection)
-        if _has_work():
+        if _locks_all():
             existing = sa.inspect(connection).get_table_names()
             lock_tables(connection, sorted(set(existing) & set(tallyframe.tables.metadata.tables)))
         context.run_migrations()
@@ -39,13 +39,18 @@ def run(connection: sa.Connection) -> None:
                 connection.exec_driver_sql(statement)
 
 
-def _has_work() -> bool:
-    """Tell whether the tables may change: not where they are only compared, nor at the revision that is asked for."""
+#: From here on, each revision locks what it changes, and commits.
+LOCKS_BY_ITSELF = "0014"
+
+
+def _locks_all() -> bool:
+    """Tell whether tables change under a lock on all: in early revisions, and where revisions are taken back."""
     try:
-        wanted = context.get_revision_argument()
-    except KeyError:
+        wanted = str(context.get_revision_argument() or "")
+    except KeyError:  # they are only compared
         return False
-    return context.get_context().get_current_revision() != wanted
+    current = context.get_context().get_current_revision()
+    return (current or "") != wanted and not (current and LOCKS_BY_ITSELF <= current < wanted)
 
 
 def _is_ours(thing: Any, name: str | None, kind: str, reflected: bool, compare_to: Any) -> bool:  # noqa: ANN401, ARG001, FBT001  # alembic's signature
@@ -76,7 +81,7 @@ def wait_for_turn(connection: sa.Connection) -> None:
 async def main() -> None:
     """Connect as the login role, which owns the tables, wait for other migrations, and run."""
     url = context.config.attributes.get("url") or load_settings().server.database_url.get_secret_value()
-    engine = make_engine(parse_postgres_url(url), {})
+    engine = make_engine(parse_postgres_url(url), SESSION)
     async with engine.connect() as connection:
         await connection.run_sync(wait_for_turn)
         await connection.run_sync(run)

@@ -7,6 +7,7 @@ work on: the guard fills it in where it is missing, and only there. Cut off in t
 serves the version before; the next try goes on from there.
 """
 
+import time
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -19,7 +20,8 @@ down_revision = "0020"
 branch_labels = None
 depends_on = None
 
-BATCH = 100  # accounts
+BATCH = 20  # accounts, whose owners can buy nothing meanwhile
+PAUSE = 0.5  # seconds from one walk to the next, while somebody else holds accounts that are left
 
 APPLY = """
     CREATE OR REPLACE FUNCTION ledger_apply() RETURNS trigger
@@ -61,8 +63,11 @@ FILL = """OLD.spent IS NULL AND pg_trigger_depth() < 2 THEN
     ELSIF """
 NEXT = """
     WITH batch AS (SELECT id FROM accounts WHERE id > :after ORDER BY id LIMIT :most),
-         filled AS (UPDATE accounts SET spent = 0 FROM batch WHERE accounts.id = batch.id AND spent IS NULL)
+         ours AS (SELECT id FROM accounts JOIN batch USING (id) WHERE spent IS NULL
+                  FOR NO KEY UPDATE OF accounts SKIP LOCKED),
+         filled AS (UPDATE accounts SET spent = 0 FROM ours WHERE accounts.id = ours.id)
     SELECT id FROM batch ORDER BY id DESC LIMIT 1"""
+LEFT = "SELECT EXISTS (SELECT FROM accounts WHERE spent IS NULL)"
 
 
 def upgrade() -> None:
@@ -72,9 +77,11 @@ def upgrade() -> None:
     op.execute(APPLY.format(spent=SPENT))
     op.execute(GUARD.format(new=NEW, filled=FILL))
     with outside_transaction() as connection:
-        after: UUID | None = UUID(int=0)
-        while after:
-            after = connection.execute(sa.text(NEXT), {"after": after, "most": BATCH}).scalar_one_or_none()
+        while connection.execute(sa.text(LEFT)).scalar_one():
+            after: UUID | None = UUID(int=0)
+            while after:
+                after = connection.execute(sa.text(NEXT), {"after": after, "most": BATCH}).scalar_one_or_none()
+            time.sleep(PAUSE)
     begin_locking("accounts")
     op.execute("ALTER TABLE accounts ALTER COLUMN spent SET NOT NULL, ALTER COLUMN spent SET DEFAULT 0")
     op.execute(GUARD.format(new=NEW, filled=""))

@@ -1,7 +1,7 @@
 """The migrations make what the tables say, can be taken back, and wait for no lock for long."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,15 @@ UNCHECKED = """
     SELECT conname FROM pg_constraint WHERE NOT convalidated
     UNION ALL SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid"""
 VERSIONS = sorted((Path(__file__).parents[2] / "migrations" / "versions").glob("*.py"))
-LIMITS = ("lock_timeout", "idle_in_transaction_session_timeout", "row_security")
+LIMITS = ("lock_timeout", "idle_in_transaction_session_timeout", "tcp_keepalives_idle", "row_security")
+THERE = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+LOCKED = """
+    SELECT relation::regclass::text FROM pg_locks
+    WHERE mode = 'AccessExclusiveLock' AND granted AND pid = pg_backend_pid() AND relation IS NOT NULL"""
+#: The migration waits for its first table.
+ASKS = """
+    SELECT EXISTS (SELECT FROM pg_locks
+                   WHERE mode = 'AccessExclusiveLock' AND NOT granted AND relation = 'project_images'::regclass)"""
 WAITS = """
     SELECT EXISTS (SELECT FROM pg_stat_activity
                    WHERE datname = current_database() AND query LIKE 'CREATE INDEX%' AND wait_event = 'virtualxid')"""
@@ -92,22 +100,78 @@ async def test_a_migration_that_has_committed_still_waits_for_no_lock_for_long(e
     await asyncio.to_thread(command.check, config)
 
 
+class Watched:
+    """What holds at the end of each migration, before its commit."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.limits = list[tuple[str, ...]]()
+        self.locked = list[set[str]]()  # tables that it has to itself
+        stamp = HeadMaintainer.update_to_step
+
+        def look(maintainer: Any, step: Any) -> None:
+            connection = maintainer.context.connection
+            self.limits.append(tuple(connection.execute(sa.text(f"SHOW {name}")).scalar_one() for name in LIMITS))
+            self.locked.append(set(connection.execute(sa.text(LOCKED)).scalars()))
+            stamp(maintainer, step)
+
+        monkeypatch.setattr(HeadMaintainer, "update_to_step", look)
+
+
 async def test_every_migration_ends_with_the_limits_it_began_with(
     empty_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where it has committed in between, which ends whatever was set for a transaction."""
-    stamp, seen = HeadMaintainer.update_to_step, list[tuple[str, ...]]()
-
-    def look(maintainer: Any, step: Any) -> None:
-        connection = maintainer.context.connection
-        seen.append(tuple(connection.execute(sa.text(f"SHOW {name}")).scalar_one() for name in LIMITS))
-        stamp(maintainer, step)
-
-    monkeypatch.setattr(HeadMaintainer, "update_to_step", look)
+    watched = Watched(monkeypatch)
     await asyncio.to_thread(command.upgrade, alembic_config(empty_url), "head")
-    assert seen == [("5s", "1min", "off")] * len(VERSIONS)
+    assert watched.limits == [("5s", "1min", "20", "off")] * len(VERSIONS)
     assert [file.name for file in VERSIONS if "autocommit_block" in file.read_text()] == []
 
 
-def test_a_migration_that_is_cut_off_gives_its_locks_back() -> None:
-    assert migrating.IDLE_TIMEOUT == "60s"
+async def test_a_migration_locks_nothing_that_it_has_not_asked_for(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it locks by the way may wait without end, and have others wait, while it holds more."""
+    asked, lock_tables = set[str](), migrating.lock_tables
+
+    def spy(connection: sa.Connection, tables: Sequence[str]) -> None:
+        asked.update(tables)
+        lock_tables(connection, tables)
+
+    config = alembic_config(empty_url)
+    await asyncio.to_thread(command.upgrade, config, "0014")
+    monkeypatch.setattr(migrating, "lock_tables", spy)
+    for revision in (file.name[:4] for file in VERSIONS if file.name > "0015"):
+        async with owner_of(empty_url) as owner:
+            there = {row["tablename"] for row in await owner.fetch(THERE)}
+        asked.clear()
+        with monkeypatch.context() as patch:
+            watched = Watched(patch)
+            await asyncio.to_thread(command.upgrade, config, revision)
+        assert watched.locked[0] & there <= asked, revision
+
+
+async def asks_while_it_is_held(reader: Any, looking: Any) -> bool:
+    await reader.execute("BEGIN; LOCK TABLE project_images IN ACCESS SHARE MODE")
+    for _ in range(30):
+        if await looking.fetchval(ASKS):
+            return True
+        await asyncio.sleep(0.01)
+    return False
+
+
+async def test_an_order_that_has_queued_up_behind_a_migration_is_not_ended_by_it(empty_url: str) -> None:
+    """The migration gets its first table after a wait; whoever waits for that table, too, holds the next one."""
+    config = alembic_config(empty_url)
+    await asyncio.to_thread(command.upgrade, config, "0022")
+    async with owner_of(empty_url) as reader, owner_of(empty_url) as order, owner_of(empty_url) as looking:
+        migration = asyncio.create_task(asyncio.to_thread(command.upgrade, config, "head"))
+        while not await asks_while_it_is_held(reader, looking):  # for a short time: for a long one it wouldn't ask
+            await reader.execute("COMMIT")
+            assert not migration.done()
+        await order.execute("BEGIN; LOCK TABLE project_media IN ROW EXCLUSIVE MODE")
+        ordering = asyncio.create_task(order.execute("LOCK TABLE project_images IN ROW EXCLUSIVE MODE"))
+        await asyncio.sleep(0.8)
+        await reader.execute("COMMIT")
+        await ordering
+        await order.execute("COMMIT")
+        await migration
