@@ -23,6 +23,9 @@ WORDS = """
     SELECT string_agg(row::text, ' ') FROM (
         SELECT g::text AS row FROM generations g UNION ALL SELECT p::text FROM projects p
         UNION ALL SELECT k::text FROM idempotency_keys k UNION ALL SELECT s::text FROM generation_steps s) AS rows"""
+REFUSE = """
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'broken'; END $$;
+    CREATE TRIGGER refuse BEFORE UPDATE OF deleted_at ON projects FOR EACH ROW EXECUTE FUNCTION refuse()"""
 
 
 async def delete(db: Database, member: Member) -> None:
@@ -48,6 +51,23 @@ async def left_behind(rich: Member, bench: Bench) -> Member:
     await bench.drain()
     await rich.order(SECRET)
     return rich
+
+
+async def test_whose_project_can_not_be_deleted_yet_is_not_forgotten_yet(
+    left_behind: Member, bench: Bench, db: Database, owner: Any
+) -> None:
+    forgotten = "SELECT forgotten_at IS NOT NULL FROM users WHERE id = $1"
+    await delete(db, left_behind)
+    await owner.execute("UPDATE users SET deleted_at = now() - interval '1 hour' WHERE deleted_at IS NOT NULL")
+    await owner.execute(REFUSE)
+    while await forget(bench.db):
+        await work_off(bench, owner)
+    assert not await owner.fetchval(forgotten, left_behind.user.id)
+    await owner.execute("DROP TRIGGER refuse ON projects")
+    while await forget(bench.db):
+        await work_off(bench, owner)
+    assert await owner.fetchval(forgotten, left_behind.user.id)
+    assert SECRET not in await owner.fetchval(WORDS)
 
 
 async def test_all_goes_and_the_ledger_stays(

@@ -9,6 +9,8 @@ import sqlalchemy as sa
 
 from tallyframe.accounts import keys, profiles
 from tallyframe.accounts.tables import users
+from tallyframe.assets.rows import IS_UPLOAD
+from tallyframe.assets.tables import assets
 from tallyframe.db import Database, Transaction
 from tallyframe.generations.end import erase, settle, uploads
 from tallyframe.generations.end.sweep import UNDER_WAY, tried
@@ -59,23 +61,30 @@ async def _forget_one(db: Database, user_id: UUID, is_final: bool) -> int:  # no
     taken = await _take_away(db, user_id)
     await db.run(forget_all_answers(user_id))
     if not taken and is_final:
-        await db.run(sa.update(users).where(users.c.id == user_id).values(forgotten_at=sa.func.now()))
+        is_there = sa.or_(*(each.exists() for each in _what_is_there(user_id)))
+        await db.run(sa.update(users).where(users.c.id == user_id, ~is_there).values(forgotten_at=sa.func.now()))
     return taken
 
 
-async def _take_away(db: Database, user_id: UUID) -> int:
-    """Cancel what lives, with a refund; delete projects, then what has none, then uploads, which nothing uses then.
+def _what_is_there(user_id: UUID) -> "tuple[sa.Select[UUID], ...]":
+    """Return the queries for what lives, projects, generations without one, and uploads, the newest of each first.
 
-    The newest first: who erases their files looks for later orders that name one, and so finds few.
+    Whoever erases the files of one looks for later orders that name one, and so finds few.
     """
     own, alone = generations.c.user_id == user_id, generations.c.project_id.is_(None)
     live = sa.select(generations.c.id).where(own, IS_LIVE)
-    taken = await _each(db, live, lambda each: settle.cancel(db, each, GONE))
     shown = sa.select(projects.c.id).where(projects.c.user_id == user_id, projects.c.deleted_at.is_(None))
-    shown = shown.order_by(projects.c.id.desc().nulls_last())
-    taken += await _each(db, shown, lambda each: erase.delete(db, user_id, each))
     ended = sa.select(generations.c.id).where(own, alone, generations.c.deleted_at.is_(None))
-    ended = ended.order_by(generations.c.id.desc().nulls_last())
+    uploaded = sa.select(assets.c.id).where(assets.c.user_id == user_id, IS_UPLOAD)
+    newest = (projects.c.id.desc().nulls_last(), generations.c.id.desc().nulls_last())
+    return live, shown.order_by(newest[0]), ended.order_by(newest[1]), uploaded
+
+
+async def _take_away(db: Database, user_id: UUID) -> int:
+    """Cancel what lives, with a refund; delete projects, then what has none, then uploads, which nothing uses then."""
+    live, shown, ended, _ = _what_is_there(user_id)
+    taken = await _each(db, live, lambda each: settle.cancel(db, each, GONE))
+    taken += await _each(db, shown, lambda each: erase.delete(db, user_id, each))
     taken += await _each(db, ended, lambda each: erase.delete_generation(db, user_id, each))
     return taken or await uploads.delete_all(db, user_id)
 
