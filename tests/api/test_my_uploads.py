@@ -11,6 +11,7 @@ import pytest
 
 from tallyframe.generations.end import uploads
 from tallyframe.generations.end.uploads import ERASE_UPLOAD
+from tallyframe.ids import first_id, made_at
 from tallyframe.settings import Settings
 from tallyframe.storages.local import LocalStorage
 from tests.conftest import enroll, owner_of, serving
@@ -137,6 +138,16 @@ async def until_waiting(owner: Any, count: int) -> None:
 def ordered(path: str, picture_id: str) -> dict[str, Any]:
     fields = {"prompt": "a cup", "images": [{"asset_id": picture_id}]}
     return {"kind": "image", **fields} if path == "/v1/projects" else {"operation": "image", "input": fields}
+
+
+async def test_a_picture_is_in_use_also_if_the_clock_of_who_stored_it_was_days_ahead(alice: Member, owner: Any) -> None:
+    made = UUID((await upload(alice))["id"])
+    ahead = first_id(made_at(made) + 5 * 24 * 60 * 60 * 1000)
+    later = UUID(int=ahead.int | made.int & (2**80 - 1))
+    await owner.execute("UPDATE assets SET id = $1", later)
+    order = ordered("/v1/generations", str(later))
+    assert (await alice.http.post("/v1/generations", json=order)).status_code == 202
+    problem(await alice.http.delete(f"/v1/assets/{later}"), 409, "asset_in_use")
 
 
 @pytest.mark.parametrize("path", ["/v1/projects", "/v1/generations"])

@@ -12,13 +12,13 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from tallyframe.generations.tables import generations
+from tallyframe.ids import first_id
 
 #: How far the clocks of API processes and database may be apart, and how long an order may take to be accepted.
 APART = timedelta(hours=1)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_BELOW_TIME = 80  # bits of a UUIDv7 after its milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Span:
 
 def _earliest(moment: datetime) -> "sa.ColumnElement[UUID]":
     """Return the least id that a UUIDv7 made in that millisecond can have."""
-    return _written(UUID(int=max((moment - _EPOCH) // _MILLISECOND, 0) << _BELOW_TIME), sa.Uuid())
+    return _written(first_id((moment - _EPOCH) // _MILLISECOND), sa.Uuid())
 
 
 def _written(value: object, kind: "sa.types.TypeEngine[Any]") -> "sa.ColumnElement[Any]":

@@ -217,8 +217,9 @@ async def _heirs(
     return heirs | {row.asset_id: row.project_id for row in uses if row.project_id in there[projects]}
 
 
-#: An order is placed after the files that it names were made; by so many milliseconds clocks may differ.
-_SKEW = 24 * 60 * 60 * 1000
+#: An order is placed after the files that it names were made. By so many milliseconds the clocks of two API processes
+#: may differ: a week, since a file would be gone for good.
+_SKEW = 7 * 24 * 60 * 60 * 1000
 
 #: An id as it stands in an order: a string of its own.
 _ID = '"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"'
