@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from math import inf
 from typing import Any
 
 import asyncpg
@@ -99,7 +100,7 @@ async def test_one_that_has_read_everything_is_not_behind_however_long_nobody_ha
     an_hour_later = replace(written, at=written.at + timedelta(hours=1))
     assert await seconds_behind(reading.replica.db, an_hour_later) == 0.0
     more = replace(an_hour_later, position=written.position + 2**40)
-    assert await seconds_behind(reading.replica.db, more) > 3000
+    assert 3000 < await seconds_behind(reading.replica.db, more) < inf
 
 
 async def test_one_behind_a_pooler_is_read_by_a_login_that_acts_as_the_role(

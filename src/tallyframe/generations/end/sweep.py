@@ -90,8 +90,10 @@ class Sweeper:
         ended, until = 0, monotonic() + EXPIRE_SECONDS
         while ids and monotonic() < until and not self._db.outage.takes_no_writes:
             generation_id = ids.pop()
-            self._tried.add(generation_id)
-            ended += await tried(self._db, settle.expire(self._db, generation_id, EXPIRED), f"expire {generation_id}")
+            if await tried(self._db, settle.expire(self._db, generation_id, EXPIRED), f"expire {generation_id}"):
+                ended += 1
+            else:
+                self._tried.add(generation_id)
         return ended
 
     async def ring_lost(self, walk: Walk) -> int:

@@ -20,9 +20,9 @@ from tallyframe.outbox.relay import JobQueue, put_wake_up, take_wake_up
 
 log = structlog.get_logger()
 
-#: What a worker's claims take first, in this order. To look at a ticket is quick, but there may be thousands: a new one
-#: waits for two of them at most, and they wait for no queue of new orders. The oldest comes, too, whatever its turn, so
-#: that users who order again and again can't starve others.
+#: What a worker's claims take first, in this order. To look at a ticket is quick, but there may be thousands: a new
+#: order waits for two of them at most, and they wait for no queue of new orders. The oldest comes, too, whatever its
+#: turn, so that users who order again and again can't starve others.
 PICKS = (Pick.NEW, Pick.AGAIN, Pick.NEW, Pick.AGAIN, Pick.OLDEST)
 
 
@@ -34,7 +34,7 @@ class Dispatcher:
         self._outage = runner.db.outage
         self._slots = slots
         self._most = most
-        self._taken = 0
+        self._picks = 0
         self._takers: set[asyncio.Task[None]] = set()
         self._running: Counter[UUID] = Counter()  # by user
         self._claiming = asyncio.Lock()  # one at a time, so that `_most` is exact
@@ -110,9 +110,9 @@ class Dispatcher:
             if not self._is_open:
                 return None
             full = [user_id for user_id, running in self._running.items() if running >= self._most]
-            claim = await self._runner.claim_next(full, PICKS[self._taken % len(PICKS)])
+            self._picks += 1
+            claim = await self._runner.claim_next(full, PICKS[self._picks % len(PICKS)])
             if claim:
-                self._taken += 1
                 self._running[claim.user_id] += 1
             return claim
 

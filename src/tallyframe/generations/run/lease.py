@@ -28,7 +28,7 @@ _COLUMNS = [generations.c[name] for name in Claim.__dataclass_fields__]
 
 
 class Pick(StrEnum):
-    """Which of those that are ready is taken first; one of the other kind is where there is none of its own."""
+    """Which of those that are ready is taken first. If there is none of that kind, one of the other is taken."""
 
     NEW = "new"  # whose first turn it is
     AGAIN = "again"  # whose next turn it is, of those due again: they wait for a vendor, or to be tried again
@@ -42,7 +42,7 @@ def _is_ready() -> "sa.ColumnElement[bool]":
 
 
 #: How many are compared: of those that have not begun, as many as others may claim at the same instant; of those due
-#: again for longest, so many that nobody's many keep another's one waiting.
+#: again for longest, enough for turns to count among them.
 _NEW, _AGAIN = 64, 256
 
 _IS_LOST = sa.and_(generations.c.lease_until.is_not(None), generations.c.lease_until < sa.func.now())
