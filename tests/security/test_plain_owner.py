@@ -6,14 +6,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from alembic import command
 
 from tallyframe.db import Database
 from tallyframe.embedded import Servers
-from tallyframe.migrate import migrate
+from tallyframe.migrate import alembic_config, migrate
 from tests.conftest import owner_of, with_database
 from tests.support.books import assert_books_balance
 from tests.support.cast import Member
 from tests.support.working import Bench
+from tests.upgrade.test_upgrade import miscounted
 
 ROLES = "tallyframe_app, tallyframe_api, tallyframe_worker, tallyframe_admin, tallyframe_webhooks"
 
@@ -31,6 +33,30 @@ async def database_url(servers: Servers, template: str) -> AsyncIterator[str]:
         yield url
         await superuser.execute("DROP DATABASE plain WITH (FORCE)")
         await superuser.execute("DROP ROLE plain")
+
+
+SPENT = """
+    SELECT count(*) FROM accounts
+    WHERE spent <> (SELECT coalesce(-sum(amount), 0) FROM ledger_entries
+                    WHERE account_id = accounts.id AND kind IN ('debit', 'refund'))"""
+
+
+async def test_a_migration_changes_all_rows_for_a_plain_owner(
+    alice: Member, bench: Bench, owner: Any, database_url: str
+) -> None:
+    await alice.order("a cup")
+    await alice.order("[fail:content_policy] a cup")
+    await bench.drain()
+    await asyncio.to_thread(command.downgrade, alembic_config(database_url), "0016")
+    await owner.execute("SET ROLE tallyframe_webhooks")
+    await owner.execute("UPDATE users SET deleted_at = now(), email = NULL")
+    await owner.execute("RESET ROLE")
+    await asyncio.to_thread(migrate, database_url)
+    await owner.execute("SET ROLE tallyframe_admin")
+    assert await owner.fetchval("SELECT count(*) FROM users WHERE forgotten_at IS NULL") == 0
+    assert await owner.fetchval("SELECT spent FROM accounts") == 5
+    assert await owner.fetchval(SPENT) == 0
+    assert await miscounted(owner) == []
 
 
 async def test_the_whole_story_for_a_plain_owner(alice: Member, bench: Bench, db: Database, owner: Any) -> None:
